@@ -1,0 +1,1 @@
+"""mlopt: from a trained model to proven files for phones."""

@@ -1,0 +1,99 @@
+"""What a converter is: a light door with promises, and worker-side functions behind it.
+
+A converter package `mlopt_NAME` holds
+  __init__.py    the door: a class with the attributes below; imports nothing heavy
+  exporter.py    export(model, dest): the source framework's model to the float file; runs in the framework's worker
+  quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework
+  runtime.py     open_runtime(file, signature), read_storage(file): the format's own runtime
+
+Functions behind the door are named by text, "module:function", so that asking for a name imports nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlopt.artifact import Contract, Made, Storage
+from mlopt.data.samples import Samples
+from mlopt.model import Signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """One way of storing the numbers, and when to choose it."""
+
+    name: str                  # "int8", "float16", "int8-weights", ...
+    about: str                 # one sentence: what it stores, when to use it, what it will not do
+    needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
+    full_integer: bool = False
+    by_default: bool = True    # made by a plain `mlopt compress`
+
+
+class Converter(Protocol):
+    """The door of one format. Attributes only: nothing here may import a framework."""
+
+    name: str                              # "tflite"
+    extra: str                             # the extra that installs it
+    runtime: str                           # what runs the file here, e.g. "LiteRT 2.3.0" or "MIL reference evaluator"
+    suffix: str                            # ".tflite", ".onnx", ".mlpackage"
+    precisions: tuple[Precision, ...]      # the first one is the float file that `export` writes
+    export: str                            # "mlopt_tflite.exporter:export"
+    make: str                              # "mlopt_tflite.quantizer:make"
+    open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
+    read_storage: str                      # "mlopt_tflite.runtime:read_storage"
+    measures_latency: bool                 # False where this host cannot run the real runtime (Core ML on Linux)
+
+
+class Export(Protocol):
+    def __call__(self, model: Any, signature: Signature, dest: Path) -> Made:
+        """Write the float32 file of `model` (the framework's own object, e.g. a tf_keras.Model) to `dest`.
+
+        Raises `UnsupportedOps`, naming the layers, when the format lacks an op.
+        """
+        ...
+
+
+class Make(Protocol):
+    def __call__(
+        self, float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+    ) -> Made:
+        """Write `precision` of `float_file` to `dest`. `samples` is given exactly where the precision needs them.
+
+        Deterministic: the same arguments write the same bytes. Raises `UnsupportedOps` or `MloptError`; it never
+        writes another precision than the one asked for: a layer left in float stands in `notes`, with the reason.
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """An exported file, loaded in its own runtime. It speaks the source model's names and real numbers."""
+
+    contract: Contract
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs for a batch, by the source's output names; quantized on the way in and dequantized on the way out.
+
+        `inputs` maps each input name to an array [N, ...] of real numbers; outputs are float32 [N, ...].
+        """
+        ...
+
+    def stage(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Prepare `invoke` with one sample (arrays [1, ...]), copies and quantization done."""
+        ...
+
+    def invoke(self) -> None:
+        """One inference on what `stage` prepared, and nothing else: this is what is timed. One thread."""
+        ...
+
+
+class OpenRuntime(Protocol):
+    def __call__(self, file: Path, signature: Signature) -> Runtime:
+        """Load `file`; raises `MloptError` with the runtime's own words when it cannot be loaded."""
+        ...
+
+
+class ReadStorage(Protocol):
+    def __call__(self, file: Path) -> Storage: ...

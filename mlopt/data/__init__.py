@@ -1,0 +1,1 @@
+"""The user's data: one Dataset, whatever it was read from."""

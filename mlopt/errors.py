@@ -1,0 +1,105 @@
+"""Everything that mlopt raises on purpose.
+
+    MloptError                 a sound request that the world refused; the command line exits with 2
+    ├── ModelUnreadable        missing, empty, truncated, of another kind, without weights, with NaN weights
+    ├── UntrustedCode          opening the model would run code stored in it
+    ├── UnsupportedOps         a target cannot express some layers
+    ├── DataUnreadable         a data source that cannot be read
+    ├── DataMismatch           data that does not fit the model's signature
+    ├── OutputUnwritable       the place to write to is missing, full, read-only or somebody else's
+    ├── MissingExtra           an optional package is not installed
+    └── WorkerFailed           a worker process ended without an answer
+        ├── WorkerCrashed      by a signal, or with a traceback that is a bug
+        └── WorkerTimeout      past its deadline
+
+`ValueError` is for a bad argument and `assert` for our own bugs. An error carries its facts as attributes, and its
+sentence says what was found and what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class MloptError(Exception):
+    """Base of everything a caller may want to catch."""
+
+    def facts(self) -> dict[str, Any]:
+        """The attributes, as plain values that survive a trip between processes."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def restored(cls, message: str, facts: Mapping[str, Any]) -> "MloptError":
+        """The error as another process raised it: same class, sentence and facts."""
+        error = cls.__new__(cls)
+        Exception.__init__(error, message)
+        vars(error).update(facts)
+        return error
+
+
+class ModelUnreadable(MloptError):
+    def __init__(self, path: Path | str, found: str, remedy: str = "") -> None:
+        self.path, self.found, self.remedy = str(path), found, remedy
+        super().__init__(f"{path}: {found}." + (f" {remedy}" if remedy else ""))
+
+
+class UntrustedCode(MloptError):
+    """Opening would run code that the file carries or names."""
+
+    def __init__(self, path: Path | str, layers: Mapping[str, str], remedy: str) -> None:
+        self.path, self.layers, self.remedy = str(path), dict(layers), remedy
+        found = ", ".join(f"{name} ({kind})" for name, kind in layers.items())
+        super().__init__(f"{path} needs code to be opened: {found}. Nothing was run. {remedy}")
+
+
+class UnsupportedOps(MloptError):
+    """`layers_by_op` maps an operation to the layers that need it."""
+
+    def __init__(self, target: str, layers_by_op: Mapping[str, Sequence[str]], remedy: str = "") -> None:
+        self.target, self.layers_by_op = target, {op: list(layers) for op, layers in layers_by_op.items()}
+        found = "; ".join(f"{op} in {', '.join(layers)}" for op, layers in sorted(layers_by_op.items()))
+        super().__init__(f"{target} cannot express {found}." + (f" {remedy}" if remedy else ""))
+
+
+class DataUnreadable(MloptError):
+    def __init__(self, source: Path | str, found: str, remedy: str = "") -> None:
+        self.source, self.found, self.remedy = str(source), found, remedy
+        super().__init__(f"{source}: {found}." + (f" {remedy}" if remedy else ""))
+
+
+class DataMismatch(MloptError):
+    """`wanted` is what the model's signature asks for, `found` what the data holds."""
+
+    def __init__(self, source: Path | str, wanted: str, found: str, remedy: str = "") -> None:
+        self.source, self.wanted, self.found, self.remedy = str(source), wanted, found, remedy
+        super().__init__(f"{source}: the model takes {wanted}; the data has {found}." + (f" {remedy}" if remedy else ""))
+
+
+class OutputUnwritable(MloptError):
+    def __init__(self, path: Path | str, found: str, remedy: str = "") -> None:
+        self.path, self.found, self.remedy = str(path), found, remedy
+        super().__init__(f"cannot write {path}: {found}." + (f" {remedy}" if remedy else ""))
+
+
+class MissingExtra(MloptError):
+    def __init__(self, extra: str, package: str, purpose: str) -> None:
+        self.extra, self.package, self.purpose = extra, package, purpose
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'mlopt[{extra}]'")
+
+
+class WorkerFailed(MloptError):
+    """`task` says in words what the worker was doing."""
+
+    task: str
+
+
+class WorkerCrashed(WorkerFailed):
+    def __init__(self, task: str, how: str, last_words: str = "") -> None:
+        self.task, self.how, self.last_words = task, how, last_words
+        super().__init__(f"{task}: the worker process {how}" + (f"\n{last_words}" if last_words else ""))
+
+
+class WorkerTimeout(WorkerFailed):
+    def __init__(self, task: str, deadline_s: float) -> None:
+        self.task, self.deadline_s = task, deadline_s
+        super().__init__(f"{task}: stopped after its deadline of {deadline_s:g} s")
