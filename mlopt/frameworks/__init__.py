@@ -1,0 +1,1 @@
+"""A trainable model at the edge: one protocol, and each framework behind it, imported late."""

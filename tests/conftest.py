@@ -1,0 +1,10 @@
+"""The test process is like a worker that sees TensorFlow: torch's compiler after TensorFlow would kill it."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+from mlopt.isolation import NEVER_NEEDED, TORCH, hide
+
+hide(TORCH | NEVER_NEEDED)
