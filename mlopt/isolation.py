@@ -1,12 +1,12 @@
 """Hide packages from an interpreter, so that it sees one framework and imports nothing else by accident.
 
-A finder that raises is used, since `sys.modules["torch"] = None` breaks scipy's lazy look-ups.
+The path finder is replaced by one that does not find them: `import torch` fails, and `find_spec("torch")` is None, as
+if it were not installed. (`sys.modules["torch"] = None` breaks scipy, a finder that raises breaks `find_spec`.)
 """
 
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 TORCH = frozenset({"torch", "torchvision", "torchao", "triton", "litert_torch", "executorch", "functorch"})
@@ -14,18 +14,27 @@ TENSORFLOW = frozenset({"tensorflow", "tf_keras", "keras", "tensorflow_model_opt
 NEVER_NEEDED = frozenset({"jax", "jaxlib", "pandas", "matplotlib", "IPython"})   # slow optional imports of others
 
 
-class HidingFinder(MetaPathFinder):
+class HidingPathFinder:
+    """Python's own path finder, blind to some top-level packages."""
+
     def __init__(self, names: Iterable[str]) -> None:
         self.names = frozenset(names)
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] in self.names:
-            raise ModuleNotFoundError(f"{fullname} is hidden in this worker process", name=fullname)
-        return None
+            return None
+        return PathFinder.find_spec(fullname, path, target)
+
+    invalidate_caches = staticmethod(PathFinder.invalidate_caches)
+    find_distributions = staticmethod(PathFinder.find_distributions)   # versions stay readable
 
 
 def hide(names: Iterable[str]) -> None:
     """Make `import NAME` fail as if it were not installed; a package that is already imported stays."""
-    sys.meta_path.insert(0, HidingFinder(names))
+    for place, finder in enumerate(sys.meta_path):
+        if finder is PathFinder:
+            sys.meta_path[place] = HidingPathFinder(names)   # type: ignore[call-overload]  # a finder by its methods
+        elif isinstance(finder, HidingPathFinder):
+            finder.names |= frozenset(names)

@@ -1,0 +1,138 @@
+"""Files that are whole or absent: written under a temporary name, synced, renamed."""
+
+import contextlib
+import ctypes
+import ctypes.util
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlopt.errors import OutputUnwritable
+
+_CHUNK = 1 << 20
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave what was there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block succeeds, and vanishes when it does not.
+
+    Where another process made `path` meanwhile, that one stays and ours is dropped: for content-addressed folders the
+    two are the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        sync_folder(temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(path)
+        except OSError as err:
+            if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put the folder `new` where `path` is, in one step where the system can, and delete what was there."""
+    sync_folder(new)
+    if not path.exists():
+        new.rename(path)
+        return
+    if _exchanged(new, path):
+        shutil.rmtree(new)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    path.rename(aside / "old")
+    new.rename(path)
+    shutil.rmtree(aside)
+
+
+def sync_folder(folder: Path) -> None:
+    for entry in folder.rglob("*"):
+        if entry.is_file():
+            descriptor = os.open(entry, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def check_writable(folder: Path, *, needs_bytes: int = 0) -> None:
+    """Raise `OutputUnwritable` when nothing can be written into `folder`, or there is not room for `needs_bytes`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as err:
+        raise OutputUnwritable(folder, os.strerror(err.errno or 0), "Choose another folder with --out.") from err
+    if free < needs_bytes:
+        raise OutputUnwritable(
+            folder, f"{free:,} bytes are free and about {needs_bytes:,} are needed", "Make room, or use another disk."
+        )
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, or of a folder's files: each one's relative name, a zero, its own sha256, in name order."""
+    if path.is_dir():
+        whole = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            whole.update(file.relative_to(path).as_posix().encode() + b"\0" + digest(file).encode())
+        return whole.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def zipped_size(path: Path) -> int:
+    """Bytes after deflate at level 9, as an app store or a web server would send it; each file of a folder alone."""
+    total = 0
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            packer = zlib.compressobj(9)
+            with file.open("rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    total += len(packer.compress(chunk))
+            total += len(packer.flush())
+    return total
+
+
+def _exchanged(a: Path, b: Path) -> bool:
+    """True when the kernel swapped the two names in one step (Linux, most file systems)."""
+    library = ctypes.util.find_library("c")
+    if library is None:
+        return False
+    rename = getattr(ctypes.CDLL(library, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0

@@ -1,0 +1,36 @@
+"""Plug-ins by entry point: names without importing anything, then one loaded at a time."""
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, cast
+
+from mlopt.errors import MloptError
+
+if TYPE_CHECKING:   # the protocol stands below this file in the import order
+    from mlopt.convert.protocol import Converter
+
+CONVERTERS = "mlopt.converters"
+
+
+class UnknownPlugin(MloptError):
+    def __init__(self, kind: str, name: str, known: list[str]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
+
+
+def converter_names() -> list[str]:
+    return sorted(_entry_points(CONVERTERS))
+
+
+def load_converter(name: str) -> "Converter":
+    """The door of that format; raises `UnknownPlugin` with the nearest known name."""
+    found = _entry_points(CONVERTERS)
+    if name not in found:
+        raise UnknownPlugin("format", name, sorted(found))
+    return cast("Converter", found[name].load()())
+
+
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}

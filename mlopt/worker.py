@@ -1,0 +1,224 @@
+"""Work in processes of their own: each sees one framework, has a deadline, and may crash without harm to the caller.
+
+The caller names a function as text ("module:function"); arguments and results are plain values or dataclasses, sent
+as JSON; arrays go through files. A worker speaks on a pipe of its own, so that whatever a library prints is kept
+apart, as its last words. It ends with its caller: its standard input closes when the caller is gone, however it went.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, TypeVar
+
+from mlopt import plain
+from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
+
+T = TypeVar("T")
+OnEvent = Callable[[dict[str, Any]], None]
+
+DEADLINE_S = 3600.0       # an hour: far above any conversion seen, so that only a hang meets it
+_LAST_WORDS = 4000        # characters of a crashed worker's output that are kept
+
+
+class Sees(StrEnum):
+    """The one training framework that a worker may import; everything else of that size is hidden from it."""
+
+    NOTHING = "nothing"
+    TENSORFLOW = "tensorflow"
+    TORCH = "torch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A function to run in a worker. `task` says in words what it is doing, for messages."""
+
+    task: str
+    function: str
+    arguments: Mapping[str, Any]
+    sees: Sees = Sees.NOTHING
+    deadline_s: float = DEADLINE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    wall_s: float
+    peak_bytes: int           # resident memory at its highest (VmHWM), 0 where the system does not tell
+
+
+class Cancelled(MloptError):
+    """The crew was told to stop while this worker ran."""
+
+
+class Crew:
+    """The worker processes of one run. Leaving the block, for whatever reason, ends them all."""
+
+    def __init__(self) -> None:
+        self._living: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self.usage: dict[str, Usage] = {}
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill every worker, with whatever it started itself; those waiting for them get `Cancelled`."""
+        with self._lock:
+            self._stopped = True
+            for process in self._living:
+                _kill(process)
+
+    def run(self, job: Job, returns: type[T], on_event: OnEvent | None = None) -> T:
+        """Run `job` in a fresh process and give back what it returned; may be called from several threads.
+
+        Raises the `MloptError` that the function raised, `WorkerCrashed`, `WorkerTimeout` or `Cancelled`.
+        """
+        started = time.monotonic()
+        reading, writing = os.pipe()
+        with tempfile.TemporaryFile() as log, os.fdopen(reading, "rb", buffering=0) as events:
+            process = self._start(job, writing, log)
+            try:
+                answer = _listen(process, events, started + job.deadline_s, on_event)
+                if answer is not None:
+                    _await_exit(process)
+            finally:
+                _kill(process)
+                process.wait()
+                with self._lock:
+                    self._living.discard(process)
+                    cancelled = self._stopped
+                with contextlib.suppress(BrokenPipeError):
+                    assert process.stdin is not None
+                    process.stdin.close()
+            if answer is None:
+                if cancelled:
+                    raise Cancelled(f"{job.task}: stopped")
+                if time.monotonic() >= started + job.deadline_s:
+                    raise WorkerTimeout(job.task, job.deadline_s)
+                raise WorkerCrashed(job.task, _how(process.returncode), _tail(log))
+        self.usage[job.task] = Usage(wall_s=time.monotonic() - started, peak_bytes=answer.get("peak_bytes", 0))
+        return _unpack(job, answer, returns)
+
+    def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        request = {"function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
+                   "path": [p for p in sys.path if p]}
+        environment = os.environ | {
+            "PYTHONHASHSEED": "0",            # the same names in the same order in every process
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": "tensorflow",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        with self._lock:
+            if self._stopped:
+                os.close(writing)
+                raise Cancelled(f"{job.task}: stopped")
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "mlopt.worker_main", str(writing)],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing], env=environment,
+                    start_new_session=True,   # Ctrl-C reaches the caller alone, which then ends us and our children
+                )
+            finally:
+                os.close(writing)
+            self._living.add(process)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):   # a worker that died at once is told by its exit status
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+
+def _listen(
+    process: "subprocess.Popen[bytes]", events: IO[bytes], until: float, on_event: OnEvent | None
+) -> dict[str, Any] | None:
+    """The worker's answer, or None when it ended or ran out of time without one."""
+    pending = b""
+    while (left := until - time.monotonic()) > 0:
+        if not select.select([events], [], [], min(left, 1.0))[0]:
+            continue
+        chunk = events.read(1 << 16)
+        if not chunk:
+            return None
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "event" not in message:
+                return message                      # type: ignore[no-any-return]  # our own worker wrote it
+            if on_event is not None:
+                on_event(message["event"])
+    return None
+
+
+def _await_exit(process: "subprocess.Popen[bytes]") -> None:
+    """After its answer a worker leaves by itself; one that hangs in a library's clean-up is not waited for."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=2)
+
+
+def _unpack(job: Job, answer: dict[str, Any], returns: type[T]) -> T:
+    if "error" in answer:
+        error = answer["error"]
+        if error["class"] is None:
+            raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:])
+        raise plain.error_class(error["class"]).restored(error["message"], error["facts"])
+    return plain.from_plain(answer["result"], returns)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _how(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        name = signal.Signals(-returncode).name
+        cause = "; the system was probably out of memory" if -returncode == signal.SIGKILL else ""
+        return f"was ended by {name}{cause}"
+    return f"ended with exit status {returncode} and no answer"
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0, os.SEEK_END)
+    log.seek(max(0, log.tell() - _LAST_WORDS))
+    return log.read().decode(errors="replace").strip()
+
+
+_sink: Callable[[dict[str, Any]], None] | None = None
+
+
+def emit(**fields: Any) -> None:
+    """Tell the caller something while working: progress, or a result that is ready early. Outside a worker: nothing."""
+    if _sink is not None:
+        _sink(fields)
+
+
+def speak_to(sink: Callable[[dict[str, Any]], None]) -> None:
+    """For the worker's own main: where `emit` goes."""
+    global _sink  # noqa: PLW0603  # one pipe a process, set once before any work
+    _sink = sink
+
+
+def peak_bytes() -> int:
+    """Highest resident memory of this process; `ru_maxrss` would include the parent's, VmHWM does not."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    for line in status.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,85 @@
+"""The other end of `mlopt.worker`: read one request, hide what must not be seen, call the function, answer."""
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+import typing
+from typing import Any
+
+from mlopt import isolation, plain, worker
+from mlopt.errors import MloptError, OutputUnwritable
+
+
+def main() -> None:
+    pipe = os.fdopen(int(sys.argv[1]), "wb", buffering=0)
+    lock = threading.Lock()
+
+    def send(message: dict[str, Any]) -> None:
+        with lock:
+            pipe.write(json.dumps(message).encode() + b"\n")
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    _hide_others(worker.Sees(request["sees"]))
+    sys.path.extend(p for p in request["path"] if p not in sys.path)
+    worker.speak_to(lambda fields: send({"event": plain.to_plain(fields)}))
+    try:
+        result = _call(request["function"], request["arguments"])
+        answer: dict[str, Any] = {"result": plain.to_plain(result)}
+    except MloptError as err:
+        kind = f"{type(err).__module__}:{type(err).__qualname__}"
+        answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
+    except MemoryError:
+        answer = {"error": {"class": None, "message": "ran out of memory", "traceback": ""}}
+    except OSError as err:
+        answer = {"error": _storage_error(err)}
+    except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
+        answer = {"error": _bug(err)}
+    send(answer | {"peak_bytes": worker.peak_bytes()})
+    pipe.close()
+    sys.stdout.flush()
+    os._exit(0)                # frameworks take seconds to tear down, and some crash while they do
+
+
+def _call(function: str, arguments: dict[str, Any]) -> Any:
+    module, _, name = function.partition(":")
+    target = getattr(importlib.import_module(module), name)
+    hints = typing.get_type_hints(target)
+    return target(**{name: plain.from_plain(value, hints.get(name, Any)) for name, value in arguments.items()})
+
+
+def _hide_others(sees: worker.Sees) -> None:
+    hidden = set(isolation.NEVER_NEEDED)
+    if sees is not worker.Sees.TENSORFLOW:
+        hidden |= isolation.TENSORFLOW
+    if sees is not worker.Sees.TORCH:
+        hidden |= isolation.TORCH
+    isolation.hide(hidden)
+
+
+def _end_with_caller() -> None:
+    """The caller holds our standard input open for as long as it lives."""
+    while os.read(0, 4096):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _storage_error(err: OSError) -> dict[str, Any]:
+    if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        error = OutputUnwritable(err.filename or "the working folder", os.strerror(err.errno), "Make room, or use --out.")
+        return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
+    return _bug(err)
+
+
+def _bug(err: Exception) -> dict[str, Any]:
+    return {"class": None, "message": f"failed with {type(err).__name__}: {err}", "traceback": traceback.format_exc()}
+
+
+if __name__ == "__main__":
+    main()
