@@ -65,12 +65,28 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutputParity:
+    """How near one output comes to the source's, over all samples; `nan` where an output is not finite."""
+
+    name: str
+    kind: str                             # "classes", "binary" or "values": what agreement means for it
+    agreement: float = UNKNOWN
+    max_abs_error: float = UNKNOWN
+    mean_abs_error: float = UNKNOWN
+    sqnr_db: float = UNKNOWN              # 10 log10(sum reference^2 / sum error^2); infinite, in JSON null, when exact
+    nonfinite: int = 0                    # samples with a NaN or an infinity where the source has none
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What was seen when a file ran in its own runtime on n samples, beside the source model on the same samples.
 
     `metric` names the task's metric: "top1" (share right), "auc" (area under the ROC curve), "r2" (variance
     explained), or "none" where there are no labels. `agreement` is the share of samples with the source's top-1, or,
     for outputs that are no class scores, with an output error of at most a tenth of the output's own size (20 dB).
+    A sample of a model with several outputs agrees when each of them does; errors and SQNR are the worst output's.
+    The interval of `worst_class` and `worst_slice` is widened for having picked the worst of many (Bonferroni); those
+    in `classes` and `slices` are 95 % each.
     """
 
     runtime: str
@@ -91,6 +107,9 @@ class Evidence:
     classes: tuple[ClassDrop, ...] = ()
     slices: tuple[ClassDrop, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()   # rows: label, columns: predicted; empty above 100 classes
+    outputs: tuple[OutputParity, ...] = ()
+    nonfinite: int = 0                    # samples with a NaN or an infinity in any output: a failure
+    notes: tuple[str, ...] = ()           # how outputs and labels were read, what was left out, and why
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,73 @@
+"""Run an exported file in its own runtime over samples, and compare it with the source model."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mlopt.convert.protocol import Runtime
+from mlopt.data.samples import Samples
+from mlopt.errors import MloptError
+from mlopt.model import SourceModel
+from mlopt.report import Evidence
+from mlopt.verify.parity import Comparison
+from mlopt.verify.task import Scoring, Task, identify_task
+
+Progress = Callable[[int, int], None]     # samples done, samples in all
+
+_BATCH_BYTES = 16_000_000   # of float32 inputs and outputs
+_LARGEST_BATCH = 256
+
+
+def prove(
+    runtime: Runtime,
+    samples: Samples,
+    reference: Mapping[str, np.ndarray],
+    *,
+    source: SourceModel,
+    runtime_name: str,
+    samples_name: str,
+    task: Task | None = None,
+    class_names: tuple[str, ...] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Compare what `runtime` makes of `samples` with `reference`, the source's outputs [N, ...] on the same samples.
+
+    `runtime_name` and `samples_name` ("test", "calibration", "synthesised") stand in the evidence. The task is read
+    from the source, the reference and the labels unless it is given. What the runtime raises passes through; outputs
+    that are missing or of another shape raise `MloptError`.
+    """
+    for name, array in reference.items():
+        if len(array) != samples.count:
+            raise ValueError(f"reference {name} has {len(array)} rows, the samples {samples.count}")
+    if task is None:
+        task = identify_task(source.signature, source.output_activations, reference, samples.labels)
+    comparison = Comparison(
+        task, reference, labels=samples.labels, slices=samples.slices, class_names=class_names, seed=seed
+    )
+    done = 0
+    for inputs in samples.batches(batch_size(samples, reference)):
+        outputs = runtime.predict(inputs)
+        rows = min(len(a) for a in inputs.values())
+        _check(outputs, reference, rows, runtime_name)
+        comparison.add(outputs, inputs if task.scoring is Scoring.RECONSTRUCTION else None)
+        done += rows
+        if progress is not None:
+            progress(done, samples.count)
+    return comparison.evidence(runtime=runtime_name, samples=samples_name)
+
+
+def batch_size(samples: Samples, reference: Mapping[str, np.ndarray]) -> int:
+    """Samples to run at once: about 16 MB of float32 inputs and outputs, and at most 256."""
+    arrays = [*samples.inputs.values(), *reference.values()]
+    bytes_each = sum(4 * int(np.prod(a.shape[1:])) for a in arrays)
+    return max(1, min(_LARGEST_BATCH, _BATCH_BYTES // max(1, bytes_each)))
+
+
+def _check(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], rows: int, runtime: str) -> None:
+    for name, array in reference.items():
+        wanted = (rows, *array.shape[1:])
+        if name not in outputs:
+            raise MloptError(f"{runtime} gave no output {name}; it gave {', '.join(sorted(outputs)) or 'none'}")
+        if outputs[name].shape != wanted:
+            raise MloptError(f"{runtime} gave {name} with shape {outputs[name].shape}; the source model gives {wanted}")
