@@ -1,0 +1,74 @@
+"""TFLite files for LiteRT: float, and quantized from the float file by this package's own lowering.
+
+    exporter    the source model to the float file; the only module here that sees TensorFlow
+    quantizer   one precision out of the float file
+    runtime     the file in LiteRT, in the source model's names and real numbers
+    layers      how far each tensor inside a file is from the same tensor of the float file
+"""
+
+from mlopt.convert.protocol import Precision
+
+
+class TFLiteConverter:
+    """The door of the format; everything behind it is named by text and imported late."""
+
+    name = "tflite"
+    extra = "tflite"
+    runtime = "LiteRT"
+    suffix = ".tflite"
+    precisions = (
+        Precision(
+            name="float32",
+            about="The numbers as they were trained: the reference that the other files are held against.",
+            needs_samples=False,
+        ),
+        Precision(
+            name="float16",
+            about="Weights in 16-bit floats, unpacked to float32 when the file is loaded: half the bytes, the same speed "
+            "and memory; it will not make integer hardware usable.",
+            needs_samples=False,
+        ),
+        Precision(
+            name="int8",
+            about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, and the "
+            "fastest where the processor multiplies bytes; it needs representative samples.",
+            needs_samples=True,
+            full_integer=True,
+        ),
+        Precision(
+            name="int8-dynamic",
+            about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the bytes and "
+            "fast on phone processors without any data; integer-only hardware cannot run it.",
+            needs_samples=False,
+        ),
+        Precision(
+            name="int8-weights",
+            about="8-bit weights, unpacked to float32 when the file is loaded: a quarter of the bytes at float accuracy and "
+            "float speed; it does not save memory while running.",
+            needs_samples=False,
+        ),
+        Precision(
+            name="int16x8",
+            about="8-bit weights with 16-bit activations: for integer hardware when int8 activations lose too much; "
+            "most processors run it slowly.",
+            needs_samples=True,
+            full_integer=True,
+        ),
+        Precision(
+            name="int4-weights",
+            about="4-bit weights, unpacked to float32 when the file is loaded: an eighth of the bytes at float speed; "
+            "made without data, so small networks lose accuracy.",
+            needs_samples=False,
+        ),
+        Precision(
+            name="mixed-4-8",
+            about="4-bit weights where the measured loss is small and 8-bit elsewhere, rounded by what the samples show, "
+            "unpacked to float32 when loaded: the smallest file that stays close to the source.",
+            needs_samples=True,
+        ),
+    )
+    export = "mlopt_tflite.exporter:export"
+    make = "mlopt_tflite.quantizer:make"
+    open_runtime = "mlopt_tflite.runtime:open_runtime"
+    read_storage = "mlopt_tflite.storage:read_storage"
+    measures_latency = True

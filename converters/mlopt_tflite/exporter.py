@@ -1,0 +1,112 @@
+"""The source model to the float TFLite file; runs in the worker process that sees TensorFlow.
+
+One function with a batch of one: the form that is deployed, without shape arithmetic inside. Nothing is quantized
+here: every other precision is made from this file, so that all of them share one graph.
+"""
+
+import re
+import warnings
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from mlopt.artifact import Made
+from mlopt.errors import MloptError, UnsupportedOps
+from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.model import Signature
+from mlopt_tflite import flatfile, slim
+
+REMEDY = "Replace the layer by one made of supported operations, or leave this format out."
+
+
+def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
+    """Write the float32 file of `model` to `dest`, its inputs and outputs named as in `signature`."""
+    function = model.concrete_function(1)
+    content = _converted(function, model)
+    parsed = flatfile.parse(content, dest)
+    names = [(flatfile.op_name(parsed, op), op) for op in parsed.subgraphs[0].operators or []]
+    custom = sorted({_custom_name(parsed, op) for name, op in names if name == "CUSTOM"})
+    if custom:
+        raise UnsupportedOps("TFLite", {op: ["the model"] for op in custom}, REMEDY)
+    _name_ports(parsed, signature)
+    proof = slim.write_slim(parsed, dest)
+    return Made(path=dest, choices={"slimmed": f"{len(content)} to {proof.bytes_after} bytes, same bits"})
+
+
+def _converted(function: Any, model: TensorFlowModel) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], getattr(model, "model", None) or tf.Module())
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.experimental_lower_tensor_list_ops = True
+    try:
+        with warnings.catch_warnings():
+            # TensorFlow announces that its own interpreter moves out; conversion does not use that interpreter.
+            warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+            return converter.convert()
+    except Exception as err:   # noqa: BLE001  the converter raises a type of its own private module; anything else is re-raised
+        missing = _unsupported(str(err), function, model)
+        if not missing:
+            raise MloptError(f"TensorFlow's converter could not write the model as TFLite: {_first_sentence(err)}") from err
+        raise UnsupportedOps("TFLite", missing, REMEDY) from err
+
+
+def _unsupported(message: str, function: Any, model: TensorFlowModel) -> dict[str, list[str]]:
+    """The operations that the converter's message lists as foreign, each with the layers that need it."""
+    listed = re.findall(r"(?:TF Select|Custom) ops: ([\w, ]+)", message)
+    named = re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", message)
+    foreign = {op.strip() for line in listed for op in line.split(",")} | set(named)
+    layers = {facts.name.rpartition("/")[2] for facts in model.source.layers}
+    definition = function.graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    found = {op: sorted({_layer(n.name, layers) for n in nodes if n.op == op}) for op in foreign if op}
+    return {op: places or ["the model"] for op, places in found.items()}
+
+
+def _layer(node: str, layers: Set[str]) -> str:
+    """The layer that a node's name belongs to: the innermost known one, or else the scope around the node.
+
+    >>> _layer("model_1/scorer/erfinv/Erfinv", {"scorer", "dense"})
+    'scorer'
+    >>> _layer("model_1/lambda/Erfinv", frozenset())
+    'lambda'
+    """
+    parts = [p for p in node.split("/") if p]
+    known = [p for p in parts if p in layers]
+    return known[-1] if known else parts[-2] if len(parts) > 1 else parts[0]
+
+
+def _first_sentence(err: Exception) -> str:
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return lines[0] if lines else type(err).__name__
+
+
+def _custom_name(model: Any, op: Any) -> str:
+    name = model.operatorCodes[op.opcodeIndex].customCode or b"custom"
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+
+
+def _name_ports(model: Any, signature: Signature) -> None:
+    """Give the file's signature the source's names where TensorFlow has rewritten characters, and check that all are there."""
+    for side, wanted in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        entries = getattr(model.signatureDefs[0], side) or []
+        by_plain = {_plain(s.name): s.name for s in wanted}
+        for entry in entries:
+            text = entry.name.decode() if isinstance(entry.name, bytes) else entry.name
+            entry.name = by_plain.get(_plain(text), text)
+        found = {e.name for e in entries}
+        lost = [s.name for s in wanted if s.name not in found]
+        if lost:
+            raise MloptError(
+                f"the TFLite file has the {side} {', '.join(sorted(found))} and lacks {', '.join(lost)}: "
+                "an input that no output depends on cannot be exported; remove it from the model"
+            )
+
+
+def _plain(name: str) -> str:
+    """As TensorFlow writes a name into a graph.
+
+    >>> _plain("Input.1")
+    'input_1'
+    """
+    return re.sub(r"\W", "_", name).lower()

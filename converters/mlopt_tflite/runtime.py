@@ -1,0 +1,58 @@
+"""An exported file in LiteRT: the source model's names and real numbers outside, stored numbers inside."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mlopt.artifact import Contract, PortContract
+from mlopt.errors import ModelUnreadable
+from mlopt.model import Signature, TensorSpec
+from mlopt_tflite import flatfile
+from mlopt_tflite.engine import Engine
+
+
+class LiteRTFile:
+    """One file, loaded; one thread."""
+
+    def __init__(self, engine: Engine, contract: Contract) -> None:
+        self.engine, self.contract = engine, contract
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self.engine.predict(inputs)
+
+    def stage(self, inputs: Mapping[str, np.ndarray]) -> None:
+        self.engine.stage(inputs)
+
+    def invoke(self) -> None:
+        self.engine.interpreter.invoke()
+
+
+def open_runtime(file: Path, signature: Signature) -> LiteRTFile:
+    """Load `file`; it must have the inputs and outputs that `signature` names."""
+    model = flatfile.read(file)
+    engine = Engine(file.read_bytes(), name=file.name)
+    contract = Contract(
+        inputs=tuple(_port(model, s, flatfile.input_names(model), file) for s in signature.inputs),
+        outputs=tuple(_port(model, s, flatfile.output_names(model), file) for s in signature.outputs),
+    )
+    return LiteRTFile(engine, contract)
+
+
+def _port(model: object, spec: TensorSpec, names: Mapping[str, int], file: Path) -> PortContract:
+    if spec.name not in names:
+        found = f"its signature has {', '.join(names) or 'nothing'} where {spec.name} is wanted"
+        raise ModelUnreadable(file, found, "It was made from another model.")
+    tensor = model.subgraphs[0].tensors[names[spec.name]]   # type: ignore[attr-defined]
+    q = tensor.quantization
+    quantized = q is not None and q.scale is not None and len(q.scale) == 1
+    stored_name = tensor.name.decode("utf-8", "replace") if isinstance(tensor.name, bytes) else (tensor.name or "")
+    return PortContract(
+        name=spec.name,
+        stored_name=stored_name,
+        shape=flatfile.shape_of(tensor),
+        layout=spec.layout,
+        dtype=flatfile.type_name(tensor),
+        scale=float(q.scale[0]) if quantized else 1.0,
+        zero_point=int(q.zeroPoint[0]) if quantized else 0,
+    )
