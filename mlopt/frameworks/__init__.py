@@ -1,1 +1,31 @@
 """A trainable model at the edge: one protocol, and each framework behind it, imported late."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlopt.frameworks.protocol import TensorFlowModel
+
+
+def open_model(
+    path: Path | str,
+    *,
+    trust_code: bool = False,
+    custom_objects: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> "TensorFlowModel":
+    """Open a trained model: a Keras .h5, a .keras file or a SavedModel folder, told apart by content.
+
+    Code that the file carries (Lambda layers, file operations) is refused unless `trust_code`. `custom_objects` are
+    "module:NAME" of the user's own layers and functions. `input_shapes` fixes free dimensions, batch first, by input
+    name. Raises `ModelUnreadable` or `UntrustedCode`. Imports TensorFlow: for worker processes.
+    """
+    from mlopt.frameworks.sniff import sniff
+
+    sniffed = sniff(Path(path))      # a file that is no model fails before TensorFlow is imported
+    from mlopt.frameworks.keras.opening import open_sniffed
+
+    return open_sniffed(
+        sniffed, trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
+    )

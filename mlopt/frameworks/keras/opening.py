@@ -1,0 +1,154 @@
+"""Open what was sniffed: each container by the Keras that wrote it."""
+
+import importlib
+import re
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h5py
+
+from mlopt.errors import ModelUnreadable
+from mlopt.frameworks import trust
+from mlopt.frameworks.keras import layers, legacy
+from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
+from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.frameworks.sniff import Container, Sniffed, hdf5_bytes
+from mlopt.model import Signature, TensorSpec
+
+
+def open_sniffed(
+    sniffed: Sniffed,
+    *,
+    trust_code: bool = False,
+    custom_objects: Sequence[str] = (),
+    input_shapes: Mapping[str, Sequence[int]],
+) -> OpenedModel:
+    """Check, rebuild and prove a model; see `mlopt.frameworks.open_model`."""
+    if sniffed.container is Container.SAVED_MODEL:
+        from mlopt.frameworks.keras import saved_model
+
+        return saved_model.open_folder(sniffed, trust_code=trust_code, input_shapes=input_shapes)
+    assert sniffed.config is not None
+    customs = resolve(sniffed, custom_objects)
+    trust.check(sniffed.path, sniffed.config, trust_code=trust_code, custom_names=customs)
+    model, loaded_by = rebuilt(sniffed, customs, trust_code=trust_code)
+    layers.check_weights(sniffed, model)
+    return wrapped(sniffed, model, loaded_by, input_shapes)
+
+
+def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -> tuple[Any, str]:
+    """The model and who rebuilt it: the Keras that wrote the file first, the other one where that fails."""
+
+    def by_tf_keras() -> tuple[Any, str]:
+        zipped = sniffed.container is Container.KERAS_ZIP
+        load = partial(legacy.load_zip, trust_code=trust_code) if zipped else legacy.load_h5
+        return load(sniffed, customs), "tf_keras"
+
+    def by_keras_3() -> tuple[Any, str]:
+        from mlopt.frameworks.keras import twin
+
+        return twin.load(sniffed, customs, trust_code=trust_code)
+
+    wrote_3 = sniffed.keras_version.startswith("3")
+    first, second = (by_keras_3, by_tf_keras) if wrote_3 else (by_tf_keras, by_keras_3)
+    try:
+        model, loaded_by = first()
+    except legacy.LOADING_ERRORS as error:
+        try:
+            model, loaded_by = second()
+        except legacy.LOADING_ERRORS:
+            version = f"Keras {sniffed.keras_version}" if sniffed.keras_version else "an unnamed Keras"
+            raise ModelUnreadable(
+                sniffed.path,
+                f"it was written by {version} and cannot be rebuilt: {brief(error)}",
+                "If the file is whole, load it where it was trained and save it again as .keras or as a SavedModel.",
+            ) from error
+    if legacy.reduced_precision(sniffed.config):
+        loaded_by += ", mixed precision read as float32"
+    return model, loaded_by
+
+
+def brief(error: BaseException) -> str:
+    """The first sentence of an error, for ours.
+
+    >>> brief(ValueError("No such layer: x. Here is the whole config: ..."))
+    'No such layer: x'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.split(r"(?<=[^.])\.(?=\s|$)", text)[0][:300]
+
+
+def resolve(sniffed: Sniffed, texts: Sequence[str]) -> dict[str, Any]:
+    """Import each "module:NAME" that the caller gave."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        module, _, name = text.partition(":")
+        if not module or not name:
+            raise ValueError(f"custom objects are given as module:NAME, e.g. my_layers:Swish; got {text!r}")
+        try:
+            found[name] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as err:
+            raise ModelUnreadable(
+                sniffed.path, f"its custom object {text} cannot be imported: {err}", "Check the name, and PYTHONPATH."
+            ) from err
+    return found
+
+
+def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
+    """A Keras model of either kind behind the protocol."""
+    structure = model.input
+    form = layers.data_format(model)
+    ins = layers.ports(structure, layers.input_names(model))
+    in_names = named([name for name, _ in ins])
+    specs = [tensor_spec(n, t.shape, layers.dtype_of(t), form) for n, (_, t) in zip(in_names, ins, strict=True)]
+    specs = fixed(sniffed, specs, input_shapes)
+
+    def call(given: dict[str, Any]) -> list[Any]:
+        tensors = tf.nest.pack_sequence_as(structure, [given[name] for name in in_names])
+        return tf.nest.flatten(model(tensors, training=False))
+
+    outs = layers.ports(model.output, layers.output_names(model))
+    shapes = [tuple(tensor.shape) for _, tensor in outs]
+    if any(None in shape[1:] for shape in shapes):
+        shapes = traced_shapes(call, specs)
+    if any(None in shape[1:] for shape in shapes):
+        open_ones = ", ".join(name for (name, _), shape in zip(outs, shapes, strict=True) if None in shape[1:])
+        raise ModelUnreadable(sniffed.path, f"the size of its output {open_ones} depends on the values of its input")
+    out_specs = [
+        tensor_spec(n, shape, layers.real_dtype(t), form)
+        for n, (_, t), shape in zip(named([name for name, _ in outs]), outs, shapes, strict=True)
+    ]
+    weight_bytes, optimizer_bytes = stored_bytes(sniffed)
+    return OpenedModel(
+        sniffed=sniffed,
+        loaded_by=loaded_by,
+        signature=Signature(inputs=tuple(specs), outputs=tuple(out_specs)),
+        call=call,
+        owners=lambda: layers.owners(model),
+        weight_bytes=weight_bytes,
+        optimizer_bytes=optimizer_bytes,
+        parameters=int(model.count_params()),
+        keras_model=model if isinstance(model, tf_keras.Model) else None,
+    )
+
+
+def traced_shapes(call: Callable[[dict[str, Any]], list[Any]], specs: Sequence[TensorSpec]) -> list[tuple[int | None, ...]]:
+    """Output shapes for the inputs' fixed sizes, from a symbolic run."""
+    with tf.Graph().as_default():
+        given = {s.name: tf.compat.v1.placeholder(s.dtype, s.shape) for s in specs}
+        return [tuple(output.shape.as_list()) for output in call(given)]
+
+
+def stored_bytes(sniffed: Sniffed) -> tuple[int, int]:
+    """(weight bytes, optimizer bytes) of a .h5 or .keras file, as it stores them."""
+    if sniffed.container is Container.KERAS_H5:
+        with h5py.File(sniffed.path, "r") as file:
+            return hdf5_bytes(sniffed.path, file)
+    with zipfile.ZipFile(sniffed.path) as archive, TemporaryDirectory(prefix="mlopt-") as folder:
+        inner = Path(archive.extract("model.weights.h5", folder))
+        with h5py.File(inner, "r") as file:
+            return hdf5_bytes(sniffed.path, file)

@@ -1,0 +1,49 @@
+"""TensorFlow and the legacy Keras, imported without their start-up chatter; anything unknown that they say is passed on.
+
+The chatter is written by C++ before its log level is read, so the file descriptor itself is held for the import.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CHATTER = re.compile(
+    r"All log messages before absl::InitializeLog"
+    r"|oneDNN custom operations are on|rebuild TensorFlow with the appropriate compiler flags"
+    r"|This TensorFlow binary is optimized to use available CPU instructions"
+    r"|To enable the following instructions|Number of eligible GPUs|single_machine\.cc"
+    r"|Could not find cuda drivers|cuda[a-z_]*\.cc|Unable to register cu[A-Z]+ factory|TF-TRT Warning"
+)
+
+
+@contextmanager
+def chatter_held() -> Iterator[None]:
+    """Hold what is written to the standard error stream, then pass on every line that is not known chatter."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if line.strip() and not CHATTER.search(line):
+                    print(line, file=sys.stderr)   # noqa: T201: it was on its way there
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")   # warnings of kernels and graph passes; errors still come through
+with chatter_held():
+    import tensorflow as tf
+    import tf_keras
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    tf.config.list_physical_devices("GPU")      # looks for a GPU now, so that "there is none" is said now as well
+
+__all__ = ["chatter_held", "convert_variables_to_constants_v2", "tf", "tf_keras"]

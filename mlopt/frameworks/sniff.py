@@ -1,0 +1,255 @@
+"""What kind of model a path holds, told from its content; no framework is imported and nothing of it is run."""
+
+import enum
+import hashlib
+import json
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlopt.errors import ModelUnreadable
+
+TAKES = (
+    "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder (with saved_model.pb)."
+)
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK\x03\x04"
+
+MAX_CONFIG_BYTES = 64 << 20     # the largest architecture JSON seen in the wild is a few MB
+MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and protobuf stop at 2 GiB anyway
+MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
+MAX_ZIP_MEMBERS = 10_000
+CHUNK = 1 << 20
+
+
+class Container(enum.StrEnum):
+    KERAS_H5 = "keras-h5"
+    KERAS_ZIP = "keras-zip"
+    SAVED_MODEL = "saved-model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sniffed:
+    """A model on disk, recognised; `config` is its architecture as parsed JSON, None for a SavedModel."""
+
+    path: Path
+    container: Container
+    config: dict[str, Any] | None
+    keras_version: str                # as the file says; "" where it does not
+
+
+def sniff(path: Path) -> Sniffed:
+    """Recognise a model by content, whatever its suffix; raises `ModelUnreadable` saying what was found instead."""
+    try:
+        if not path.exists():
+            raise ModelUnreadable(path, "there is no such file or folder", TAKES)
+        return _folder(path) if path.is_dir() else _file(path)
+    except PermissionError as err:
+        raise ModelUnreadable(path, "it cannot be read: permission denied", "Check the permissions.") from err
+    except OSError as err:
+        raise ModelUnreadable(path, f"it cannot be read: {err}") from err
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file; of a folder, over each file's relative name, size and bytes in name order.
+
+    Read in pieces, so the size of the model does not matter.
+    """
+    total = hashlib.sha256()
+    for name, file in _files(path):
+        if name:
+            total.update(f"{name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while piece := stream.read(CHUNK):
+                total.update(piece)
+    return total.hexdigest()
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for _, file in _files(path))
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield "", path
+    else:
+        found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+        yield from sorted(found.items())
+
+
+def _folder(path: Path) -> Sniffed:
+    if (path / "saved_model.pb").is_file():
+        if (path / "saved_model.pb").stat().st_size == 0:
+            raise ModelUnreadable(path, "its saved_model.pb is empty", "Export the model again.")
+        return Sniffed(path=path, container=Container.SAVED_MODEL, config=None, keras_version="")
+    if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
+        raise ModelUnreadable(path, "this is a Core ML package, an exported file and not a trained model", TAKES)
+    if (path / "saved_model.pbtxt").is_file():
+        raise ModelUnreadable(path, "this is a SavedModel in text form", "Export it again with tf.saved_model.save.")
+    inside = sorted(entry.name for entry in path.iterdir())[:5]
+    held = f"it holds {', '.join(inside)}" if inside else "it is empty"
+    raise ModelUnreadable(path, f"this folder has no saved_model.pb; {held}", TAKES)
+
+
+def _file(path: Path) -> Sniffed:
+    if not path.is_file():
+        raise ModelUnreadable(path, "this is neither a regular file nor a folder", TAKES)
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    if not head:
+        raise ModelUnreadable(path, "the file is empty", "Save or copy the model again.")
+    if head.startswith(HDF5_MAGIC):
+        return _hdf5(path)
+    if head.startswith(ZIP_MAGIC):
+        return _zip(path)
+    if HDF5_MAGIC.startswith(head) or ZIP_MAGIC.startswith(head):
+        raise ModelUnreadable(path, f"the file is cut short: it has {len(head)} bytes", "Save or copy the model again.")
+    if path.name == "saved_model.pb":
+        raise ModelUnreadable(path, "this is one file of a SavedModel", f"Name its folder: {path.parent}")
+    raise ModelUnreadable(path, _foreign(path, head), TAKES)
+
+
+def _foreign(path: Path, head: bytes) -> str:
+    """Say what a file is that mlopt does not take as a source."""
+    if head[4:8] == b"TFL3":
+        return "this is a TFLite file, an exported file and not a trained model"
+    if head[4:8] in (b"ET12", b"ET13", b"ET14"):
+        return "this is an ExecuTorch program, an exported file and not a trained model"
+    if head[:1] == b"\x08" and (path.suffix == ".onnx" or b"pytorch" in head or b"onnx" in head or b"tf2onnx" in head):
+        return "this is an ONNX file, an exported file and not a trained model"
+    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "this is a Python pickle, perhaps an old PyTorch checkpoint; opening it would run code"
+    if head.startswith(b"version https://git-lfs.github.com"):
+        return "this is a Git LFS pointer, not the model itself; `git lfs pull` fetches it"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "this is JSON: an architecture without weights"
+    if head.lstrip()[:1] == b"<":
+        return "this is a web page or XML, perhaps a failed download"
+    return f"this is not a model file that mlopt knows (it starts with {head[:8]!r})"
+
+
+def _hdf5(path: Path) -> Sniffed:
+    """The architecture of a legacy Keras file, from its attribute; refuses what would read other files or swell."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            declared, _ = _declared_bytes(path, file)
+            _bounded(path, declared, path.stat().st_size)
+            config = file.attrs.get("model_config")
+            version = _text(file.attrs.get("keras_version", ""))
+            weights_only = "layer_names" in file.attrs or "layers" in file or "_layer_checkpoint_dependencies" in file
+    except ModelUnreadable:
+        raise
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as err:
+        raise ModelUnreadable(path, f"its HDF5 content is damaged or cut short: {err}", "Save or copy it again.") from err
+    if config is None and weights_only:
+        remedy = "Save the whole model (model.save), or rebuild it, load these weights and save that."
+        raise ModelUnreadable(path, "this file holds weights but no architecture", remedy)
+    if config is None:
+        raise ModelUnreadable(path, "this HDF5 file is not a Keras model (it has no model_config attribute)", TAKES)
+    return Sniffed(
+        path=path, container=Container.KERAS_H5, config=_parsed(path, _text(config)), keras_version=version
+    )
+
+
+def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
+    """Bytes of all datasets as they declare themselves, and of those that belong to an optimizer's state."""
+    import h5py
+
+    total = optimizer = 0
+    pending = [("", file)]
+    seen: set[Any] = set()
+    while pending:
+        prefix, group = pending.pop()
+        for key in group:
+            link = group.get(key, getlink=True)
+            name = f"{prefix}/{key}"
+            if not isinstance(link, h5py.HardLink):
+                raise ModelUnreadable(path, f"its entry {name} points elsewhere ({type(link).__name__})", "Save it again.")
+            entry = group[key]
+            if isinstance(entry, h5py.Group):
+                if entry.id not in seen:
+                    seen.add(entry.id)
+                    pending.append((name, entry))
+            elif isinstance(entry, h5py.Dataset):
+                if entry.external or entry.is_virtual:
+                    raise ModelUnreadable(path, f"its dataset {name} reads another file", "Save it again.")
+                total += entry.nbytes
+                optimizer += entry.nbytes if name.startswith(("/optimizer", "/_optimizer")) else 0
+    return total, optimizer
+
+
+def hdf5_bytes(path: Path, file: Any) -> tuple[int, int]:
+    """(weight bytes, optimizer bytes) of an open h5py file: what its datasets hold, as stored."""
+    total, optimizer = _declared_bytes(path, file)
+    return total - optimizer, optimizer
+
+
+def _zip(path: Path) -> Sniffed:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            names = {entry.filename for entry in entries}
+            if "config.json" not in names:
+                raise ModelUnreadable(path, _foreign_zip(names), TAKES)
+            _check_members(path, entries)
+            if not names & {"model.weights.h5", "model.weights.npz", "model.weights.json"}:
+                raise ModelUnreadable(path, "this .keras file has no weights", "Save the model again.")
+            config = _parsed(path, archive.read("config.json").decode())
+            metadata = _parsed(path, archive.read("metadata.json").decode()) if "metadata.json" in names else {}
+    except (zipfile.BadZipFile, EOFError, struct.error, UnicodeDecodeError, NotImplementedError, RuntimeError) as err:
+        raise ModelUnreadable(path, f"its zip archive is damaged or cut short: {err}", "Save or copy it again.") from err
+    version = str(metadata.get("keras_version", ""))
+    return Sniffed(path=path, container=Container.KERAS_ZIP, config=config, keras_version=version)
+
+
+def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    if len(entries) > MAX_ZIP_MEMBERS or len({entry.filename for entry in entries}) < len(entries):
+        raise ModelUnreadable(path, f"its zip archive has {len(entries)} members, or some twice", "Save it again.")
+    for entry in entries:
+        parts = entry.filename.replace("\\", "/").split("/")
+        if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+            raise ModelUnreadable(path, f"its member {entry.filename!r} points outside of the archive", "Save it again.")
+        if entry.filename.endswith(".json") and "/" not in entry.filename and entry.file_size > MAX_CONFIG_BYTES:
+            raise ModelUnreadable(path, f"its {entry.filename} has {entry.file_size} bytes", "That is no Keras model.")
+    _bounded(path, sum(entry.file_size for entry in entries), path.stat().st_size)
+
+
+def _bounded(path: Path, unpacked: int, packed: int) -> None:
+    if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_EXPANSION * packed + (1 << 20):
+        found = f"it declares {unpacked:,} bytes of content in a file of {packed:,} bytes"
+        raise ModelUnreadable(path, found, f"mlopt opens at most {MAX_UNPACKED_BYTES:,}, expanded {MAX_EXPANSION}-fold.")
+
+
+def _foreign_zip(names: set[str]) -> str:
+    if any(name.endswith("data.pkl") for name in names):
+        kind = "a TorchScript archive" if any(n.endswith("constants.pkl") for n in names) else "a PyTorch checkpoint"
+        return f"this is {kind}, which mlopt does not open"
+    if any(name.endswith("saved_model.pb") for name in names):
+        return "this is a zipped SavedModel; unpack it and name the folder"
+    if any(name.endswith("Manifest.json") for name in names):
+        return "this is a zipped Core ML package, an exported file and not a trained model"
+    if any(name.endswith(".npy") for name in names):
+        return "this is a NumPy .npz file: data, not a model"
+    return "this zip archive is not a Keras model (it has no config.json)"
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ModelUnreadable(path, f"its architecture has {len(text)} characters", "That is no Keras model.")
+    try:
+        config = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as err:
+        raise ModelUnreadable(path, f"its architecture is no valid JSON: {err}", "Save or copy it again.") from err
+    if not isinstance(config, dict):
+        raise ModelUnreadable(path, "its architecture is no JSON object", "Save the model again.")
+    return config
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
