@@ -1,1 +1,43 @@
-"""mlopt: from a trained model to proven files for phones."""
+"""mlopt: from a trained model to proven files for phones.
+
+    import mlopt
+    result = mlopt.compress("model.h5", data="train.parquet", test="test.parquet")
+    print(result.table())
+    result.best["tflite"].path
+
+Importing this loads no framework: each part runs in a worker process that sees one.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlopt.api import Compressed, compress, load
+    from mlopt.errors import MloptError
+    from mlopt.model import SourceModel
+    from mlopt.report import Candidate, Finding, Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Candidate": "mlopt.report",
+    "Compressed": "mlopt.api",
+    "Finding": "mlopt.report",
+    "MloptError": "mlopt.errors",
+    "Report": "mlopt.report",
+    "SourceModel": "mlopt.model",
+    "compress": "mlopt.api",
+    "load": "mlopt.api",
+}
+
+__all__ = ["Candidate", "Compressed", "Finding", "MloptError", "Report", "SourceModel", "compress", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mlopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

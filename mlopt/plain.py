@@ -22,11 +22,17 @@ def from_plain(value: Any, kind: type[T]) -> T:
     return msgspec.convert(value, kind, dec_hook=_decode, strict=False)
 
 
-def error_class(name: str) -> type[MloptError]:
-    """The error class "module:Name"; a class that is not there any more is a plain `MloptError`."""
+def resolve(name: str) -> Any:
+    """The object "module:attribute", its module imported now."""
     module, _, attribute = name.partition(":")
-    found = getattr(importlib.import_module(module), attribute, MloptError)
-    return found if isinstance(found, type) and issubclass(found, MloptError) else MloptError
+    return getattr(importlib.import_module(module), attribute)
+
+
+def error_class(name: str) -> type[MloptError]:
+    """The error class "module:Name", as a worker named it."""
+    found = resolve(name)
+    assert issubclass(found, MloptError), name
+    return found   # type: ignore[no-any-return]  # checked on the line above
 
 
 def _encode(value: Any) -> Any:

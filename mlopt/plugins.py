@@ -2,7 +2,7 @@
 
 import difflib
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from mlopt.errors import MloptError
 
@@ -28,8 +28,12 @@ def load_converter(name: str) -> "Converter":
     """The door of that format; raises `UnknownPlugin` with the nearest known name."""
     found = _entry_points(CONVERTERS)
     if name not in found:
-        raise UnknownPlugin("format", name, sorted(found))
+        refuse_unknown("format", name, sorted(found))
     return cast("Converter", found[name].load()())
+
+
+def refuse_unknown(kind: str, name: str, known: list[str]) -> NoReturn:
+    raise UnknownPlugin(kind, name, known)
 
 
 def _entry_points(group: str) -> dict[str, EntryPoint]:

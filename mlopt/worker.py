@@ -27,6 +27,7 @@ from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 
 T = TypeVar("T")
 OnEvent = Callable[[dict[str, Any]], None]
+OnQuestion = Callable[[str], Any]
 
 DEADLINE_S = 3600.0       # an hour: far above any conversion seen, so that only a hang meets it
 _LAST_WORDS = 4000        # characters of a crashed worker's output that are kept
@@ -83,8 +84,12 @@ class Crew:
             for process in self._living:
                 _kill(process)
 
-    def run(self, job: Job, returns: type[T], on_event: OnEvent | None = None) -> T:
+    def run(
+        self, job: Job, returns: type[T], on_event: OnEvent | None = None, on_question: OnQuestion | None = None
+    ) -> T:
         """Run `job` in a fresh process and give back what it returned; may be called from several threads.
+
+        `on_event` gets what the function emits, `on_question` answers what it asks; both run in the calling thread.
 
         Raises the `MloptError` that the function raised, `WorkerCrashed`, `WorkerTimeout` or `Cancelled`.
         """
@@ -93,7 +98,7 @@ class Crew:
         with tempfile.TemporaryFile() as log, os.fdopen(reading, "rb", buffering=0) as events:
             process = self._start(job, writing, log)
             try:
-                answer = _listen(process, events, started + job.deadline_s, on_event)
+                answer = _listen(process, events, started + job.deadline_s, on_event, on_question)
                 if answer is not None:
                     _await_exit(process)
             finally:
@@ -136,15 +141,16 @@ class Crew:
             finally:
                 os.close(writing)
             self._living.add(process)
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):   # a worker that died at once is told by its exit status
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
+        _tell(process, request)
         return process
 
 
 def _listen(
-    process: "subprocess.Popen[bytes]", events: IO[bytes], until: float, on_event: OnEvent | None
+    process: "subprocess.Popen[bytes]",
+    events: IO[bytes],
+    until: float,
+    on_event: OnEvent | None,
+    on_question: OnQuestion | None,
 ) -> dict[str, Any] | None:
     """The worker's answer, or None when it ended or ran out of time without one."""
     pending = b""
@@ -157,11 +163,22 @@ def _listen(
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
             message = json.loads(line)
-            if "event" not in message:
+            if "event" in message:
+                if on_event is not None:
+                    on_event(message["event"])
+            elif "question" in message:
+                assert on_question is not None, f"nobody answers {message['question']!r}"
+                _tell(process, plain.to_plain(on_question(message["question"])))
+            else:
                 return message                      # type: ignore[no-any-return]  # our own worker wrote it
-            if on_event is not None:
-                on_event(message["event"])
     return None
+
+
+def _tell(process: "subprocess.Popen[bytes]", message: Any) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):       # a worker that has died is told by its exit status
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
 
 
 def _await_exit(process: "subprocess.Popen[bytes]") -> None:
@@ -198,19 +215,33 @@ def _tail(log: IO[bytes]) -> str:
     return log.read().decode(errors="replace").strip()
 
 
-_sink: Callable[[dict[str, Any]], None] | None = None
+@dataclass(frozen=True)
+class Line:
+    """A worker's line to its caller."""
+
+    emit: Callable[[dict[str, Any]], None]
+    ask: Callable[[str], Any]
+
+
+_line: Line | None = None
 
 
 def emit(**fields: Any) -> None:
     """Tell the caller something while working: progress, or a result that is ready early. Outside a worker: nothing."""
-    if _sink is not None:
-        _sink(fields)
+    if _line is not None:
+        _line.emit(fields)
 
 
-def speak_to(sink: Callable[[dict[str, Any]], None]) -> None:
-    """For the worker's own main: where `emit` goes."""
-    global _sink  # noqa: PLW0603  # one pipe a process, set once before any work
-    _sink = sink
+def ask(question: str) -> Any:
+    """Wait for the caller's answer, as plain values. Only in a worker."""
+    assert _line is not None, f"asked {question!r} outside a worker"
+    return _line.ask(question)
+
+
+def connect(line: Line) -> None:
+    """For the worker's own main: where `emit` and `ask` go."""
+    global _line  # noqa: PLW0603  # one line a process, set once before any work
+    _line = line
 
 
 def peak_bytes() -> int:

@@ -1,9 +1,9 @@
 """The other end of `mlopt.worker`: read one request, hide what must not be seen, call the function, answer."""
 
 import errno
-import importlib
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -25,10 +25,16 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_caller, daemon=True).start()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
     _hide_others(worker.Sees(request["sees"]))
     sys.path.extend(p for p in request["path"] if p not in sys.path)
-    worker.speak_to(lambda fields: send({"event": plain.to_plain(fields)}))
+
+    def ask(question: str) -> Any:
+        send({"question": question})
+        return answers.get()
+
+    worker.connect(worker.Line(emit=lambda fields: send({"event": plain.to_plain(fields)}), ask=ask))
     try:
         result = _call(request["function"], request["arguments"])
         answer: dict[str, Any] = {"result": plain.to_plain(result)}
@@ -48,8 +54,7 @@ def main() -> None:
 
 
 def _call(function: str, arguments: dict[str, Any]) -> Any:
-    module, _, name = function.partition(":")
-    target = getattr(importlib.import_module(module), name)
+    target = plain.resolve(function)
     hints = typing.get_type_hints(target)
     return target(**{name: plain.from_plain(value, hints.get(name, Any)) for name, value in arguments.items()})
 
@@ -63,10 +68,10 @@ def _hide_others(sees: worker.Sees) -> None:
     isolation.hide(hidden)
 
 
-def _end_with_caller() -> None:
-    """The caller holds our standard input open for as long as it lives."""
-    while os.read(0, 4096):
-        pass
+def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
+    """Pass answers on. The caller holds our standard input open for as long as it lives: when it closes, we end."""
+    while line := sys.stdin.buffer.readline():
+        answers.put(json.loads(line))
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

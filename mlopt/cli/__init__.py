@@ -1,0 +1,43 @@
+"""The command line: a thin coat over `mlopt.api`. Nothing heavy is imported until a command runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlopt.cli import compress, doctor
+from mlopt.cli.exit_codes import explained
+
+app = typer.Typer(
+    name="mlopt",
+    help="From a trained model to proven TFLite, ONNX and Core ML files.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import mlopt
+
+        typer.echo(f"mlopt {mlopt.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """From a trained model to proven TFLite, ONNX and Core ML files."""
+
+
+app.command(name="compress")(compress.compress)
+app.command(name="doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The console script: run a command, and turn what it raises into one sentence and an exit code."""
+    sys.exit(explained(app))

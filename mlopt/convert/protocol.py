@@ -19,6 +19,7 @@ import numpy as np
 from mlopt.artifact import Contract, Made, Storage
 from mlopt.data.samples import Samples
 from mlopt.model import Signature
+from mlopt.report import LayerError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
+    proof_samples: int = 0     # 0: proven on all; else no host kernel is fast for it, and only so many are used: n says so
 
 
 class Converter(Protocol):
@@ -44,7 +46,9 @@ class Converter(Protocol):
     make: str                              # "mlopt_tflite.quantizer:make"
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
+    layer_errors: str                      # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
     measures_latency: bool                 # False where this host cannot run the real runtime (Core ML on Linux)
+    exports_apart: bool                    # True: its exporter's imports take long enough to be worth a second process
 
 
 class Export(Protocol):
@@ -97,3 +101,9 @@ class OpenRuntime(Protocol):
 
 class ReadStorage(Protocol):
     def __call__(self, file: Path) -> Storage: ...
+
+
+class LayerErrors(Protocol):
+    def __call__(self, float_file: Path, file: Path, samples: Samples, limit: int) -> tuple[LayerError, ...]:
+        """Signal to noise inside `file` against the float file, over at most `limit` samples, in the file's order."""
+        ...

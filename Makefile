@@ -1,0 +1,42 @@
+# Set-up and checks. A machine needs Python 3.11 and make; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
+
+.PHONY: demo test lint generated docs clean
+
+# Train a small network on bundled digits, compress it, show the table and where the report is.
+demo: .venv/demo-ready
+	$(BIN)/python docs/tutorials/train_digits.py
+	$(BIN)/mlopt compress model.h5 --data digits-train.npz --test digits-test.npz
+
+# The whole suite: style, types, tests, documentation.
+test: .venv/test-ready lint
+	$(BIN)/python -m pytest
+	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+lint: .venv/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Rewrite what is generated and committed: schemas, the command line's page, the tutorial notebook.
+generated: .venv/test-ready
+	$(BIN)/python docs/generate.py
+
+docs: .venv/test-ready
+	$(BIN)/mkdocs serve
+
+clean:
+	rm -rf .venv build model.h5 model-mlopt digits-train.npz digits-test.npz
+
+.venv/bin/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+
+.venv/demo-ready: pyproject.toml constraints.txt | .venv/bin/uv
+	$(UV) --editable '.[tflite,onnx,coreml]' --group demo
+	touch $@
+
+.venv/test-ready: .venv/demo-ready
+	$(UV) --editable '.[all]' --group dev
+	touch $@

@@ -1,0 +1,103 @@
+"""Finished stages, kept by the content that they were made from, so that no work is done twice.
+
+An entry is a folder named by a digest of everything that its content depends on: the inputs' own digests, the
+settings, and the code. It appears by one rename when it is complete, so a kill at any moment loses no finished stage.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlopt
+from mlopt import extras, files, plain
+from mlopt.errors import OutputUnwritable
+
+T = TypeVar("T")
+
+LARGEST_BYTES = 10 * 1024**3    # 10 GiB: some hundred runs of mobile models; the least recently used go first
+_UNTOUCHABLE_S = 24 * 3600      # another run may be using what was used within a day
+_LIBRARIES = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime",
+              "tf2onnx", "coremltools", "numpy", "scipy", "pillow", "pyarrow")
+
+
+class Cache:
+    """Entries under one folder: `MLOPT_CACHE`, or the user's cache folder. Safe for several runs at once."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            files.check_writable(self.root)
+        except (OSError, OutputUnwritable) as err:
+            raise OutputUnwritable(
+                self.root, str(err), "It holds finished stages; name another folder in MLOPT_CACHE."
+            ) from err
+
+    def entry(self, stage: str, **depends_on: Any) -> Path:
+        """Where the result of `stage` with these inputs belongs; it is there exactly when it is finished."""
+        text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
+        key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
+        path = self.root / f"{stage}-{key[:40]}"
+        if path.exists():
+            os.utime(path)
+        return path
+
+    def trim(self, largest_bytes: int = LARGEST_BYTES) -> None:
+        """Delete the least recently used entries above the limit, and what killed runs left half-made."""
+        now = time.time()
+        old = [p for p in self.root.iterdir() if p.is_dir() and now - p.stat().st_mtime > _UNTOUCHABLE_S]
+        for left_over in [p for p in old if p.name.startswith(".")]:
+            shutil.rmtree(left_over, ignore_errors=True)
+        entries = {p: files.size(p) for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+        excess = sum(entries.values()) - largest_bytes
+        for path in sorted((p for p in entries if p in old), key=lambda p: p.stat().st_mtime):
+            if excess <= 0:
+                return
+            excess -= entries[path]
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def default_root() -> Path:
+    named = os.environ.get("MLOPT_CACHE")
+    if named:
+        return Path(named).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mlopt"
+
+
+def write_record(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(plain.to_plain(value), indent=1))
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    return plain.from_plain(json.loads(path.read_text()), kind)
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest of our own source files and of the libraries' versions: a changed tool makes a stage again."""
+    whole = hashlib.sha256()
+    packages = Path(mlopt.__file__).parent
+    folders: Mapping[str, Path] = {"mlopt": packages} | {f"mlopt_{n}": p for n, p in _converter_folders().items()}
+    for name, folder in sorted(folders.items()):
+        for file in sorted(folder.rglob("*.py")):
+            whole.update(f"{name}/{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    whole.update(json.dumps({library: extras.version(library) for library in _LIBRARIES}).encode())
+    return whole.hexdigest()
+
+
+def _converter_folders() -> dict[str, Path]:
+    import importlib.util
+
+    found = {}
+    for name in ("tflite", "onnx", "coreml"):
+        spec = importlib.util.find_spec(f"mlopt_{name}")
+        if spec is not None and spec.origin is not None:
+            found[name] = Path(spec.origin).parent
+    return found

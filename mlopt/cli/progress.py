@@ -1,0 +1,56 @@
+"""Progress on standard error: live lines on a terminal, one plain line a step elsewhere."""
+
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Live
+
+if TYPE_CHECKING:
+    from mlopt.pipeline.run import Progress
+
+
+class Reporter:
+    """Show the parts of a run as they go; safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._said: dict[str, str] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(
+            SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.fields[part]:<8}"),
+            BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"),
+            console=self.console, transient=True, disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> "Reporter":
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, progress: "Progress") -> None:
+        with self._lock:
+            if self.console.is_terminal:
+                self._show_live(progress)
+            elif self._said.get(progress.part) != progress.doing:
+                self._said[progress.part] = progress.doing
+                self.console.print(
+                    f"{time.monotonic() - self._started:6.1f} s  {progress.part}: {progress.doing}", markup=False
+                )
+
+    def _show_live(self, progress: "Progress") -> None:
+        total = progress.total or None
+        if progress.part not in self._tasks:
+            self._tasks[progress.part] = self._live.add_task(progress.doing, total=total, part=progress.part)
+        task = self._tasks[progress.part]
+        if progress.finished:
+            self._live.update(task, description=progress.doing, total=1, completed=1)
+        else:
+            self._live.update(task, description=progress.doing, total=total, completed=progress.done)

@@ -1,0 +1,55 @@
+"""Text of the command line to values; what does not parse says what it should look like."""
+
+from mlopt.errors import MloptError
+
+
+class BadSetting(MloptError):
+    def __init__(self, option: str, text: str, wanted: str) -> None:
+        self.option, self.text, self.wanted = option, text, wanted
+        super().__init__(f"{option} takes {wanted}; got {text!r}")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas.
+
+    >>> names("tflite, onnx")
+    ('tflite', 'onnx')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def interval(text: str | None) -> tuple[float, float] | None:
+    """Two numbers around two dots.
+
+    >>> interval("-1..1")
+    (-1.0, 1.0)
+    """
+    if text is None:
+        return None
+    low, dots, high = text.partition("..")
+    try:
+        bounds = float(low), float(high)
+    except ValueError as err:
+        raise BadSetting("--normalise", text, "two numbers, e.g. 0..1 or -1..1") from err
+    if not dots or not bounds[0] < bounds[1]:
+        raise BadSetting("--normalise", text, "two numbers, the smaller first, e.g. 0..1 or -1..1")
+    return bounds
+
+
+def shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """NAME=1,224,224,3 each.
+
+    >>> shapes(["image=1,8,8,3"])
+    {'image': (1, 8, 8, 3)}
+    """
+    found = {}
+    for text in texts:
+        name, equals, numbers = text.partition("=")
+        try:
+            shape = tuple(int(n) for n in numbers.split(","))
+        except ValueError as err:
+            raise BadSetting("--input-shape", text, "a name and whole numbers, e.g. image=1,224,224,3") from err
+        if not equals or not name or min(shape) < 1:
+            raise BadSetting("--input-shape", text, "a name and sizes of at least 1, e.g. image=1,224,224,3")
+        found[name] = shape
+    return found

@@ -1,0 +1,132 @@
+"""What is installed here, what each missing extra would give, and what this machine can measure."""
+
+import json
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+
+from mlopt import cache, extras, files, plain
+from mlopt.errors import OutputUnwritable
+from mlopt.profile import latency
+
+_GIVES = {
+    "keras": "opens Keras and TensorFlow models",
+    "tflite": "writes TFLite files and runs them in LiteRT",
+    "onnx": "writes ONNX files and runs them in ONNX Runtime",
+    "coreml": "writes Core ML packages; on Linux they run in mlopt's reference evaluator",
+    "torch": "opens PyTorch models",
+}
+_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraState:
+    name: str
+    gives: str
+    versions: dict[str, str]        # of what is installed
+    missing: tuple[str, ...]
+
+    @property
+    def remedy(self) -> str:
+        return f"pip install 'mlopt[{self.name}]'" if self.missing else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """Something that can be measured here, or not, and why."""
+
+    name: str
+    possible: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    mlopt: str
+    python: str
+    system: str
+    processor: str
+    features: tuple[str, ...]
+    cores: int
+    cache: str
+    cache_bytes: int
+    extras: tuple[ExtraState, ...]
+    abilities: tuple[Ability, ...]
+    schema: int = 1
+
+
+def diagnose() -> Diagnosis:
+    host = latency.host()
+    root = cache.default_root()
+    return Diagnosis(
+        mlopt=extras.version("mlopt"), python=platform.python_version(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=host["processor"], features=tuple(host["features"]), cores=os.cpu_count() or 1,
+        cache=str(root), cache_bytes=files.size(root) if root.is_dir() else 0,
+        extras=tuple(_extra(name) for name in extras.PACKAGES_BY_EXTRA), abilities=tuple(_abilities(host["features"])),
+    )
+
+
+def _extra(name: str) -> ExtraState:
+    missing = extras.missing(name)
+    present = [p for p in extras.PACKAGES_BY_EXTRA[name] if p not in missing]
+    versions = {p: extras.version(_DISTRIBUTIONS.get(p, p)) for p in present}
+    return ExtraState(name=name, gives=_GIVES[name], versions=versions, missing=missing)
+
+
+def _abilities(features: list[str]) -> list[Ability]:
+    dot = any(f in features for f in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"))
+    return [
+        Ability(name="latency of TFLite and ONNX files", possible=True, detail="on this host, never a phone's"),
+        Ability(
+            name="int8 speed-up", possible=dot,
+            detail="this processor has 8-bit dot products" if dot else
+                   "this processor has no 8-bit dot products: int8 files are often slower than float here",
+        ),
+        Ability(
+            name="latency of Core ML files", possible=False,
+            detail="Core ML runs on Apple systems only; numbers are proven by the reference evaluator",
+        ),
+        Ability(
+            name="memory of worker processes", possible=os.path.exists("/proc/self/status"),
+            detail="from /proc, peak resident size",
+        ),
+        _cache_ability(),
+    ]
+
+
+def _cache_ability() -> Ability:
+    root = cache.default_root()
+    try:
+        files.check_writable(root)
+    except OutputUnwritable as err:
+        return Ability(name="resuming", possible=False, detail=str(err))
+    return Ability(name="resuming", possible=True, detail=f"{shutil.disk_usage(root).free // 10**9} GB free in {root}")
+
+
+def to_json(found: Diagnosis) -> str:
+    fields = plain.to_plain(found)
+    for state, record in zip(found.extras, fields["extras"], strict=True):
+        record["remedy"] = state.remedy
+    return json.dumps(fields, indent=1)
+
+
+def to_text(found: Diagnosis) -> str:
+    lines = [
+        f"mlopt {found.mlopt} on Python {found.python}, {found.system}",
+        f"processor  {found.processor}, {found.cores} cores ({', '.join(found.features) or 'no known features'})",
+        f"cache      {found.cache} ({found.cache_bytes / 1e6:.0f} MB)",
+        "",
+        "extras",
+    ]
+    for extra in found.extras:
+        mark = "missing" if extra.missing else "ready"
+        lines.append(f"  {extra.name:<8} {mark:<8} {extra.gives}")
+        if extra.versions:
+            lines.append("           " + ", ".join(f"{p} {v}" for p, v in extra.versions.items()))
+        if extra.missing:
+            lines.append(f"           lacks {', '.join(extra.missing)}: {extra.remedy}")
+    lines += ["", "this machine can measure"]
+    lines += [f"  {'yes' if a.possible else 'no ':<4} {a.name}: {a.detail}" for a in found.abilities]
+    return "\n".join(lines)

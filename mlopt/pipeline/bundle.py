@@ -1,0 +1,141 @@
+"""The folder that a run leaves: files, manifest, reports. It appears whole, and replaces only a bundle of ours."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mlopt import files, manifest
+from mlopt.data.samples import Samples
+from mlopt.errors import OutputUnwritable
+from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, Normalisation
+from mlopt.pipeline import golden
+from mlopt.pipeline.request import CompressRequest
+from mlopt.pipeline.run import Material
+from mlopt.render import html, json, markdown
+from mlopt.report import Candidate, Report
+
+
+_COPIES = 6     # all files of a run together came to 5 times the source's size on the models measured
+
+
+def bundle_path(candidate: Candidate) -> str:
+    return f"{candidate.format}/{Path(candidate.path).name}" if candidate.path else ""
+
+
+def check_ours(out: Path) -> None:
+    """Raise `OutputUnwritable` when `out` holds something that is no bundle: it would be replaced."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputUnwritable(out, "a file of that name is there", "Choose another folder with --out.")
+    if any(out.iterdir()) and not (out / manifest.NAME).exists():
+        raise OutputUnwritable(
+            out, "the folder is not empty and no bundle of mlopt's", "Choose another folder with --out, or empty it."
+        )
+
+
+def check_room(request: CompressRequest) -> None:
+    """Raise `OutputUnwritable` where the bundle cannot be written, before any work is done for nothing."""
+    parent = request.out.absolute().parent
+    if not parent.is_dir():
+        raise OutputUnwritable(request.out, f"there is no folder {parent}", "Create it, or choose another with --out.")
+    files.check_writable(parent, needs_bytes=_COPIES * files.size(request.model))
+
+
+@contextlib.contextmanager
+def claimed(out: Path, locks: Path) -> Iterator[None]:
+    """Hold `out` for this run: a second one at the same time is refused, before it works for nothing."""
+    locks.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
+    with (locks / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise OutputUnwritable(
+                out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
+            ) from err
+        for left_over in out.parent.glob(f".{out.name}.bundle.*"):   # of a run that was killed while it wrote
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield
+
+
+def write(report: Report, material: Material, out: Path) -> None:
+    """Write the bundle of `report` to `out`; the paths in the report are relative to it."""
+    try:
+        staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.bundle."))
+        try:
+            _fill(staging, report, material)
+            staging.chmod(0o755)
+            files.replace_folder(staging, out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as err:
+        raise OutputUnwritable(out, os.strerror(err.errno or 0), "Make room, or choose another folder with --out.") from err
+
+
+def _fill(folder: Path, report: Report, material: Material) -> None:
+    for candidate in report.candidates:
+        if candidate.path:
+            made = material.entries[candidate.format, candidate.precision] / Path(candidate.path).name
+            target = folder / candidate.path
+            target.parent.mkdir(exist_ok=True)
+            (shutil.copytree if made.is_dir() else shutil.copyfile)(made, target)
+    (folder / manifest.NAME).write_bytes(manifest.to_json(_manifest(folder, report, material)))
+    (folder / "report.json").write_bytes(json.to_json(report))
+    (folder / "report.md").write_text(markdown.to_markdown(report))
+    (folder / "report.html").write_text(html.to_html(report))
+
+
+def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
+    samples = Samples.open(material.samples / "calibration")
+    signature = report.source.signature
+    calibration = material.gathered["calibration"]
+    given = golden.inputs(signature, samples, report.seed)
+    return Manifest(
+        lineage=Lineage(
+            source_sha256=report.source.digest, source_name=report.source.path.name, recipe="", seed=report.seed,
+            data_sha256={role: facts.fingerprint for role, facts in material.gathered.items()},
+            versions=report.host.versions,
+        ),
+        normalisation=Normalisation(scale=samples.scale, offset=samples.offset),
+        labels=report.class_names,
+        golden_inputs=tuple(_golden(folder, "golden/inputs", given)),
+        calibration=calibration.summary,
+        calibration_origin=samples.origin,
+        files=tuple(_file(folder, c, material) for c in report.candidates if c.path),
+    )
+
+
+def _file(folder: Path, candidate: Candidate, material: Material) -> ManifestFile:
+    made = material.entries[candidate.format, candidate.precision] / "golden.npz"
+    outputs: dict[str, np.ndarray] = {}
+    if made.exists():
+        with np.load(made) as stored:
+            outputs = {name: stored[name] for name in stored.files}
+    place = f"golden/{candidate.format}-{candidate.precision}"
+    return ManifestFile(
+        path=candidate.path, format=candidate.format, precision=candidate.precision, sha256=candidate.sha256,
+        bytes=candidate.bytes, verified=candidate.verified, recommended=candidate.recommended,
+        contract=candidate.contract, golden_outputs=tuple(_golden(folder, place, outputs)), choices=candidate.choices,
+    )
+
+
+def _golden(folder: Path, place: str, tensors: dict[str, np.ndarray]) -> Iterator[GoldenTensor]:
+    for name, values in tensors.items():
+        path = f"{place}/{name}.bin"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(golden.raw(values))
+        yield GoldenTensor(name=name, path=path, dtype=values.dtype.name, shape=values.shape)
+
+
+def placed(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The candidates with their paths in the bundle."""
+    return tuple(replace(c, path=bundle_path(c)) for c in candidates)

@@ -1,0 +1,70 @@
+"""From what workers made to a report: the choice, the findings, the facts of data and machine."""
+
+import os
+import platform
+
+from mlopt import cache, choice, extras
+from mlopt.data.samples import Samples
+from mlopt.pipeline.bundle import placed
+from mlopt.pipeline.request import CompressRequest
+from mlopt.pipeline.run import Material
+from mlopt.profile import latency
+from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
+
+_VERSIONS = ("mlopt", "tensorflow", "tf_keras", "keras", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime",
+             "tf2onnx", "coremltools", "numpy")
+
+
+def report(request: CompressRequest, material: Material) -> Report:
+    baseline = cache.read_record(material.reference / "baseline.json", Baseline)
+    chosen = choice.choose(material.candidates, max_drop=request.max_drop)
+    return Report(
+        source=material.source,
+        baseline=baseline,
+        data=_data(material),
+        host=_host(),
+        limit=chosen.limit,
+        candidates=placed(chosen.candidates),
+        findings=(*material.findings, *_data_findings(request, material)),
+        class_names=material.gathered["test"].class_names,
+        seed=request.seed,
+    )
+
+
+def _data(material: Material) -> tuple[DataFacts, ...]:
+    return tuple(
+        DataFacts(
+            role=role, source=facts.source, count=facts.count, fingerprint=facts.fingerprint,
+            origin=Samples.open(material.samples / role).origin, note=" ".join(facts.notes),
+        )
+        for role, facts in material.gathered.items()
+    )
+
+
+def _data_findings(request: CompressRequest, material: Material) -> list[Finding]:
+    found = [
+        Finding(severity=Severity.NOTE, code="data", about=role, message=note)
+        for role, facts in material.gathered.items() for note in facts.notes
+    ]
+    if request.data is None:
+        found.append(Finding(
+            severity=Severity.WARNING, code="calibration-synthesised", about="data",
+            message="no --data was given: full-integer files were calibrated on inputs synthesised from the model. "
+                    "Their accuracy on real samples is unknown until they are compared on some.",
+        ))
+    if request.data is None and request.test is None:
+        found.append(Finding(
+            severity=Severity.WARNING, code="accuracy-unknown", about="data",
+            message="no labelled samples were given: the task's metric and its drop could not be measured. Agreement "
+                    "is with the source model on synthesised inputs; --test gives it real ones.",
+        ))
+    return found
+
+
+def _host() -> Host:
+    facts = latency.host()
+    return Host(
+        processor=facts["processor"], features=tuple(facts["features"]), cores=os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        versions={name: found for name in _VERSIONS if (found := extras.version(name))},
+    )

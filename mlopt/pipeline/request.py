@@ -1,0 +1,83 @@
+"""What a run was asked to do, checked before any work starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlopt import plugins
+from mlopt.convert.protocol import Converter, Precision
+from mlopt.errors import MloptError
+
+CALIBRATION_SAMPLES = 512      # activation ranges of ResNet-8 were stable from 256 on; rivals default to 100 to 300
+HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
+TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
+SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
+
+
+class BadRequest(MloptError):
+    """A combination of settings that makes no sense; the sentence says which and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressRequest:
+    """Everything that decides the result of a run, and nothing that does not."""
+
+    model: Path
+    out: Path
+    data: str | None = None                        # where calibration samples are, as text: a path or module:function
+    test: str | None = None
+    formats: tuple[str, ...] = ()                  # empty: every installed one
+    precisions: tuple[str, ...] = ()               # empty: what each format makes by default
+    max_drop: float = 0.01
+    trust_code: bool = False
+    custom_objects: tuple[str, ...] = ()           # "module:NAME"
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    normalise: tuple[float, float] | None = None   # what the pixel values 0..255 become
+    resize: bool = False
+    slice_columns: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < 1:
+            raise BadRequest(
+                f"--max-drop is a fraction from 0 up to 1, and 0.01 is one point; got {self.max_drop:g}"
+            )
+        if self.test is not None and self.test == self.data:
+            raise BadRequest("--data and --test name the same samples: a file tested on what it was calibrated on "
+                             "proves little. Give --data alone and a part of it is held out for the test.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One format's precisions in this run; the float file stands first, whether it was asked for or not."""
+
+    converter: Converter
+    precisions: tuple[Precision, ...]
+
+
+def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
+    """What to make; raises `BadRequest` or `UnknownPlugin` with the names that exist."""
+    names = request.formats or tuple(plugins.converter_names())
+    doors = [plugins.load_converter(name) for name in dict.fromkeys(names)]
+    known = {p.name for door in doors for p in door.precisions}
+    for name in request.precisions:
+        if name not in known:
+            plugins.refuse_unknown("precision", name, sorted(known))
+    chosen = [Wanted(converter=door, precisions=_of(door, request.precisions)) for door in doors]
+    chosen = [one for one in chosen if not request.precisions or any(p.name in request.precisions for p in one.precisions)]
+    if request.data is not None and request.test is not None and not _calibrates(chosen):
+        raise BadRequest(
+            f"--data would not be used: {', '.join(request.precisions)} need no calibration, and --test gives the "
+            f"samples to compare on. Leave --data out, or add a precision that uses it: "
+            f"{', '.join(sorted({p.name for door in doors for p in door.precisions if p.needs_samples}))}."
+        )
+    return tuple(chosen)
+
+
+def _of(door: Converter, names: tuple[str, ...]) -> tuple[Precision, ...]:
+    first, *others = door.precisions
+    return (first, *(p for p in others if (p.name in names if names else p.by_default)))
+
+
+def _calibrates(chosen: list[Wanted]) -> bool:
+    return any(p.needs_samples for one in chosen for p in one.precisions)

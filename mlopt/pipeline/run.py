@@ -1,0 +1,432 @@
+"""One run from the caller's side: start workers, collect what they made, and lose nothing that was finished."""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlopt import cache, extras, files, plain
+from mlopt.cache import Cache
+from mlopt.data.source import identity
+from mlopt.errors import ModelUnreadable, WorkerFailed
+from mlopt.model import SourceModel
+from mlopt.pipeline.data_stage import DataTask, Gathered
+from mlopt.pipeline.format_stage import FormatTask
+from mlopt.pipeline.request import (
+    CALIBRATION_SAMPLES,
+    HOLDOUT_SAMPLES,
+    SYNTHESISED_SAMPLES,
+    TEST_SAMPLES,
+    CompressRequest,
+    Wanted,
+)
+from mlopt.pipeline.source_stage import ReferenceTask, SourceTask
+from mlopt.profile import latency
+from mlopt.report import Candidate, Finding, Latency, Severity
+from mlopt.worker import Cancelled, Crew, Job, Sees
+
+OnProgress = Callable[["Progress"], None]
+
+_SYNTHESISED_FOR_CALIBRATION = 128    # of SYNTHESISED_SAMPLES; the rest are compared on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a part of the run is doing now; `done` of `total` where that is known."""
+
+    part: str             # "source", "data", "tflite", ..., "latency"
+    doing: str
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Everything that workers made: folders in the cache and what was found on the way."""
+
+    source: SourceModel
+    samples: Path                          # holds calibration/ and test/
+    gathered: dict[str, Gathered]          # role -> facts; "calibration" and "test"
+    proof_name: str                        # "test", "holdout", "synthesised"
+    reference: Path
+    candidates: tuple[Candidate, ...]
+    entries: dict[tuple[str, str], Path]   # (format, precision) -> folder with the file
+    findings: tuple[Finding, ...]
+
+
+class Run:
+    """The state of one run; `go` is called once."""
+
+    def __init__(
+        self, request: CompressRequest, wanted: tuple[Wanted, ...], crew: Crew, store: Cache, on_progress: OnProgress
+    ) -> None:
+        self.request, self.wanted, self.crew, self.store, self.on_progress = request, wanted, crew, store, on_progress
+        self.opening = opening_of(request)
+        self.findings: list[Finding] = []
+        self.source: Future[SourceModel] = Future()
+        self.samples: Future[Path] = Future()
+        self.reference: Future[Path] = Future()
+        self.floats: dict[str, Future[Path | None]] = {w.converter.name: Future() for w in wanted}
+        self._lock = threading.Lock()
+
+    def go(self) -> Material:
+        with ThreadPoolExecutor(max_workers=8 + 2 * len(self.wanted)) as threads:
+            parts = [threads.submit(self._guarded, part) for part in self._parts()]
+            try:
+                self._await(parts)
+                candidates, entries = self._collect()
+                candidates = self._time(candidates, entries)
+            except BaseException:
+                self.crew.stop()
+                self._fail_all(Cancelled("the run was stopped"))
+                raise
+        return Material(
+            source=replace(self.source.result(), path=self.request.model),
+            samples=self.samples.result(),
+            gathered=self._gathered(),
+            proof_name=self._proof_name(),
+            reference=self.reference.result(),
+            candidates=tuple(candidates),
+            entries=entries,
+            findings=tuple(self.findings),
+        )
+
+    def _parts(self) -> list[Callable[[], None]]:
+        together = [w.converter.name for w in self.wanted if not w.converter.exports_apart]
+        apart = [w.converter.name for w in self.wanted if w.converter.exports_apart]
+        if not together:
+            together, apart = apart, []
+        parts: list[Callable[[], None]] = [lambda: self._open_source(together)]
+        parts += [lambda name=name: self._export_apart(name) for name in apart]   # type: ignore[misc]  # bound now
+        if self.request.data is not None or self.request.test is not None:
+            parts.append(self._read_data)
+        parts += [lambda one=one: self._make_format(one) for one in self.wanted]  # type: ignore[misc]  # bound now
+        return parts
+
+    def _guarded(self, part: Callable[[], None]) -> None:
+        """A part that fails lets no other wait for what it will not deliver."""
+        try:
+            part()
+        except BaseException as err:
+            self._fail_all(err)
+            raise
+
+    def _fail_all(self, err: BaseException) -> None:
+        with self._lock:
+            for future in (self.source, self.samples, self.reference, *self.floats.values()):
+                if not future.done():
+                    future.set_exception(err)
+
+    def _await(self, parts: "list[Future[None]]") -> None:
+        """Until all are done; the first that failed decides, and the rest are stopped."""
+        pending = set(parts)
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when="FIRST_EXCEPTION")
+            for part in done:
+                error = part.exception()
+                if error is not None and not isinstance(error, Cancelled):
+                    raise error
+
+    # ---- the source ------------------------------------------------------------------------------------------
+
+    def _open_source(self, formats: list[str]) -> None:
+        describe = self.store.entry("source", **self.opening)
+        entries = {name: self._float_entry(name) for name in formats}
+        synthesise = None
+        if self.request.data is None and self.request.test is None:
+            synthesise = self.store.entry(
+                "synthesised", **self.opening, count=SYNTHESISED_SAMPLES, seed=self.request.seed
+            )
+        if describe.exists() and all(e.exists() for e in entries.values()):
+            self._source_ready(describe)
+            for name in formats:
+                self._float_ready(name, entries[name])
+            if synthesise is not None and synthesise.exists():
+                self._set(self.samples, synthesise)
+            if synthesise is None or synthesise.exists():
+                reference = self._reference_entry()
+                if reference.exists():
+                    self._set(self.reference, reference)
+                    return
+        task = SourceTask(
+            path=self.request.model, trust_code=self.request.trust_code, custom_objects=self.request.custom_objects,
+            input_shapes=self.request.input_shapes, describe=describe, floats=entries, synthesise=synthesise,
+            synthesised_count=SYNTHESISED_SAMPLES, calibration_count=_SYNTHESISED_FOR_CALIBRATION,
+            seed=self.request.seed, reference=True,
+        )
+
+        def hear(event: dict[str, Any]) -> None:
+            ready = event.get("ready")
+            if ready == "source":
+                self._source_ready(describe)
+            elif ready == "synthesised":
+                assert synthesise is not None
+                self._set(self.samples, synthesise)
+            elif ready == "reference":
+                self._set(self.reference, self._reference_entry())
+            elif ready is not None:
+                self._float_ready(ready, entries[ready])
+            self._hear_export(event)
+
+        def answer(question: str) -> ReferenceTask | None:
+            assert question == "reference"
+            entry = self._reference_entry()
+            if entry.exists():
+                self._set(self.reference, entry)
+                return None
+            return ReferenceTask(
+                samples=self.samples.result() / "test", samples_name=self._proof_name(), dest=entry
+            )
+
+        self._run_source(task, "opening and exporting the model", hear, answer)
+        self._report(Progress(part="source", doing="exported", finished=True))
+
+    def _export_apart(self, name: str) -> None:
+        entry = self._float_entry(name)
+        if not entry.exists():
+            describe = self.store.entry("source", **self.opening)
+            task = SourceTask(
+                path=self.request.model, trust_code=self.request.trust_code,
+                custom_objects=self.request.custom_objects, input_shapes=self.request.input_shapes,
+                describe=describe, floats={name: entry}, seed=self.request.seed,
+            )
+            try:
+                self._run_source(task, f"exporting {name}", self._hear_export, None)
+            except WorkerFailed as err:
+                self._find(Severity.FAILURE, "worker-failed", name, str(err))
+        self._float_ready(name, entry if entry.exists() else None)
+
+    def _run_source(self, task: SourceTask, words: str, hear: Callable[[dict[str, Any]], None], answer: Any) -> None:
+        job = Job(
+            task=words, function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
+            sees=Sees.TENSORFLOW,
+        )
+        self.crew.run(job, type(None), hear, answer)
+
+    def _hear_export(self, event: dict[str, Any]) -> None:
+        if "refused" in event:
+            self._find(Severity.FAILURE, "export-failed", event["refused"], event["message"])
+            self._float_ready(event["refused"], None)
+        elif "doing" in event:
+            self._report(Progress(
+                part="source", doing=event["doing"], done=event.get("done", 0), total=event.get("total", 0)
+            ))
+
+    def _float_entry(self, name: str) -> Path:
+        return self.store.entry("float", **self.opening, format=name)
+
+    def _source_ready(self, entry: Path) -> None:
+        self._set(self.source, cache.read_record(entry / "source.json", SourceModel))
+
+    def _float_ready(self, name: str, entry: Path | None) -> None:
+        self._set(self.floats[name], entry)
+
+    def _reference_entry(self) -> Path:
+        return self.store.entry("reference", **self.opening, samples=self.samples.result().name)
+
+    # ---- the data --------------------------------------------------------------------------------------------
+
+    def _read_data(self) -> None:
+        request, source = self.request, self.source.result()
+        limits = {"calibration": CALIBRATION_SAMPLES, "test": TEST_SAMPLES if request.test else HOLDOUT_SAMPLES}
+        entry = self.store.entry(
+            "samples", data=request.data and identity(request.data), test=request.test and identity(request.test),
+            signature=source.signature, limits=limits, seed=request.seed, normalise=request.normalise,
+            resize=request.resize, slice_columns=request.slice_columns,
+        )
+        if not entry.exists():
+            task = DataTask(
+                data=request.data, test=request.test, signature=source.signature, dest=entry, limits=limits,
+                seed=request.seed, normalise=request.normalise, resize=request.resize,
+                slice_columns=request.slice_columns,
+            )
+
+            def hear(event: dict[str, Any]) -> None:
+                self._report(Progress(part="data", doing=event["doing"], done=event["done"], total=event["total"]))
+
+            self.crew.run(
+                Job(task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task}),
+                type(None), hear,
+            )
+        self._report(Progress(part="data", doing="read", finished=True))
+        self._set(self.samples, entry)
+
+    def _gathered(self) -> dict[str, Gathered]:
+        return cache.read_record(self.samples.result() / "gathered.json", dict[str, Gathered])
+
+    def _proof_name(self) -> str:
+        if self.request.test is not None:
+            return "test"
+        return "holdout" if self.request.data is not None else "synthesised"
+
+    # ---- the formats -----------------------------------------------------------------------------------------
+
+    def _make_format(self, wanted: Wanted) -> None:
+        name = wanted.converter.name
+        float_entry = self.floats[name].result()
+        if float_entry is None:
+            self._report(Progress(part=name, doing="not exported", finished=True))
+            return
+        self.reference.result()
+        entries = self._entries(wanted)
+        left = [p for p, entry in entries.items() if not entry.exists()]
+        while left:
+            left = self._make_some(wanted, float_entry, {p: entries[p] for p in left})
+        self._report(Progress(part=name, doing="made and compared", finished=True))
+
+    def _make_some(self, wanted: Wanted, float_entry: Path, entries: dict[str, Path]) -> list[str]:
+        """Make candidates in one worker; give back those that a crash left undone, the one that crashed not among."""
+        name = wanted.converter.name
+        begun: list[str] = []
+        ended: set[str] = set()
+
+        def hear(event: dict[str, Any]) -> None:
+            if "begun" in event:
+                begun.append(event["begun"])
+                self._report(Progress(part=name, doing=event["begun"], done=len(ended), total=len(entries)))
+            elif "failed" in event:
+                ended.add(event["failed"])
+                self._find(Severity.FAILURE, "not-made", f"{name}/{event['failed']}", event["message"])
+            elif "finished" in event:
+                ended.add(event["finished"])
+
+        samples = self.samples.result()
+        task = FormatTask(
+            format=name, source=self.source.result(),
+            float_file=float_entry / f"float{wanted.converter.suffix}",
+            calibration=samples / "calibration", proof=samples / "test", proof_name=self._proof_name(),
+            reference=self.reference.result(), entries=entries, class_names=self._gathered()["test"].class_names,
+            seed=self.request.seed,
+        )
+        job = Job(
+            task=f"making {name} files", function="mlopt.pipeline.format_stage:make_and_prove", arguments={"task": task}
+        )
+        try:
+            self.crew.run(job, type(None), hear)
+        except WorkerFailed as err:
+            crashed = next((p for p in reversed(begun) if p not in ended), None)
+            if crashed is None:
+                raise
+            self._find(Severity.FAILURE, "worker-failed", f"{name}/{crashed}", str(err))
+            return [p for p in entries if p not in ended and p != crashed]
+        return []
+
+    def _entries(self, wanted: Wanted) -> dict[str, Path]:
+        samples = self.samples.result().name
+        return {
+            precision.name: self.store.entry(
+                "candidate", **self.opening, stem=self.request.model.stem, format=wanted.converter.name,
+                precision=precision.name, samples=samples, seed=self.request.seed, proof=self._proof_name(),
+            )
+            for precision in wanted.precisions
+        }
+
+    def _collect(self) -> tuple[list[Candidate], dict[tuple[str, str], Path]]:
+        candidates, found = [], {}
+        for one in self.wanted:
+            made = self._entries(one) if self.floats[one.converter.name].result() is not None else {}
+            for precision in one.precisions:
+                entry = made.get(precision.name)
+                if entry is None or not entry.exists():
+                    candidates.append(
+                        Candidate(format=one.converter.name, precision=precision.name, about=precision.about)
+                    )
+                    continue
+                found[one.converter.name, precision.name] = entry
+                candidate = cache.read_record(entry / "candidate.json", Candidate)
+                candidates.append(candidate)
+                for note in json.loads((entry / "notes.json").read_text()):
+                    self._find(
+                        Severity.NOTE if candidate.verified else Severity.FAILURE,
+                        "note" if candidate.verified else "unverified",
+                        f"{candidate.format}/{candidate.precision}", note,
+                    )
+        return candidates, found
+
+    # ---- latency ---------------------------------------------------------------------------------------------
+
+    def _time(self, candidates: list[Candidate], entries: dict[tuple[str, str], Path]) -> list[Candidate]:
+        """After everything else, with the machine to itself."""
+        timed: dict[tuple[str, str], Latency] = {}
+        for one in self.wanted:
+            name = one.converter.name
+            these = [c for c in candidates if c.format == name and c.verified]
+            if not one.converter.measures_latency:
+                reason = f"{one.converter.runtime} is no runtime that a device uses: this machine cannot time {name} files"
+                timed |= {(name, c.precision): Latency(reason=reason) for c in these}
+                if these:
+                    self._find(Severity.NOTE, "latency-unknown", name, reason)
+            elif these:
+                timed |= self._time_format(one, {c.precision: entries[name, c.precision] / c.path for c in these})
+        self._report(Progress(part="latency", doing="timed", finished=True))
+        return [replace(c, latency=timed.get((c.format, c.precision), c.latency)) for c in candidates]
+
+    def _time_format(self, wanted: Wanted, paths: dict[str, Path]) -> dict[tuple[str, str], Latency]:
+        name, base = wanted.converter.name, wanted.precisions[0].name
+        others = {p: path for p, path in paths.items() if p != base}
+        entry = self.store.entry(
+            "latency", host=latency.host(), format=name, files={p: files.digest(path) for p, path in paths.items()}
+        )
+        if base not in paths:
+            reason = "the float file of this format does not run, so there is nothing to compare with"
+            return {(name, p): Latency(reason=reason) for p in paths}
+        if not entry.exists():
+            job = Job(
+                task=f"timing {name} files", function="mlopt.profile.latency:time_pairs",
+                arguments={"format": name, "float_file": paths[base], "files": {base: paths[base]} | others,
+                           "signature": self.source.result().signature, "samples": self.samples.result() / "calibration"},
+            )
+            processes = []
+            try:
+                for number in range(latency.PROCESSES):
+                    self._report(Progress(part="latency", doing=name, done=number, total=latency.PROCESSES))
+                    processes.append(self.crew.run(job, dict[str, list[list[float]]]))
+            except WorkerFailed as err:
+                self._find(Severity.FAILURE, "worker-failed", name, str(err))
+                return {(name, p): Latency(reason=str(err)) for p in paths}
+            with files.new_folder(entry) as folder:
+                (folder / "pairs.json").write_text(json.dumps(processes))
+        processes = json.loads((entry / "pairs.json").read_text())
+        return {(name, p): latency.summarise([one[p] for one in processes]) for p in paths}
+
+    # ---- small things ----------------------------------------------------------------------------------------
+
+    def _set(self, future: "Future[Any]", value: Any) -> None:
+        with self._lock:
+            if not future.done():
+                future.set_result(value)
+
+    def _find(self, severity: Severity, code: str, about: str, message: str) -> None:
+        with self._lock:
+            self.findings.append(Finding(severity=severity, code=code, about=about, message=message))
+
+    def _report(self, progress: Progress) -> None:
+        self.on_progress(progress)
+
+
+def opening_of(request: CompressRequest) -> dict[str, Any]:
+    """Everything that decides what opening the model gives: part of every later stage's key."""
+    return {
+        "digest": digest_of(request.model), "trust_code": request.trust_code,
+        "custom_objects": request.custom_objects, "input_shapes": request.input_shapes,
+    }
+
+
+def digest_of(model: Path) -> str:
+    """The model's digest; raises `ModelUnreadable` where there is nothing to read."""
+    try:
+        return files.digest(model)
+    except FileNotFoundError as err:
+        raise ModelUnreadable(model, "no such file or folder", "Give the path of a trained model.") from err
+    except OSError as err:
+        raise ModelUnreadable(model, f"cannot be read ({err.strerror})") from err
+
+
+def require_extras(wanted: tuple[Wanted, ...]) -> None:
+    """Raise `MissingExtra` before any work where a format's packages are not installed."""
+    for one in wanted:
+        extras.require(one.converter.extra, f"writing {one.converter.name} files")

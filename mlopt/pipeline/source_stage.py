@@ -1,0 +1,130 @@
+"""In the framework's worker: open the source once, and give everything that only it can give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlopt import cache, files, plain, plugins, worker
+from mlopt.data.materialise import write_arrays
+from mlopt.data.samples import Samples
+from mlopt.errors import MloptError
+from mlopt.frameworks import open_model
+from mlopt.model import SourceModel
+from mlopt.report import Baseline
+from mlopt.verify.parity import measure_source
+from mlopt.verify.task import identify_task
+
+_BATCH = 256          # rows of one reference inference: large enough for BLAS, small enough for memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTask:
+    """What to open and what to make of it; entries that are there already are left alone."""
+
+    path: Path
+    trust_code: bool
+    custom_objects: tuple[str, ...]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    describe: Path                       # entry that holds source.json
+    floats: Mapping[str, Path]           # format -> entry that holds the float file
+    synthesise: Path | None = None       # entry for inputs made from the model itself, where no data was given
+    synthesised_count: int = 0
+    calibration_count: int = 0
+    seed: int = 0
+    reference: bool = False              # whether to ask for samples to run the source on
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceTask:
+    """The caller's answer to "reference": which samples, and where the source's outputs go. None when it is done."""
+
+    samples: Path
+    samples_name: str                    # "test", "holdout", "synthesised"
+    dest: Path
+
+
+def export_source(task: SourceTask) -> None:
+    worker.emit(doing="opening")
+    model = open_model(
+        task.path, trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes
+    )
+    if not task.describe.exists():
+        with files.new_folder(task.describe) as folder:
+            cache.write_record(folder / "source.json", model.source)
+    worker.emit(ready="source")
+    for position, (name, entry) in enumerate(task.floats.items()):
+        _export(model, name, entry)
+        if position == 0:                # the first format's worker can start while the others are exported
+            _synthesise(model, task)
+            _refer(model, task)
+    if not task.floats:
+        _synthesise(model, task)
+        _refer(model, task)
+
+
+def _export(model: Any, name: str, entry: Path) -> None:
+    if not entry.exists():
+        worker.emit(doing=f"exporting {name}")
+        door = plugins.load_converter(name)
+        try:
+            with files.new_folder(entry) as folder:
+                made = plain.resolve(door.export)(model, model.source.signature, folder / f"float{door.suffix}")
+                cache.write_record(folder / "made.json", {"notes": made.notes, "choices": made.choices})
+        except MloptError as err:
+            worker.emit(refused=name, message=str(err))
+            return
+    worker.emit(ready=name)
+
+
+def _synthesise(model: Any, task: SourceTask) -> None:
+    if task.synthesise is None:
+        return
+    if not task.synthesise.exists():
+        worker.emit(doing="synthesising inputs")
+        inputs, how = model.synthesise(task.synthesised_count, task.seed)
+        with files.new_folder(task.synthesise) as folder:
+            split = task.calibration_count
+            parts = {"calibration": slice(None, split), "test": slice(split, None)}
+            for part, rows in parts.items():
+                write_arrays(folder / part, {k: v[rows] for k, v in inputs.items()}, origin="synthesised")
+            cache.write_record(folder / "how.json", how)
+    worker.emit(ready="synthesised")
+
+
+def _refer(model: Any, task: SourceTask) -> None:
+    if not task.reference:
+        return
+    answer = worker.ask("reference")
+    if answer is None:
+        return
+    wanted = plain.from_plain(answer, ReferenceTask)
+    worker.emit(doing="running the source")
+    samples = Samples.open(wanted.samples)
+    with files.new_folder(wanted.dest) as folder:
+        outputs: dict[str, np.memmap] = {}
+        done = 0
+        for batch in samples.batches(_BATCH):
+            for name, values in model.predict(batch).items():
+                if name not in outputs:
+                    outputs[name] = np.lib.format.open_memmap(
+                        folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(samples.count, *values.shape[1:])
+                    )
+                outputs[name][done : done + len(values)] = values
+            done += len(next(iter(batch.values())))
+            worker.emit(doing="running the source", done=done, total=samples.count)
+        for array in outputs.values():
+            array.flush()
+        cache.write_record(folder / "baseline.json", _baseline(model.source, outputs, samples, wanted.samples_name, task.seed))
+    worker.emit(ready="reference")
+
+
+def _baseline(
+    source: SourceModel, outputs: Mapping[str, np.ndarray], samples: Samples, name: str, seed: int
+) -> Baseline:
+    task = identify_task(source.signature, source.output_activations, outputs, samples.labels)
+    return measure_source(
+        outputs, task=task, samples=name, labels=samples.labels, inputs=samples.rows, seed=seed
+    )

@@ -1,0 +1,1 @@
+"""Measuring exported files where they run."""
