@@ -109,7 +109,7 @@ def _share_interval(interval: Interval) -> str:
 def _verdict(report: Report) -> RenderableType:
     limit = report.limit
     if limit.measure == "drop":
-        asked = f"Limit: at most {points(limit.bound)} points of {METRIC_NAMES.get(report.baseline.metric, 'drop')} lost."
+        asked = f"Limit: at most {points(limit.bound)} points of {METRIC_NAMES[report.baseline.metric]} lost."
     else:
         asked = f"Limit: agrees with the source on at least {percent(limit.bound, 2)} of the samples."
     if not limit.met:
