@@ -1,0 +1,92 @@
+"""float16 and int8 files out of the float32 file. Runs in a worker without TensorFlow or torch."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from mlopt.artifact import Made
+from mlopt.data.samples import Samples
+from mlopt.errors import MloptError
+from mlopt.model import Signature
+from mlopt_onnx import half, qdq
+from mlopt_onnx.calibration import histograms, rows, split
+from mlopt_onnx.graph import Graph, read_model, write_model
+from mlopt_onnx.runtime import open_session
+from mlopt_onnx.search import NARROW, Found, Judge, search
+from mlopt_onnx.shrink import shrink
+
+SATURATION = (
+    "On x86 processors with AVX2 and without VNNI, ONNX Runtime adds pairs of 8-bit products in 16 bits and clips large"
+    " sums; where outputs differ there, set the session option session.x64quantprecision to 1."
+)
+
+
+class NothingToQuantize(MloptError):
+    """The model has no operation with weights or activations that an 8-bit file could hold."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        super().__init__(f"{path}: no operation of this model has an 8-bit form in ONNX Runtime. Use float16 instead.")
+
+
+def make(
+    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+) -> Made:
+    """Write `precision` ("float16" or "int8") of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
+    graph = Graph.of(read_model(float_file))
+    if precision == "float16":
+        return _make_half(graph, dest)
+    if precision == "int8":
+        if samples is None or samples.count == 0:
+            raise ValueError("int8 is calibrated on samples; got none")
+        return _make_int8(graph, float_file, dest, samples, seed)
+    raise ValueError(f"precision is float16 or int8, got {precision!r}")
+
+
+def _make_half(graph: Graph, dest: Path) -> Made:
+    made, notes = half.to_half(graph)
+    _finish(made, graph, dest, {})
+    return Made(path=dest, choices={"inputs": "float32", "outputs": "float32"}, notes=notes)
+
+
+def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, seed: int) -> Made:
+    chosen = qdq.plan(graph)
+    if not chosen.tensors and not chosen.weights:
+        raise NothingToQuantize(float_file)
+    parts = split(samples.count, seed)
+    seen = histograms(graph, chosen.tensors, rows(samples, parts.calibration))
+    choosing, confirming = (Judge(graph, chosen, rows(samples, n)) for n in (parts.choosing, parts.confirming))
+    found = search(graph, chosen, seen, choosing, confirming)
+    _finish(qdq.insert(graph, chosen, found.grids), graph, dest, rows(samples, parts.choosing[:8]))
+    notes = list(chosen.notes)
+    if parts.shared:
+        notes.append(f"Only {samples.count} samples: ranges were taken from and compared on the same ones.")
+    if chosen.integer and found.grids.most_weight > NARROW:
+        notes.append(SATURATION)
+    return Made(path=dest, choices=_choices(found, len(parts.calibration)), notes=tuple(notes))
+
+
+def _choices(found: Found, calibrated: int) -> dict[str, str]:
+    return {
+        "ranges": found.ranges,
+        "bias": found.bias,
+        "weights": f"{found.weights}, symmetric, one scale per channel",
+        "activations": "unsigned 8 bits",
+        "calibration": f"{calibrated} samples",
+        "held-out signal to noise": f"{found.sqnr_db:.1f} dB at the outputs",
+    }
+
+
+def _finish(made: Graph, source: Graph, dest: Path, inputs: dict[str, np.ndarray]) -> None:
+    """Shrink, check that nothing changed, and write."""
+    before = made.model().SerializeToString()
+    tensors = frozenset(name for node in source.nodes for name in node.output if name)
+    shrink(made, keep=tensors)
+    proto = made.model()
+    onnx.checker.check_model(proto, full_check=True)
+    after = open_session(proto.SerializeToString(), name=dest)
+    if inputs:
+        pairs = zip(open_session(before).run(None, inputs), after.run(None, inputs), strict=True)
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs), "shrinking changed the outputs"
+    write_model(proto, dest)

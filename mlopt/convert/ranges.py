@@ -1,0 +1,170 @@
+"""Where to cut a tensor's values before they become 8-bit integers: histograms, percentiles, least error, and scales.
+
+Everything here works on arrays and knows no file format. `scale` and `zero_point` follow
+real = (stored - zero_point) * scale, and zero is always exact, since padding and ReLU make many of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 2048          # resolution of a histogram: 8 bins to a step of an 8-bit grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """An interval of real numbers that contains zero."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= 0 <= self.high):
+            raise ValueError(f"a range is finite and holds zero, got [{self.low}, {self.high}]")
+
+
+class Histogram:
+    """Counts of one tensor's values over equal bins; grows to fit what comes, in one pass.
+
+    `low` and `high` are the exact least and largest value seen. A range that grows keeps old counts: each old bin
+    goes to the new bin that holds its middle, so that a count is off by at most one bin's width.
+
+    >>> h = Histogram()
+    >>> h.add(np.array([0.0, 1.0])); h.add(np.array([4.0]))
+    >>> h.count, h.low, h.high
+    (3, 0.0, 4.0)
+    """
+
+    def __init__(self, bins: int = BINS) -> None:
+        self.counts = np.zeros(bins, dtype=np.int64)
+        self.low, self.high = np.inf, -np.inf
+
+    @property
+    def count(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Middle of every bin, float64 [bins]."""
+        step = (self.high - self.low) / len(self.counts)
+        return self.low + step * (np.arange(len(self.counts)) + 0.5)
+
+    def add(self, values: np.ndarray) -> None:
+        """Count `values`, of any shape. Raises `ValueError` on a value that is not finite."""
+        if values.size == 0:
+            return
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError("a histogram counts finite values; the tensor holds NaN or infinity")
+        self._grow(min(low, self.low), max(high, self.high))
+        self.counts += _counted(np.asarray(values, dtype=np.float32).ravel(), self.low, self.high, len(self.counts))
+
+    def _grow(self, low: float, high: float) -> None:
+        if (low, high) == (self.low, self.high):
+            return
+        if self.count:
+            old = np.full(len(self.counts), self.low) if self.low == self.high else self.centres
+            moved = np.bincount(_bins(old, low, high, len(self.counts)), self.counts, minlength=len(self.counts))
+            self.counts = moved.astype(np.int64)
+        self.low, self.high = low, high
+
+
+def min_max(histogram: Histogram) -> Range:
+    """The whole range, widened to hold zero."""
+    return Range(low=min(0.0, histogram.low), high=max(0.0, histogram.high))
+
+
+def percentile(histogram: Histogram, percent: float) -> Range:
+    """The range without the outermost (100 - percent) / 2 percent of the values on either side.
+
+    A side on which nothing lies beyond zero stays at zero.
+
+    >>> h = Histogram()
+    >>> h.add(np.linspace(0, 100, 10001))
+    >>> round(percentile(h, 98.0).high)
+    99
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"percent lies in (0, 100], got {percent}")
+    share = np.cumsum(histogram.counts) / max(histogram.count, 1)
+    edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
+    tail = (100 - percent) / 200
+    low = edges[np.searchsorted(share, tail, side="right")]
+    high = edges[min(np.searchsorted(share, 1 - tail, side="left") + 1, len(edges) - 1)]
+    return Range(low=min(0.0, float(low)), high=max(0.0, float(high)))
+
+
+def least_squares(histogram: Histogram, levels: int = 256, candidates: int = 64) -> Range:
+    """The range whose `levels` steps give the least mean squared error, clipped values included.
+
+    Both ends of the whole range shrink together in `candidates` steps down to an eighth; a side at zero stays there.
+    The error of one range is that of the bin middles, weighted by their counts.
+    """
+    whole = min_max(histogram)
+    used = histogram.counts > 0
+    values, weights = histogram.centres[used], histogram.counts[used]
+    best, least = whole, np.inf
+    for shrink in np.linspace(1.0, 0.125, candidates):
+        span = Range(low=whole.low * shrink, high=whole.high * shrink)
+        scale, zero_point = unsigned_grid(span, levels)
+        error = float(weights @ (values - rounded(values, scale, zero_point, 0, levels - 1)) ** 2)
+        if error < least:
+            best, least = span, error
+    return best
+
+
+def unsigned_grid(span: Range, levels: int = 256) -> tuple[float, int]:
+    """Scale and zero point of the `levels` integers 0 .. levels - 1 over `span`; zero is exact.
+
+    Scale is a float32 value. An empty range gets scale 1.
+
+    >>> unsigned_grid(Range(low=0.0, high=25.5))
+    (0.10000000149011612, 0)
+    """
+    width = span.high - span.low
+    if width <= 0:
+        return 1.0, 0
+    scale = float(np.maximum(np.float32(width / (levels - 1)), np.finfo(np.float32).tiny))
+    return scale, int(np.clip(np.rint(-span.low / scale), 0, levels - 1))
+
+
+def symmetric_scales(weights: np.ndarray, axis: int, most: int = 127) -> np.ndarray:
+    """One float32 scale per channel along `axis`: the largest magnitude falls on `most`. A channel of zeros gets 1.
+
+    >>> symmetric_scales(np.array([[1.27, 0.0], [0.0, 0.0]]), axis=0).round(4).tolist()
+    [0.009999999776482582, 1.0]
+    """
+    others = tuple(a for a in range(weights.ndim) if a != axis % weights.ndim)
+    peak = np.abs(weights).max(axis=others).astype(np.float32)
+    scales = np.maximum(peak / np.float32(most), np.finfo(np.float32).tiny)
+    return np.where(peak > 0, scales, np.float32(1)).astype(np.float32)
+
+
+def rounded(values: np.ndarray, scale: float, zero_point: int, least: int, most: int) -> np.ndarray:
+    """Values after a trip through integers least .. most: rounded to even, clipped, and back."""
+    return (np.clip(np.rint(values / scale) + zero_point, least, most) - zero_point) * scale
+
+
+def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float:
+    """Signal to quantization noise: 10 log10 of the mean square of `reference` over that of the difference, in dB.
+
+    Infinite where there is no difference; `nan` where the reference is all zeros or empty and there is one.
+
+    >>> round(sqnr_db(np.array([1.0, -1.0]), np.array([1.1, -0.9])), 6)
+    20.0
+    """
+    signal = np.square(reference, dtype=np.float64).sum()
+    noise = np.square(np.subtract(found, reference, dtype=np.float64)).sum()
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(signal / noise)) if signal > 0 else float("nan")
+
+
+def _counted(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    return np.bincount(_bins(values, low, high, bins), minlength=bins)
+
+
+def _bins(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.int64)
+    return np.clip(((values - low) * (bins / (high - low))).astype(np.int64), 0, bins - 1)
