@@ -31,6 +31,7 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
+    refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
     proof_samples: int = 0     # 0: proven on all; else no host kernel is fast for it, and only so many are used: n says so
 
 

@@ -18,6 +18,7 @@ from mlopt.pipeline import golden
 from mlopt.report import Candidate, LayerError
 from mlopt.verify.prove import prove
 
+SKIPPED = "skipped.json"      # in an entry: the reason why this model gets no such file
 _LAYER_ERROR_SAMPLES = 16     # per-layer signal to noise moves by less than 1 dB between 16 and 256 samples
 
 
@@ -41,9 +42,14 @@ def make_and_prove(task: FormatTask) -> None:
     by_name = {p.name: p for p in door.precisions}
     for name, entry in task.entries.items():
         worker.emit(begun=name)
+        precision = by_name[name]
         try:
+            why_not = plain.resolve(precision.refusal)(task.float_file) if precision.refusal else ""
             with files.new_folder(entry) as folder:
-                _candidate(task, door, by_name[name], folder)
+                if why_not:
+                    cache.write_record(folder / SKIPPED, why_not)
+                else:
+                    _candidate(task, door, precision, folder)
         except MloptError as err:
             worker.emit(failed=name, message=str(err), kind=type(err).__name__)
         else:

@@ -14,7 +14,7 @@ from mlopt.data.source import identity
 from mlopt.errors import ModelUnreadable, WorkerFailed
 from mlopt.model import SourceModel
 from mlopt.pipeline.data_stage import DataTask, Gathered
-from mlopt.pipeline.format_stage import FormatTask
+from mlopt.pipeline.format_stage import SKIPPED, FormatTask
 from mlopt.pipeline.request import (
     CALIBRATION_SAMPLES,
     HOLDOUT_SAMPLES,
@@ -331,9 +331,17 @@ class Run:
             made = self._entries(one) if self.floats[one.converter.name].result() is not None else {}
             for precision in one.precisions:
                 entry = made.get(precision.name)
+                about = f"{one.converter.name}/{precision.name}"
                 if entry is None or not entry.exists():
                     candidates.append(
                         Candidate(format=one.converter.name, precision=precision.name, about=precision.about)
+                    )
+                    continue
+                if (entry / SKIPPED).exists():
+                    asked = precision.name in self.request.precisions
+                    self._find(
+                        Severity.FAILURE if asked else Severity.NOTE, "not-made", about,
+                        f"not made: {json.loads((entry / SKIPPED).read_text())}",
                     )
                     continue
                 found[one.converter.name, precision.name] = entry
@@ -343,7 +351,7 @@ class Run:
                     self._find(
                         Severity.NOTE if candidate.verified else Severity.FAILURE,
                         "note" if candidate.verified else "unverified",
-                        f"{candidate.format}/{candidate.precision}", note,
+                        about, note,
                     )
         return candidates, found
 
