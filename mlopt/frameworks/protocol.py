@@ -11,7 +11,8 @@ from mlopt.model import SourceModel
 class TrainedModel(Protocol):
     """A trained model, opened."""
 
-    source: SourceModel
+    @property
+    def source(self) -> SourceModel: ...
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Float32 outputs [N, ...] by output name, for one batch of inputs [N, ...] by input name; inference mode."""

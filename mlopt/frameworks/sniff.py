@@ -3,6 +3,7 @@
 import enum
 import hashlib
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -12,9 +13,8 @@ from typing import Any
 
 from mlopt.errors import ModelUnreadable
 
-TAKES = (
-    "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder (with saved_model.pb)."
-)
+TAKES = "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder."
+AGAIN = "Save or copy the model again."
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 
@@ -101,13 +101,13 @@ def _file(path: Path) -> Sniffed:
     with path.open("rb") as stream:
         head = stream.read(4096)
     if not head:
-        raise ModelUnreadable(path, "the file is empty", "Save or copy the model again.")
+        raise ModelUnreadable(path, "the file is empty", AGAIN)
     if head.startswith(HDF5_MAGIC):
         return _hdf5(path)
     if head.startswith(ZIP_MAGIC):
         return _zip(path)
     if HDF5_MAGIC.startswith(head) or ZIP_MAGIC.startswith(head):
-        raise ModelUnreadable(path, f"the file is cut short: it has {len(head)} bytes", "Save or copy the model again.")
+        raise ModelUnreadable(path, f"the file is cut short: it has {len(head)} bytes", AGAIN)
     if path.name == "saved_model.pb":
         raise ModelUnreadable(path, "this is one file of a SavedModel", f"Name its folder: {path.parent}")
     raise ModelUnreadable(path, _foreign(path, head), TAKES)
@@ -115,21 +115,21 @@ def _file(path: Path) -> Sniffed:
 
 def _foreign(path: Path, head: bytes) -> str:
     """Say what a file is that mlopt does not take as a source."""
-    if head[4:8] == b"TFL3":
-        return "this is a TFLite file, an exported file and not a trained model"
-    if head[4:8] in (b"ET12", b"ET13", b"ET14"):
-        return "this is an ExecuTorch program, an exported file and not a trained model"
-    if head[:1] == b"\x08" and (path.suffix == ".onnx" or b"pytorch" in head or b"onnx" in head or b"tf2onnx" in head):
-        return "this is an ONNX file, an exported file and not a trained model"
-    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return "this is a Python pickle, perhaps an old PyTorch checkpoint; opening it would run code"
-    if head.startswith(b"version https://git-lfs.github.com"):
-        return "this is a Git LFS pointer, not the model itself; `git lfs pull` fetches it"
-    if head.lstrip()[:1] in (b"{", b"["):
-        return "this is JSON: an architecture without weights"
-    if head.lstrip()[:1] == b"<":
-        return "this is a web page or XML, perhaps a failed download"
-    return f"this is not a model file that mlopt knows (it starts with {head[:8]!r})"
+    onnx = head[:1] == b"\x08" and (path.suffix == ".onnx" or b"pytorch" in head or b"onnx" in head)
+    first = head.lstrip()[:1]
+    told = {
+        "this is a TFLite file, an exported file and not a trained model": head[4:8] == b"TFL3",
+        "this is an ExecuTorch program, an exported file and not a trained model": re.match(rb"ET\d\d", head[4:8]),
+        "this is an ONNX file, an exported file and not a trained model": onnx,
+        "this is a Python pickle, perhaps an old PyTorch checkpoint; opening it would run code":
+            re.match(rb"\x80[\x02-\x05]", head),
+        "this is a Git LFS pointer, not the model itself; `git lfs pull` fetches it":
+            head.startswith(b"version https://git-lfs.github.com"),
+        "this is JSON: an architecture without weights": first in (b"{", b"["),
+        "this is a web page or XML, perhaps a failed download": first == b"<",
+    }   # fmt: skip
+    unknown = f"this is not a model file that mlopt knows (it starts with {head[:8]!r})"
+    return next((sentence for sentence, holds in told.items() if holds), unknown)
 
 
 def _hdf5(path: Path) -> Sniffed:
@@ -146,7 +146,7 @@ def _hdf5(path: Path) -> Sniffed:
     except ModelUnreadable:
         raise
     except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as err:
-        raise ModelUnreadable(path, f"its HDF5 content is damaged or cut short: {err}", "Save or copy it again.") from err
+        raise ModelUnreadable(path, f"its HDF5 content is damaged or cut short: {err}", AGAIN) from err
     if config is None and weights_only:
         remedy = "Save the whole model (model.save), or rebuild it, load these weights and save that."
         raise ModelUnreadable(path, "this file holds weights but no architecture", remedy)
@@ -170,7 +170,8 @@ def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
             link = group.get(key, getlink=True)
             name = f"{prefix}/{key}"
             if not isinstance(link, h5py.HardLink):
-                raise ModelUnreadable(path, f"its entry {name} points elsewhere ({type(link).__name__})", "Save it again.")
+                kind = type(link).__name__
+                raise ModelUnreadable(path, f"its entry {name} points elsewhere ({kind})", AGAIN)
             entry = group[key]
             if isinstance(entry, h5py.Group):
                 if entry.id not in seen:
@@ -178,7 +179,7 @@ def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
                     pending.append((name, entry))
             elif isinstance(entry, h5py.Dataset):
                 if entry.external or entry.is_virtual:
-                    raise ModelUnreadable(path, f"its dataset {name} reads another file", "Save it again.")
+                    raise ModelUnreadable(path, f"its dataset {name} reads another file", AGAIN)
                 total += entry.nbytes
                 optimizer += entry.nbytes if name.startswith(("/optimizer", "/_optimizer")) else 0
     return total, optimizer
@@ -199,22 +200,22 @@ def _zip(path: Path) -> Sniffed:
                 raise ModelUnreadable(path, _foreign_zip(names), TAKES)
             _check_members(path, entries)
             if not names & {"model.weights.h5", "model.weights.npz", "model.weights.json"}:
-                raise ModelUnreadable(path, "this .keras file has no weights", "Save the model again.")
+                raise ModelUnreadable(path, "this .keras file has no weights", AGAIN)
             config = _parsed(path, archive.read("config.json").decode())
             metadata = _parsed(path, archive.read("metadata.json").decode()) if "metadata.json" in names else {}
     except (zipfile.BadZipFile, EOFError, struct.error, UnicodeDecodeError, NotImplementedError, RuntimeError) as err:
-        raise ModelUnreadable(path, f"its zip archive is damaged or cut short: {err}", "Save or copy it again.") from err
+        raise ModelUnreadable(path, f"its zip archive is damaged or cut short: {err}", AGAIN) from err
     version = str(metadata.get("keras_version", ""))
     return Sniffed(path=path, container=Container.KERAS_ZIP, config=config, keras_version=version)
 
 
 def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_ZIP_MEMBERS or len({entry.filename for entry in entries}) < len(entries):
-        raise ModelUnreadable(path, f"its zip archive has {len(entries)} members, or some twice", "Save it again.")
+        raise ModelUnreadable(path, f"its zip archive has {len(entries)} members, or some twice", AGAIN)
     for entry in entries:
         parts = entry.filename.replace("\\", "/").split("/")
         if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-            raise ModelUnreadable(path, f"its member {entry.filename!r} points outside of the archive", "Save it again.")
+            raise ModelUnreadable(path, f"its member {entry.filename!r} points outside of the archive", AGAIN)
         if entry.filename.endswith(".json") and "/" not in entry.filename and entry.file_size > MAX_CONFIG_BYTES:
             raise ModelUnreadable(path, f"its {entry.filename} has {entry.file_size} bytes", "That is no Keras model.")
     _bounded(path, sum(entry.file_size for entry in entries), path.stat().st_size)
@@ -223,7 +224,8 @@ def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
 def _bounded(path: Path, unpacked: int, packed: int) -> None:
     if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_EXPANSION * packed + (1 << 20):
         found = f"it declares {unpacked:,} bytes of content in a file of {packed:,} bytes"
-        raise ModelUnreadable(path, found, f"mlopt opens at most {MAX_UNPACKED_BYTES:,}, expanded {MAX_EXPANSION}-fold.")
+        most = f"mlopt opens at most {MAX_UNPACKED_BYTES:,} bytes, expanded {MAX_EXPANSION}-fold."
+        raise ModelUnreadable(path, found, most)
 
 
 def _foreign_zip(names: set[str]) -> str:
@@ -245,9 +247,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as err:
-        raise ModelUnreadable(path, f"its architecture is no valid JSON: {err}", "Save or copy it again.") from err
+        raise ModelUnreadable(path, f"its architecture is no valid JSON: {err}", AGAIN) from err
     if not isinstance(config, dict):
-        raise ModelUnreadable(path, "its architecture is no JSON object", "Save the model again.")
+        raise ModelUnreadable(path, "its architecture is no JSON object", AGAIN)
     return config
 
 

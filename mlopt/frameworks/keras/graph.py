@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlopt.frameworks.keras.quiet import chatter_held, convert_variables_to_constants_v2
+from mlopt.frameworks.known_names import words
 from mlopt.model import LayerFacts
 
-PASSES_ON = frozenset(   # operations whose output is their first input, in other clothes
-    ["Identity", "ReadVariableOp", "Reshape", "ExpandDims", "Squeeze", "Transpose", "Cast", "StopGradient", "Snapshot", "EnsureShape"]
+# operations whose output is their first input, in other clothes
+PASSES_ON = words(
+    """
+    Identity ReadVariableOp Reshape ExpandDims Squeeze Transpose Cast StopGradient Snapshot EnsureShape
+    """
 )
 ACTIVATIONS = {
     "Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu",
     "Relu6": "relu6", "LeakyRelu": "leaky_relu", "Elu": "elu", "Selu": "selu", "Softplus": "softplus",
     "Softsign": "softsign",
 }   # fmt: skip
-LINEAR = frozenset(
-    ["BiasAdd", "Add", "AddV2", "Sub", "MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "FusedBatchNormV3", "Mean", "AvgPool", "Sum", "Placeholder"]
+LINEAR = words(
+    """
+    BiasAdd Add AddV2 Sub MatMul BatchMatMulV2 Einsum Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput
+    FusedBatchNormV3 Mean AvgPool Sum Placeholder
+    """
 )
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
 
@@ -38,8 +45,9 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class FlatGraph:
-    """A network without functions and variables, for one sample."""
+    """A network without functions and variables."""
 
+    function: Any                         # the graph as a function, to be pruned to any of its tensors
     graph: Any                            # tf.Graph
     inputs: dict[str, Any]                # symbolic tensors by the signature's names
     outputs: dict[str, Any]
@@ -47,7 +55,7 @@ class FlatGraph:
 
 
 def flatten(concrete: Any, owners: Sequence[Owner]) -> FlatGraph:
-    """Inline every function of `concrete`, a `tf.ConcreteFunction` with a dict output, and turn variables to constants."""
+    """Inline every function of `concrete`, whose output is a dict, and turn its variables to constants."""
     with chatter_held():
         frozen = convert_variables_to_constants_v2(concrete)
     owner_by_handle = {handle: owner.name for owner in owners for handle in owner.handles}
@@ -60,6 +68,7 @@ def flatten(concrete: Any, owners: Sequence[Owner]) -> FlatGraph:
     names += sorted(concrete.structured_input_signature[1])
     outputs = sorted(concrete.structured_outputs)        # as tf.nest flattens a dict
     return FlatGraph(
+        function=frozen,
         graph=frozen.graph,
         inputs=dict(zip(names, frozen.inputs, strict=True)),
         outputs=dict(zip(outputs, frozen.outputs, strict=True)),
@@ -107,7 +116,8 @@ def operation_macs(op: Any) -> int:
     if op.type in ("Conv2DBackpropInput", "Conv3DBackpropInputV2"):       # inputs: sizes, [..., out, in], images
         return _product(_shape(op.inputs[2])) * _product(_shape(op.inputs[1])[:-1])
     if op.type == "MatMul":
-        return _product(_shape(op.outputs[0])) * _product(_shape(op.inputs[0])[0 if op.get_attr("transpose_a") else 1:][:1])
+        left = _shape(op.inputs[0])
+        return _product(_shape(op.outputs[0])) * _product([left[0 if op.get_attr("transpose_a") else 1]])
     if op.type in ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
         left = _shape(op.inputs[0])
         return _product(_shape(op.outputs[0])) * _product([left[-2 if op.get_attr("adj_x") else -1]])

@@ -1,4 +1,4 @@
-"""What each layer of a Keras model is, for the legacy Keras and Keras 3 alike: names, sizes, weights that are finite."""
+"""What each layer of a Keras model is, legacy Keras and Keras 3 alike: names, sizes, and that weights are finite."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -80,7 +80,8 @@ def check_weights(sniffed: Sniffed, model: Any) -> None:
 
 def data_format(model: Any) -> str:
     """Of the first layer that has one; "channels_last" where none does."""
-    return next((layer.data_format for _, layer in flattened(model) if getattr(layer, "data_format", None)), "channels_last")
+    found = (getattr(layer, "data_format", None) for _, layer in flattened(model))
+    return next((form for form in found if form), "channels_last")
 
 
 def ports(structure: Any, names: Sequence[str]) -> list[tuple[str, Any]]:

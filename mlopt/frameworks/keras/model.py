@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import ModelUnreadable
-from mlopt.frameworks.keras import graph, synthesis
+from mlopt.frameworks.keras import graph
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.frameworks.sniff import Sniffed, digest, size_on_disk
 from mlopt.model import Signature, SourceModel, TensorSpec
-
-Call = Callable[[dict[str, Any]], Any]
 
 
 class OpenedModel:
@@ -62,10 +60,13 @@ class OpenedModel:
 
     def synthesise(self, count: int, seed: int) -> tuple[dict[str, np.ndarray], str]:
         """Inputs [count, ...] made from the model itself, and one sentence on how and how far to trust them."""
-        return synthesis.synthesise(self.flat, self.signature, self.source.macs, count=count, seed=seed)
+        from mlopt.frameworks.keras import synthesis
+
+        any_batch = graph.flatten(self.concrete_function(None), self._owners())
+        return synthesis.synthesise(any_batch, self.signature, self.source.macs, count=count, seed=seed)
 
     @cached_property
-    def flat(self) -> "graph.FlatGraph":
+    def flat(self) -> graph.FlatGraph:
         """The network as one flat graph for one sample, its weights as constants."""
         return graph.flatten(self.concrete_function(1), self._owners())
 
@@ -137,7 +138,7 @@ def fixed(sniffed: Sniffed, specs: Sequence[TensorSpec], input_shapes: Mapping[s
         shape = spec.shape
         if spec.name in input_shapes:
             given = tuple(input_shapes[spec.name])
-            if len(given) != len(shape) or any(o is not None and o != g for o, g in zip(shape[1:], given[1:], strict=True)):
+            if len(given) != len(shape) or any(o not in (None, g) for o, g in zip(shape[1:], given[1:], strict=True)):
                 raise ValueError(f"the shape {given} does not fit the input {spec.describe()}")
             shape = (None, *given[1:])
         if None in shape[1:]:

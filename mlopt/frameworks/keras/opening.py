@@ -136,7 +136,9 @@ def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[
     )
 
 
-def traced_shapes(call: Callable[[dict[str, Any]], list[Any]], specs: Sequence[TensorSpec]) -> list[tuple[int | None, ...]]:
+def traced_shapes(
+    call: Callable[[dict[str, Any]], list[Any]], specs: Sequence[TensorSpec]
+) -> list[tuple[int | None, ...]]:
     """Output shapes for the inputs' fixed sizes, from a symbolic run."""
     with tf.Graph().as_default():
         given = {s.name: tf.compat.v1.placeholder(s.dtype, s.shape) for s in specs}

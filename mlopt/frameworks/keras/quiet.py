@@ -1,4 +1,4 @@
-"""TensorFlow and the legacy Keras, imported without their start-up chatter; anything unknown that they say is passed on.
+"""TensorFlow and the legacy Keras, imported without their start-up chatter; all else that they say is passed on.
 
 The chatter is written by C++ before its log level is read, so the file descriptor itself is held for the import.
 """
@@ -35,7 +35,7 @@ def chatter_held() -> Iterator[None]:
             held.seek(0)
             for line in held.read().decode(errors="replace").splitlines():
                 if line.strip() and not CHATTER.search(line):
-                    print(line, file=sys.stderr)   # noqa: T201: it was on its way there
+                    sys.stderr.write(line + "\n")
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")   # warnings of kernels and graph passes; errors still come through
