@@ -1,0 +1,75 @@
+"""Finished stages by content."""
+
+import os
+import time
+
+import pytest
+
+from mlopt import cache, files
+from mlopt.cache import Cache
+from mlopt.errors import OutputUnwritable
+
+
+def fill(store, stage, size=10, age_days=0.0, **on):
+    entry = store.entry(stage, **on)
+    with files.new_folder(entry) as folder:
+        (folder / "result").write_bytes(b"x" * size)
+    then = time.time() - age_days * 86400
+    os.utime(entry, (then, then))
+    return entry
+
+
+def test_the_same_inputs_name_the_same_entry_and_others_another(tmp_path):
+    store = Cache(tmp_path)
+    assert store.entry("a", x=1, y="b") == store.entry("a", y="b", x=1)
+    assert len({store.entry("a", x=1), store.entry("a", x=2), store.entry("b", x=1)}) == 3
+
+
+def test_an_entry_depends_on_the_code_that_made_it(tmp_path, monkeypatch):
+    store = Cache(tmp_path)
+    before = store.entry("a", x=1)
+    monkeypatch.setattr(cache, "code_digest", lambda: "other")
+    assert store.entry("a", x=1) != before
+
+
+def test_trimming_deletes_the_least_recently_used_first(tmp_path):
+    store = Cache(tmp_path)
+    oldest = fill(store, "a", age_days=9, x=1)
+    older = fill(store, "a", age_days=5, x=2)
+    store.trim(largest_bytes=15)
+    assert not oldest.exists() and older.exists()
+
+
+def test_trimming_leaves_what_was_used_within_a_day(tmp_path):
+    store = Cache(tmp_path)
+    entry = fill(store, "a", x=1)
+    store.trim(largest_bytes=0)
+    assert entry.exists()
+
+
+def test_using_an_entry_makes_it_recent(tmp_path):
+    store = Cache(tmp_path)
+    entry = fill(store, "a", age_days=9, x=1)
+    store.entry("a", x=1)
+    store.trim(largest_bytes=0)
+    assert entry.exists()
+
+
+def test_what_a_killed_run_left_half_made_is_deleted_after_a_day(tmp_path):
+    store = Cache(tmp_path)
+    left = tmp_path / ".a-123.tmp"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    store.trim()
+    assert not left.exists()
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPT_CACHE", str(tmp_path / "mine"))
+    assert Cache().root == tmp_path / "mine"
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable_to_set(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputUnwritable, match="MLOPT_CACHE"):
+        Cache(tmp_path / "file" / "cache")
