@@ -1,0 +1,158 @@
+"""A source seen through a model's signature: which rows there are for what, and their arrays as they are stored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlopt.data import labels as label_meaning
+from mlopt.data import roles as column_roles
+from mlopt.data import select
+from mlopt.data.inputs import InputWriter
+from mlopt.data.labels import Labels
+from mlopt.data.opening import open_source
+from mlopt.data.roles import Roles
+from mlopt.data.source import Kind, Source, batch_rows
+from mlopt.data.splits import Role, preferred
+from mlopt.errors import DataMismatch
+from mlopt.model import Signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Samples that somebody wants of a dataset."""
+
+    role: Role
+    limit: int | None = None        # at most so many; None for all there are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Rows of a source for one request."""
+
+    role: Role
+    rows: np.ndarray                # ascending
+    split: str | None               # the named split that they are from
+    available: int                  # rows of that split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    rows: np.ndarray                            # numbers in the source, ascending
+    inputs: Mapping[str, np.ndarray]            # by the model's input names, as stored
+    labels: np.ndarray | None
+    slices: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Splits, choice of rows, and batches. Nothing is read before it is asked for, but headers and the labels."""
+
+    source: Source
+    signature: Signature
+    roles: Roles
+    writers: Mapping[str, InputWriter]
+    labels: Labels | None
+    normalise: tuple[float, float] | None       # what 0 and 255 of a picture become
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(
+        cls, source: str | Path | Source, signature: Signature, *, normalise: tuple[float, float] | None = None,
+        resize: bool = False, slice_columns: Sequence[str] = (), require_labels: bool = False,
+    ) -> "Dataset":
+        """Open `source` and match it with the model; raises `DataUnreadable` or `DataMismatch`."""
+        if normalise is not None and not normalise[0] < normalise[1]:
+            raise ValueError(f"normalise is (low, high), what 0 and 255 become; got {normalise}")
+        opened = open_source(source) if isinstance(source, str | Path) else source
+        if opened.count == 0:
+            raise DataMismatch(opened.text, "at least one sample", "none")
+        roles = column_roles.assign(opened, signature, slice_columns)
+        specs = {spec.name: spec for spec in signature.inputs}
+        writers = {
+            name: InputWriter(specs[name], opened.columns[column], opened, resize=resize)
+            for name, column in roles.inputs.items()
+        }
+        if normalise is not None and not any(w.holds_pixels for w in writers.values()):
+            raise DataMismatch(
+                opened.text, "; ".join(s.describe() for s in signature.inputs), "no pixels to normalise",
+                "Leave the normalisation out.",
+            )
+        notes = list(opened.notes)
+        if roles.label and label_meaning.say_nothing_of_the_output(opened, roles.label, signature):
+            notes.append(f"column {roles.label} groups the samples: the model's output is like its input, not a class")
+            roles = column_roles.label_as_slice(roles)
+        found = label_meaning.interpret(opened, roles.label, signature) if roles.label else None
+        if require_labels and found is None:
+            raise DataMismatch(
+                opened.text, "labels for " + "; ".join(s.describe() for s in signature.outputs),
+                "no label column" if not roles.slices else f"no labels but the columns {', '.join(roles.slices)}",
+                f"Name one of: {', '.join(column_roles.LABEL_NAMES[:4])}.",
+            )
+        notes += [f"column {name} unused" for name in roles.unused]
+        return cls(
+            source=opened, signature=signature, roles=roles, writers=writers, labels=found, normalise=normalise,
+            notes=(*notes, *(found.notes if found else ())),
+        )
+
+    @property
+    def scale_and_offset(self) -> tuple[float, float]:
+        """What turns stored pixels into the model's numbers: real = stored * scale + offset."""
+        if self.normalise is None:
+            return 1.0, 0.0
+        low, high = self.normalise
+        return (high - low) / 255.0, low
+
+    def choose(self, requests: Sequence[Request], seed: int) -> tuple[Chosen, ...]:
+        """Rows for each request, no row for two; where splits are named, each role takes the one meant for it."""
+        taken = np.empty(0, dtype=np.int64)
+        chosen = {}
+        for request in sorted(requests, key=lambda r: r.role is Role.TEST):     # calibration chooses first
+            split = preferred(request.role, self.source.splits)
+            span = self.source.splits[split] if split else range(self.source.count)
+            rows = select.without(np.arange(span.start, span.stop, dtype=np.int64), taken)
+            shared = len(requests) > 1 and split == preferred(Role.TEST, self.source.splits)
+            picked = self._pick(request, rows, seed, shared=shared)
+            taken = np.union1d(taken, picked)
+            chosen[request.role] = Chosen(role=request.role, rows=picked, split=split, available=len(span))
+        return tuple(chosen[request.role] for request in requests)
+
+    def batches(self, rows: np.ndarray, *, size: int = 1024) -> Iterator[Batch]:
+        """The rows, ascending, as they are stored: checked, decoded, and nothing else of the source decoded."""
+        columns = [*self.roles.inputs.values(), *self.roles.slices, *self.roles.maybe_slices]
+        columns += [self.roles.label] if self.roles.label else []
+        decoded = [
+            np.prod([w or 1 for w in writer.spec.shape[1:]], dtype=np.int64)
+            for writer in self.writers.values() if writer.column.kind is not Kind.ARRAY
+        ]
+        size = max(1, min(size, (32 << 20) // max(1, int(sum(decoded)))))
+        size = min(size, batch_rows([self.source.columns[c] for c in columns], size))
+        done = 0
+        for block in self.source.read(list(dict.fromkeys(columns)), rows, batch=size):
+            here = rows[done : done + len(block[columns[0]])]
+            done += len(here)
+            yield Batch(
+                rows=here,
+                inputs={n: self.writers[n].convert(block[c], here) for n, c in self.roles.inputs.items()},
+                labels=self.labels.convert(block[self.labels.column]) if self.labels else None,
+                slices={c: block[c] for c in (*self.roles.slices, *self.roles.maybe_slices)},
+            )
+        assert done == len(rows), f"{self.source.about} gave {done} of {len(rows)} rows"
+        for writer in self.writers.values():
+            writer.finish()
+
+    def _pick(self, request: Request, rows: np.ndarray, seed: int, *, shared: bool) -> np.ndarray:
+        if shared and request.role is Role.CALIBRATION and len(rows) < 2:
+            raise DataMismatch(
+                self.source.text, "samples for calibration and others for the test", f"{len(rows)} row",
+                "Give more rows, or one source for each.",
+            )
+        if request.role is Role.TEST:
+            return select.choose_test(rows, request.limit, seed)
+        want = len(rows) if request.limit is None else request.limit
+        want = select.calibration_share(len(rows), want) if shared else want
+        classes = None if self.labels is None or self.labels.per_row is None else self.labels.per_row[rows]
+        return select.choose_calibration(rows, want, seed, classes)
+
+

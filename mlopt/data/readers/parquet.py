@@ -1,0 +1,226 @@
+"""`.parquet`: array columns of any nesting, or encoded images, streamed by row group; one file or a folder of parts."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlopt.data import splits as split_names
+from mlopt.data.images import looks_encoded
+from mlopt.data.source import Column, Kind, batch_rows, chosen_between
+from mlopt.errors import DataUnreadable
+
+_READ_BYTES = 1 << 20       # of a column chunk at a time, instead of the whole chunk
+
+
+class ParquetSource:
+    about = "parquet"
+
+    def __init__(self, text: str, files: Sequence[Path]) -> None:
+        """`files` hold one table in parts; a part whose name says train, val or test belongs to that split."""
+        self.text = text
+        by_split: dict[str | None, list[Path]] = {}
+        for file in sorted(files):
+            by_split.setdefault(split_names.split_of_file(file.stem)[1] if len(files) > 1 else None, []).append(file)
+        if None in by_split:
+            by_split = {None: sorted(files)}
+        self.files = [f for split in sorted(by_split, key=split_names.in_order) for f in by_split[split]]
+        self._tables = [_open(file) for file in self.files]
+        self._starts = np.cumsum([0] + [t.metadata.num_rows for t in self._tables]).tolist()
+        self.count = self._starts[-1]
+        self.splits: Mapping[str, range] = {s: self._rows_of(parts) for s, parts in by_split.items() if s is not None}
+        self.notes: tuple[str, ...] = ()
+        self._check_same_schema()
+        self._wrapped: set[str] = set()         # columns of {bytes, path}
+        self.columns: Mapping[str, Column] = self._described()
+
+    def read(
+        self, columns: Sequence[str], rows: np.ndarray | None = None, *, batch: int = 1024
+    ) -> Iterator[dict[str, np.ndarray]]:
+        step = batch_rows([self.columns[c] for c in columns], batch)
+        for table, first in zip(self._tables, self._starts[:-1], strict=True):
+            start = first
+            for group in range(table.num_row_groups):
+                stop = start + table.metadata.row_group(group).num_rows
+                if len(chosen_between(rows, start, stop)):
+                    yield from self._read_group(table, group, columns, rows, start=start, step=step)
+                start = stop
+
+    def row_name(self, row: int) -> str:
+        if len(self.files) == 1:
+            return f"row {row}"
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"row {row - self._starts[part]} of {self.files[part].name}"
+
+    def _read_group(
+        self, table: pq.ParquetFile, group: int, columns: Sequence[str], rows: np.ndarray | None, *, start: int,
+        step: int,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        wanted = [f"{c}.bytes" if c in self._wrapped else c for c in columns]
+        try:
+            for block in table.iter_batches(batch_size=step, row_groups=[group], columns=wanted, use_threads=False):
+                local = chosen_between(rows, start, start + block.num_rows)
+                if len(local):
+                    taken = block if len(local) == block.num_rows else block.take(pa.array(local))
+                    yield {c: self._array(c, taken.column(c), start + local) for c in columns}
+                start += block.num_rows
+        except (pa.ArrowException, OSError) as err:
+            raise DataUnreadable(self.text, f"row group {group} is damaged ({_short(err)})", "Copy it again.") from err
+
+    def _array(self, name: str, values: Any, rows: np.ndarray) -> np.ndarray:
+        if name in self._wrapped:
+            values = pc.struct_field(values, "bytes")
+        if values.null_count:
+            where = int(rows[int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])])
+            raise DataUnreadable(
+                self.text, f"column {name} is empty (null) in {self.row_name(where)}", "Fill or drop such rows."
+            )
+        column = self.columns[name]
+        if column.kind is Kind.ARRAY:
+            return self._numbers(name, values, rows)
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        out = np.empty(len(values), dtype=object)
+        out[:] = values.to_pylist()
+        return out
+
+    def _numbers(self, name: str, values: Any, rows: np.ndarray) -> np.ndarray:
+        if isinstance(values.type, pa.FixedShapeTensorType):
+            return np.array(values.to_numpy_ndarray())
+        if isinstance(values, pa.ExtensionArray):
+            values = values.storage
+        shape = self.columns[name].shape
+        for depth, size in enumerate(shape):
+            if not pa.types.is_fixed_size_list(values.type):
+                lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+                if (lengths != size).any():
+                    per_row = int(np.prod(shape[:depth], dtype=np.int64))
+                    bad = int(np.flatnonzero(lengths != size)[0])
+                    raise DataUnreadable(
+                        self.text,
+                        f"column {name} has {size} values in the first row and {lengths[bad]} in "
+                        f"{self.row_name(int(rows[bad // per_row]))} (nesting level {depth + 1})",
+                        "Every row needs the same shape.",
+                    )
+            values = values.flatten()
+        if values.null_count:
+            raise DataUnreadable(self.text, f"column {name} holds empty (null) values inside its lists", "Fill them.")
+        return np.array(values.to_numpy(zero_copy_only=False)).reshape(len(rows), *shape)
+
+    def _described(self) -> dict[str, Column]:
+        schema = self._tables[0].schema_arrow
+        if self.count == 0:
+            raise DataUnreadable(self.text, "it has no rows", "Give a file with samples.")
+        filled = next(t for t in self._tables if t.metadata.num_rows)
+        class_names = _hugging_face_names(schema)
+        return {f.name: self._column(f, filled, class_names.get(f.name, ())) for f in schema}
+
+    def _column(self, field: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
+        kind, name = field.type, field.name
+        if isinstance(kind, pa.FixedShapeTensorType):
+            dtype = np.dtype(kind.value_type.to_pandas_dtype()).name
+            return Column(name=name, kind=Kind.ARRAY, shape=tuple(kind.shape), dtype=dtype)
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type):
+            self._wrapped.add(name)
+            return self._bytes_column(name, table)
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if _is_binary(kind):
+            return self._bytes_column(name, table)
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            return Column(name=name, kind=Kind.TEXT)
+        return _array_column(field, kind, table, names)
+
+    def _bytes_column(self, name: str, table: pq.ParquetFile) -> Column:
+        first = _first(table, name).as_py()
+        data = first.get("bytes") if isinstance(first, dict) else first
+        if data is None and name in self._wrapped:
+            return Column(name=name, kind=Kind.OTHER, dtype="image paths without the images' bytes")
+        return Column(name=name, kind=Kind.IMAGE if data is None or looks_encoded(data) else Kind.RAW)
+
+    def _rows_of(self, parts: Sequence[Path]) -> range:
+        at = [self.files.index(p) for p in parts]
+        return range(self._starts[at[0]], self._starts[at[-1] + 1])
+
+    def _check_same_schema(self) -> None:
+        first = self._tables[0].schema_arrow
+        for file, table in zip(self.files, self._tables, strict=True):
+            if not table.schema_arrow.equals(first):
+                raise DataUnreadable(
+                    self.text, f"{file.name} has other columns than {self.files[0].name}", "Give parts of one table."
+                )
+
+
+def _array_column(field: Any, kind: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
+    """Numbers, or lists of them to any depth; the first row sets the shape."""
+    depth, inner = 0, kind
+    while pa.types.is_list(inner) or pa.types.is_large_list(inner) or pa.types.is_fixed_size_list(inner):
+        depth, inner = depth + 1, inner.value_type
+    dtype = _numpy_name(inner)
+    if dtype is None:
+        return Column(name=field.name, kind=Kind.OTHER, dtype=str(field.type))
+    shape = _shape_of_first(table, field.name, depth) if depth else ()
+    if shape is None:
+        return Column(name=field.name, kind=Kind.OTHER, dtype=f"{field.type}, first row empty")
+    return Column(name=field.name, kind=Kind.ARRAY, shape=shape, dtype=dtype, flat=depth == 1, names=names)
+
+
+def _open(file: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False)
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError) as err:
+        raise DataUnreadable(file, f"not a whole parquet file ({_short(err)})", "Copy it again.") from err
+
+
+def _first(table: pq.ParquetFile, name: str) -> Any:
+    try:
+        return next(table.iter_batches(batch_size=1, columns=[name])).column(name)[0]
+    except (pa.ArrowException, OSError) as err:
+        raise DataUnreadable(
+            getattr(table, "name", name), f"column {name} is damaged ({_short(err)})", "Copy it again."
+        ) from err
+
+
+def _shape_of_first(table: pq.ParquetFile, name: str, depth: int) -> tuple[int, ...] | None:
+    value, shape = _first(table, name).as_py(), []
+    for _ in range(depth):
+        if not value:
+            return None
+        shape.append(len(value))
+        value = value[0]
+    return tuple(shape)
+
+
+def _is_binary(kind: Any) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def _numpy_name(kind: Any) -> str | None:
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return np.dtype(kind.to_pandas_dtype()).name
+    return None
+
+
+def _hugging_face_names(schema: Any) -> dict[str, tuple[str, ...]]:
+    """Class names that the Hugging Face `datasets` library writes into a file's metadata."""
+    found: dict[str, tuple[str, ...]] = {}
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):     # another writer's metadata
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        for name, feature in features.items():
+            if feature.get("_type") == "ClassLabel":
+                found[name] = tuple(str(n) for n in feature["names"])
+    return found
+
+
+def _short(err: BaseException) -> str:
+    return str(err).splitlines()[0][:160] if str(err) else type(err).__name__

@@ -1,0 +1,204 @@
+"""TFRecord files of tf.train.Example, plain or gzipped, read without TensorFlow.
+
+A record is: length (8 bytes, little-endian), its masked CRC-32C (4), the bytes, their masked CRC-32C (4). The lengths
+of all records are read once, so that chosen records are reached without reading the rest (except in gzip files).
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mlopt.data import splits as split_names
+from mlopt.data.images import looks_encoded
+from mlopt.data.readers import crc32c
+from mlopt.data.readers.example import Feature, NotProtobuf, parse_example, parse_tensor
+from mlopt.data.source import Column, Kind, batch_rows, chosen_between
+from mlopt.errors import DataUnreadable
+
+_HEADER, _FOOTER = 12, 4
+_LARGEST_RECORD = 1 << 30       # a length above this is damage, not data
+_LONGEST_TEXT = 256             # bytes; more is a tensor that happens to be printable
+
+
+class TFRecordSource:
+    about = "TFRecord"
+
+    def __init__(self, text: str, files: Sequence[Path]) -> None:
+        self.text = text
+        self.notes: tuple[str, ...] = ()
+        by_split: dict[str | None, list[Path]] = {}
+        for file in sorted(files):
+            by_split.setdefault(_split_of(file) if len(files) > 1 else None, []).append(file)
+        if None in by_split:
+            by_split = {None: sorted(files)}
+        self.files = [f for split in sorted(by_split, key=split_names.in_order) for f in by_split[split]]
+        self._offsets = [_record_offsets(file) for file in self.files]
+        self._starts = np.cumsum([0] + [len(o) for o in self._offsets]).tolist()
+        self.count = self._starts[-1]
+        if self.count == 0:
+            raise DataUnreadable(text, "it has no records", "Give a file with samples.")
+        splits: dict[str, range] = {}
+        for split, parts in by_split.items():
+            if split is not None:
+                at = [self.files.index(p) for p in parts]
+                splits[split] = range(self._starts[at[0]], self._starts[at[-1] + 1])
+        self.splits: Mapping[str, range] = splits
+        first = self._parsed(next(self._records(np.array([0])))[1], 0)
+        self.columns: Mapping[str, Column] = {name: _column(name, feature) for name, feature in sorted(first.items())}
+        if not self.columns:
+            raise DataUnreadable(text, "its first record has no features", "Give records of tf.train.Example.")
+
+    def read(
+        self, columns: Sequence[str], rows: np.ndarray | None = None, *, batch: int = 1024
+    ) -> Iterator[dict[str, np.ndarray]]:
+        wanted = np.arange(self.count) if rows is None else rows
+        step = batch_rows([self.columns[c] for c in columns], batch)
+        gathered: dict[str, list[object]] = {c: [] for c in columns}
+        held = 0
+        for row, record in self._records(wanted):
+            features = self._parsed(record, row)
+            for name in columns:
+                gathered[name].append(self._value(name, features, row))
+            held += 1
+            if held == step:
+                yield {c: _stacked(self.columns[c], values) for c, values in gathered.items()}
+                gathered, held = {c: [] for c in columns}, 0
+        if held:
+            yield {c: _stacked(self.columns[c], values) for c, values in gathered.items()}
+
+    def row_name(self, row: int) -> str:
+        if len(self.files) == 1:
+            return f"record {row}"
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"record {row - self._starts[part]} of {self.files[part].name}"
+
+    def _records(self, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        for file, offsets, start in zip(self.files, self._offsets, self._starts[:-1], strict=True):
+            local = chosen_between(rows, start, start + len(offsets))
+            if not len(local):
+                continue
+            with _opened(file) as stream:
+                for record in local.tolist():
+                    try:
+                        stream.seek(int(offsets[record]))
+                        size = struct.unpack("<Q", stream.read(_HEADER)[:8])[0]
+                        data, check = stream.read(size), stream.read(_FOOTER)
+                    except (OSError, EOFError, zlib.error, struct.error) as err:
+                        raise _damaged(file, f"record {record} cannot be read ({err})") from err
+                    if len(check) < _FOOTER or crc32c.masked(crc32c.crc32c(data)) != struct.unpack("<I", check)[0]:
+                        raise _damaged(file, f"record {record} does not match its checksum")
+                    yield start + record, data
+
+    def _parsed(self, record: bytes, row: int) -> dict[str, Feature]:
+        try:
+            return parse_example(record)
+        except NotProtobuf as err:
+            raise DataUnreadable(
+                self.text, f"{self.row_name(row)} is not a tf.train.Example ({err})",
+                "Other records need a Python entry: --data package.module:function.",
+            ) from err
+
+    def _value(self, name: str, features: dict[str, Feature], row: int) -> object:
+        column = self.columns[name]
+        value = features.get(name)
+        if value is None:
+            raise DataUnreadable(self.text, f"{self.row_name(row)} lacks the feature {name}", "Every record needs it.")
+        if isinstance(value, list):
+            if len(value) == 1 and column.kind is not Kind.ARRAY:
+                return value[0].decode("utf-8", "replace") if column.kind is Kind.TEXT else value[0]
+            tensor = parse_tensor(value[0]) if len(value) == 1 else None
+            if tensor is not None and (tensor.shape, tensor.dtype.name) == (column.shape, column.dtype):
+                return tensor
+        elif column.kind is Kind.ARRAY and (len(value), value.dtype.name) == (math.prod(column.shape), column.dtype):
+            return value.reshape(column.shape)
+        raise DataUnreadable(
+            self.text, f"feature {name} in {self.row_name(row)} is not like the first record's ({column.describe()})",
+            "Every record needs the same type and number of values.",
+        )
+
+
+def _record_offsets(file: Path) -> np.ndarray:
+    """Where each record starts, in the (unpacked) file; the lengths' checksums are checked, the records' not yet."""
+    offsets: list[int] = []
+    at = 0
+    plain_size = None if _is_gzip(file) else file.stat().st_size
+    with _opened(file) as stream:
+        while True:
+            try:
+                stream.seek(at)
+                header = stream.read(_HEADER)
+            except (OSError, EOFError, zlib.error) as err:
+                raise _damaged(file, f"unreadable after {len(offsets):,} records ({err})") from err
+            if not header:
+                break
+            if len(header) < _HEADER:
+                raise _damaged(file, f"cut off after {len(offsets):,} records")
+            length, check = struct.unpack("<QI", header)
+            if length > _LARGEST_RECORD or int(crc32c.of_lengths(np.array([length], np.uint64))[0]) != check:
+                raise _damaged(file, f"record {len(offsets):,} has a damaged length")
+            offsets.append(at)
+            at += _HEADER + length + _FOOTER
+            if plain_size is not None and at > plain_size:
+                raise _damaged(file, f"cut off inside record {len(offsets) - 1:,}")
+    return np.array(offsets, dtype=np.int64)
+
+
+def looks_like_tfrecord(head: bytes) -> bool:
+    """Whether the first 12 bytes are a length and its checksum."""
+    if len(head) < _HEADER:
+        return False
+    length, check = struct.unpack("<QI", head[:_HEADER])
+    return length <= _LARGEST_RECORD and int(crc32c.of_lengths(np.array([length], np.uint64))[0]) == check
+
+
+def _column(name: str, feature: Feature) -> Column:
+    if not isinstance(feature, list):
+        shape = () if len(feature) == 1 else (len(feature),)
+        return Column(name=name, kind=Kind.ARRAY, shape=shape, dtype=feature.dtype.name, flat=True)
+    data = feature[0]
+    if len(feature) > 1:
+        return Column(name=name, kind=Kind.OTHER, dtype=f"{len(feature)} byte strings a record")
+    if looks_encoded(data):
+        return Column(name=name, kind=Kind.IMAGE)
+    tensor = parse_tensor(data)
+    if tensor is not None:
+        return Column(name=name, kind=Kind.ARRAY, shape=tensor.shape, dtype=tensor.dtype.name)
+    return Column(name=name, kind=Kind.TEXT if _is_text(data) else Kind.RAW)
+
+
+def _stacked(column: Column, values: list[object]) -> np.ndarray:
+    if column.kind is Kind.ARRAY:
+        return np.array(values, dtype=column.dtype).reshape(len(values), *column.shape)
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return len(data) <= _LONGEST_TEXT and data.decode("utf-8").isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_gzip(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _opened(file: Path) -> "gzip.GzipFile":
+    return gzip.open(file, "rb") if _is_gzip(file) else file.open("rb")     # type: ignore[return-value]
+
+
+def _split_of(file: Path) -> str | None:
+    """Also for names as TensorFlow Datasets writes them: mnist-train.tfrecord-00000-of-00001."""
+    return next((s for part in file.name.split(".") if (s := split_names.split_of_file(part)[1])), None)
+
+
+def _damaged(file: Path, found: str) -> DataUnreadable:
+    return DataUnreadable(file, found, "Copy the file again.")
