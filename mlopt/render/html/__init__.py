@@ -1,0 +1,5 @@
+"""The report as one self-contained page: no request leaves it, and it prints."""
+
+from mlopt.render.html.page import to_html
+
+__all__ = ["to_html"]
