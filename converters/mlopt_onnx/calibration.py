@@ -11,7 +11,8 @@ from mlopt.errors import DataMismatch
 from mlopt_onnx.graph import Graph
 from mlopt_onnx.runtime import exposed
 
-BATCH = 32
+MOST_AT_ONCE = 32         # samples in one run,
+BATCH_BYTES = 1 << 22     # and fewer where their inputs are large: every tensor of a batch is held at once
 MOST_CALIBRATION = 512    # samples that ranges are taken from; more change a percentile little
 MOST_HELD_OUT = 256       # samples that candidates are compared on, in two halves
 LEAST_TO_SPLIT = 16       # fewer samples serve both purposes, and a note says so
@@ -49,8 +50,10 @@ def rows(samples: Samples, numbers: np.ndarray) -> dict[str, np.ndarray]:
 
 def batches(inputs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
     count = len(next(iter(inputs.values())))
-    for start in range(0, count, BATCH):
-        yield {name: array[start : start + BATCH] for name, array in inputs.items()}
+    sample_bytes = sum(array[:1].nbytes for array in inputs.values())
+    size = max(1, min(MOST_AT_ONCE, BATCH_BYTES // max(sample_bytes, 1)))
+    for start in range(0, count, size):
+        yield {name: array[start : start + size] for name, array in inputs.items()}
 
 
 def histograms(graph: Graph, tensors: Sequence[str], inputs: Mapping[str, np.ndarray]) -> dict[str, Histogram]:

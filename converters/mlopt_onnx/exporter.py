@@ -21,6 +21,7 @@ from mlopt.artifact import Made
 from mlopt.errors import UnsupportedOps
 from mlopt.model import Signature, TensorSpec
 from mlopt_onnx import fuse, symbolic, tidy
+from mlopt_onnx.einsum import lower_einsum
 from mlopt_onnx.graph import IR_VERSION, OPSET, Graph, copy_of, write_model
 from mlopt_onnx.names import layer_of, name_nodes, name_ports, shorten_tensors
 from mlopt_onnx.shrink import drop_defaults
@@ -29,7 +30,9 @@ EXACT: tuple[Callable[[Graph], bool], ...] = (
     symbolic.fold_shapes,
     tidy.fold_constants,
     tidy.drop_no_ops,
+    tidy.share_constants,
     tidy.share_nodes,
+    lower_einsum,
     fuse.lower_erfc,
     fuse.fuse_layer_norm,
     fuse.fuse_clips,
@@ -70,9 +73,6 @@ def clean(graph: Graph) -> None:
             break
     else:
         raise AssertionError("the clean-ups of the ONNX graph undo each other")
-    tidy.share_constants(graph)
-    tidy.drop_dead(graph)
-
 
 def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> ModelProto:
     frozen = convert_variables_to_constants_v2(function)
@@ -89,10 +89,15 @@ def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> Mo
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
             converted = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs)
-            converted = optimizer.optimize_graph(converted, catch_errors=False)
+            converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=_optimizers())
             proto = converted.make_model("mlopt")
     placeholders = {t.name.partition(":")[0]: t.name for t in frozen.inputs}
     return _with_ports(proto, placeholders, outputs, signature, layers)
+
+
+def _optimizers() -> dict[str, Any]:
+    """tf2onnx's own, without its search for the best Einsum, which takes seconds: `lower_einsum` writes a MatMul."""
+    return {name: made for name, made in optimizer._get_optimizers().items() if name != "einsum_optimizer"}
 
 
 def _with_ports(

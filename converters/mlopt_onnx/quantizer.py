@@ -12,6 +12,7 @@ from mlopt.model import Signature
 from mlopt_onnx import half, qdq
 from mlopt_onnx.calibration import histograms, rows, split
 from mlopt_onnx.graph import Graph, read_model, write_model
+from mlopt_onnx.plan import plan
 from mlopt_onnx.runtime import open_session
 from mlopt_onnx.search import NARROW, Found, Judge, search
 from mlopt_onnx.shrink import shrink
@@ -51,7 +52,7 @@ def _make_half(graph: Graph, dest: Path) -> Made:
 
 
 def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, seed: int) -> Made:
-    chosen = qdq.plan(graph)
+    chosen = plan(graph)
     if not chosen.tensors and not chosen.weights:
         raise NothingToQuantize(float_file)
     parts = split(samples.count, seed)

@@ -11,7 +11,8 @@ from mlopt.convert.ranges import Histogram, Range
 from mlopt_onnx import qdq
 from mlopt_onnx.calibration import batches
 from mlopt_onnx.graph import Graph
-from mlopt_onnx.qdq import Grid, Grids, Plan
+from mlopt_onnx.plan import Plan
+from mlopt_onnx.qdq import Grid, Grids
 from mlopt_onnx.runtime import exposed, open_session
 
 METHODS: Mapping[str, Callable[[Histogram], Range]] = {
