@@ -36,7 +36,7 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
 
 
 def _converted(function: Any, model: TensorFlowModel) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], getattr(model, "model", None) or tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model.trackable)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.experimental_lower_tensor_list_ops = True
     try:
@@ -44,7 +44,7 @@ def _converted(function: Any, model: TensorFlowModel) -> bytes:
             # TensorFlow announces that its own interpreter moves out; conversion does not use that interpreter.
             warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
             return converter.convert()
-    except Exception as err:   # noqa: BLE001  the converter raises a type of its own private module; anything else is re-raised
+    except Exception as err:
         missing = _unsupported(str(err), function, model)
         if not missing:
             raise MloptError(f"TensorFlow's converter could not write the model as TFLite: {_first_sentence(err)}") from err

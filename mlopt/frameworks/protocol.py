@@ -26,6 +26,11 @@ class TrainedModel(Protocol):
 class TensorFlowModel(TrainedModel, Protocol):
     """What the exporters of TensorFlow-family models (Keras, SavedModel) build on."""
 
+    @property
+    def trackable(self) -> Any:
+        """The TensorFlow object that owns the variables of the function."""
+        ...
+
     def concrete_function(self, batch: int | None) -> Any:
         """A `tf.ConcreteFunction` with `batch` rows, or any number where None.
 

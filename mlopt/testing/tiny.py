@@ -143,7 +143,7 @@ class TinyModel:
     """A `TensorFlowModel` over a tf_keras model, for tests of exporters that should not depend on file opening."""
 
     def __init__(self, model: tf_keras.Model) -> None:
-        self.model = model
+        self.model = self.trackable = model
         self.signature = Signature(
             inputs=tuple(_spec(name, t) for name, t in zip(model.input_names, model.inputs, strict=True)),
             outputs=tuple(_spec(name, t) for name, t in zip(model.output_names, model.outputs, strict=True)),

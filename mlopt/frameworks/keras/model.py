@@ -29,12 +29,19 @@ class OpenedModel:
         optimizer_bytes: int,
         parameters: int,
         keras_model: Any = None,
+        loaded: Any = None,
     ) -> None:
         self.sniffed, self.loaded_by, self.signature = sniffed, loaded_by, signature
         self.keras_model = keras_model       # a tf_keras.Model, what training-time steps need; None where there is none
+        self._loaded = loaded                # kept alive: the object that a SavedModel's variables belong to
         self._call, self._owners = call, owners
         self._bytes, self._parameters = (weight_bytes, optimizer_bytes), parameters
         self._concrete: dict[int | None, Any] = {}
+
+    @property
+    def trackable(self) -> Any:
+        """The object that owns the variables."""
+        return self.keras_model if self.keras_model is not None else self._loaded
 
     def concrete_function(self, batch: int | None) -> Any:
         """A `tf.ConcreteFunction` with `batch` rows (None: any), inputs and outputs named as in the signature."""
