@@ -1,9 +1,9 @@
 """TFLite files for LiteRT: float, and quantized from the float file by this package's own lowering.
 
-    exporter    the source model to the float file; the only module here that sees TensorFlow
-    quantizer   one precision out of the float file
-    runtime     the file in LiteRT, in the source model's names and real numbers
-    layers      how far each tensor inside a file is from the same tensor of the float file
+exporter    the source model to the float file; the only module here that sees TensorFlow
+quantizer   one precision out of the float file
+runtime     the file in LiteRT, in the source model's names and real numbers
+layers      how far each tensor inside a file is from the same tensor of the float file
 """
 
 from mlopt.convert.protocol import Precision
@@ -24,27 +24,27 @@ class TFLiteConverter:
         ),
         Precision(
             name="float16",
-            about="Weights in 16-bit floats, unpacked to float32 when the file is loaded: half the bytes, the same speed "
-            "and memory; it will not make integer hardware usable.",
+            about="Weights in 16-bit floats, unpacked to float32 when the file is loaded: half the bytes, the same "
+            "speed and memory; it will not make integer hardware usable.",
             needs_samples=False,
         ),
         Precision(
             name="int8",
-            about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, and the "
-            "fastest where the processor multiplies bytes; it needs representative samples.",
+            about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, and "
+            "the fastest where the processor multiplies bytes; it needs representative samples.",
             needs_samples=True,
             full_integer=True,
         ),
         Precision(
             name="int8-dynamic",
-            about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the bytes and "
-            "fast on phone processors without any data; integer-only hardware cannot run it.",
+            about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the bytes "
+            "and fast on phone processors without any data; integer-only hardware cannot run it.",
             needs_samples=False,
         ),
         Precision(
             name="int8-weights",
-            about="8-bit weights, unpacked to float32 when the file is loaded: a quarter of the bytes at float accuracy and "
-            "float speed; it does not save memory while running.",
+            about="8-bit weights, unpacked to float32 when the file is loaded: a quarter of the bytes at float "
+            "accuracy and speed; it does not save memory while running.",
             needs_samples=False,
         ),
         Precision(
@@ -56,14 +56,14 @@ class TFLiteConverter:
         ),
         Precision(
             name="int4-weights",
-            about="4-bit weights, unpacked to float32 when the file is loaded: an eighth of the bytes at float speed; "
-            "made without data, so small networks lose accuracy.",
-            needs_samples=False,
+            about="4-bit weights, rounded by what the samples show; activations are floats that are rounded to 8 bits at "
+            "run time: an eighth of the bytes; many processors run it slower than float.",
+            needs_samples=True,
         ),
         Precision(
             name="mixed-4-8",
-            about="4-bit weights where the measured loss is small and 8-bit elsewhere, rounded by what the samples show, "
-            "unpacked to float32 when loaded: the smallest file that stays close to the source.",
+            about="4-bit weights where the measured loss is small and 8-bit elsewhere; activations are floats, "
+            "rounded to 8 bits at run time: the smallest file that stays close to the source; often slower than int8.",
             needs_samples=True,
         ),
     )

@@ -6,7 +6,6 @@ many cores the host has.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,8 @@ class Engine:
         """Quantize one sample of real numbers into the input tensors."""
         for name, port in self._in.items():
             shape, dtype = self.inputs[name]
-            self.interpreter.set_tensor(port["index"], to_stored(inputs[name], dtype, *port["quantization"]).reshape(shape))
+            stored = to_stored(inputs[name], dtype, *port["quantization"])
+            self.interpreter.set_tensor(port["index"], stored.reshape(shape))
 
     def invoke(self) -> None:
         self.interpreter.invoke()
@@ -61,8 +61,8 @@ class Engine:
         """Real numbers [N, ...] in, float32 [N, ...] out; N runs of one sample each, into arrays made once."""
         count = rows_of(inputs, self.inputs, self.name)
         stored = {
-            name: to_stored(inputs[name], self.inputs[name][1], *port["quantization"]).reshape(count, *self.inputs[name][0])
-            for name, port in self._in.items()
+            name: to_stored(inputs[name], dtype, *self._in[name]["quantization"]).reshape(count, *shape)
+            for name, (shape, dtype) in self.inputs.items()
         }
         results = {name: np.empty((count, *shape), dtype) for name, (shape, dtype) in self.outputs.items()}
         feeds = [(self.interpreter.tensor(p["index"]), stored[n]) for n, p in self._in.items()]

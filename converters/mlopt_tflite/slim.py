@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mlopt.errors import MloptError
 from mlopt_tflite import flatfile
+from mlopt_tflite.engine import Engine
 from mlopt_tflite.packing import pack
 
 
@@ -43,13 +44,10 @@ def slimmed(model: Any) -> Any:
 
 def prove(before: bytes, after: bytes, *, seed: int = 0, tries: int = 4) -> SlimProof:
     """Run both on `tries` seeded inputs and compare all outputs bit by bit."""
-    from mlopt_tflite.engine import Engine
-
     old, new = Engine(before), Engine(after)
-    random = np.random.default_rng(seed)
     identical = True
-    for _ in range(tries):
-        inputs = {name: _random_input(random, shape, dtype) for name, (shape, dtype) in old.inputs.items()}
+    for attempt in range(tries):
+        inputs = random_inputs(old, seed=seed + attempt)
         a, b = old.run_stored(inputs), new.run_stored(inputs)
         identical &= a.keys() == b.keys() and all(a[k].tobytes() == b[k].tobytes() for k in a)
     return SlimProof(bytes_before=len(before), bytes_after=len(after), inputs_tried=tries, identical=bool(identical))
@@ -63,6 +61,12 @@ def write_slim(model: Any, dest: Path, *, seed: int = 0, tries: int = 4) -> Slim
         raise MloptError(f"{dest}: the slimmed file computes other outputs than the file before; it was not written")
     dest.write_bytes(after)
     return proof
+
+
+def random_inputs(engine: Any, *, seed: int) -> dict[str, np.ndarray]:
+    """One stored input for each of an `Engine`'s inputs."""
+    random = np.random.default_rng(seed)
+    return {name: _random_input(random, shape, dtype) for name, (shape, dtype) in engine.inputs.items()}
 
 
 def _random_input(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

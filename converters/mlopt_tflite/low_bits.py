@@ -1,0 +1,118 @@
+"""Files with 4-bit weights. Kernels round activations to 8 bits at run time; depthwise layers keep 8 bits, since
+LiteRT has no 4-bit kernel for them that runs on float activations, and they are small.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from mlopt_tflite import bias, mixed, rounding, weight_files
+from mlopt_tflite.judge import Distance, Judge
+from mlopt_tflite.observe import Observed
+from mlopt_tflite.packing import pack
+from mlopt_tflite.settle import settle
+from mlopt_tflite.weights import Layer, Quantized, fitted, layers, spanned, weight_of
+
+FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit kernel on float activations
+
+
+def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+    """4 bits wherever a kernel takes them."""
+    four, notes = _four_bits(observed)
+    every = frozenset(four)
+    model, biases_kept, distance, more = _assembled(observed, four, every)
+    choices = _described(observed, every, biases_kept, distance)
+    return model, choices, (*notes, *_kept_at_8(observed, every), *more)
+
+
+def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+    """4 bits for as many layers as the measured distance to the float file allows."""
+    four, notes = _four_bits(observed)
+    judge = _judge(observed)
+    choices = [
+        mixed.Choice(op=layer.op, saved_bytes=layer.elements // 2, noise=_alone(observed, judge, four[layer.op], layer))
+        for layer in layers(observed.model) if layer.op in four
+    ]
+    plans = mixed.frontier(choices)
+    seen: dict[frozenset[int], Distance] = {}
+
+    def measure(plan: mixed.Plan) -> Distance:
+        seen[plan.ops] = _assembled(observed, four, plan.ops)[2]
+        return seen[plan.ops]
+
+    plan, distance, measured = mixed.choose(plans, measure)
+    model, biases_kept, distance, more = _assembled(observed, four, plan.ops)
+    described = _described(observed, plan.ops, biases_kept, distance)
+    described["search"] = (
+        f"{measured} of {len(plans)} mixtures measured; wanted agreement >= {mixed.AGREEMENT:g} and noise <= {mixed.NOISE:g}"
+    )
+    if not mixed.acceptable(distance):
+        more = (*more, "not even 8 bits everywhere kept to the bound on the held-out samples: all layers have 8 bits")
+    return model, described, (*notes, *more)
+
+
+def _judge(observed: Observed) -> Judge:
+    return Judge(inputs=observed.held_out, reference=observed.reference)
+
+
+def _four_bits(observed: Observed) -> tuple[dict[int, Quantized], tuple[str, ...]]:
+    """4-bit weights by operation, rounded against what the layers see; and notes on layers too wide for that."""
+    found, wide = {}, []
+    for layer in layers(observed.model):
+        if layer.kind not in FOUR_BITS:
+            continue
+        weights = weight_of(observed.model, layer)
+        moments = observed.moments.get(layer.op)
+        if moments is None:
+            wide.append(layer.label)
+            found[layer.op] = fitted(weights, layer.axis, 4)
+        else:
+            found[layer.op] = rounding.carried(weights, moments.covariance(), 4)
+    notes = [f"{', '.join(wide)} rounded to the nearest 4-bit number: too wide to keep what their inputs share"]
+    return found, tuple(notes if wide else ())
+
+
+def _alone(observed: Observed, judge: Judge, q: Quantized, layer: Layer) -> float:
+    """The noise at the output when only this layer has 4 bits: simulated in float kernels, which is the same and faster."""
+    biases = bias.for_rounding(observed, {layer.op: q})
+    return judge.distance(pack(weight_files.replaced(observed.model, {layer.op: q.real()}, biases))).noise
+
+
+def _assembled(
+    observed: Observed, four: Mapping[int, Quantized], ops: Set[int]
+) -> tuple[Any, bool, Distance, tuple[str, ...]]:
+    """The file's model with `ops` at 4 bits and the rest at 8, whether biases were moved, its distance, and notes."""
+    model, judge = observed.model, _judge(observed)
+    chosen = {
+        layer.op: four[layer.op] if layer.op in ops else spanned(weight_of(model, layer), layer.axis, 8)
+        for layer in layers(model)
+    }
+    tables = weight_files.tables(model)
+    moved = {op: value for op, value in bias.for_rounding(observed, chosen).items()}
+
+    def build(in_float: Set[int], biases: Mapping[int, Any]) -> Any:
+        based = weight_files.replaced(model, {}, biases)
+        return weight_files.with_tables(weight_files.dynamic(based, chosen, in_float), tables)
+
+    plain, notes = settle(model, lambda in_float: build(in_float, {}))
+    corrected, notes = settle(model, lambda in_float: build(in_float, moved))
+    before, after = judge.distance(pack(plain)), judge.distance(pack(corrected))
+    if after.noise < before.noise:
+        return corrected, True, after, notes
+    return plain, False, before, notes
+
+
+def _described(observed: Observed, ops: Set[int], biases_kept: bool, distance: Distance) -> dict[str, str]:
+    labels = [layer.label for layer in layers(observed.model) if layer.op not in ops]
+    return {
+        "weights": f"4 bits in {len(ops)} layers, 8 bits in {', '.join(labels) or 'none'}",
+        "rounding": "errors carried to later weights (4 bits), nearest (8 bits)",
+        "bias": "corrected for the rounding of weights" if biases_kept else "left: no correction lowered the output error",
+        "activations": "rounded to 8 bits at run time",
+        "agreement": f"{distance.agreement:.4f} of {len(next(iter(observed.held_out.values())))} held-out samples",
+        "output noise": f"{distance.noise:.3g} of the signal's power",
+    }
+
+
+def _kept_at_8(observed: Observed, ops: Set[int]) -> tuple[str, ...]:
+    labels = [layer.label for layer in layers(observed.model) if layer.op not in ops]
+    return (f"{', '.join(labels)} keep 8 bits: LiteRT has no 4-bit kernel for them",) if labels else ()

@@ -1,0 +1,156 @@
+"""Scales of activations: which tensors share one, and the numbers that follow from a range of real values."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlopt_tflite import flatfile
+from mlopt_tflite.operators import INTEGER_OPS, Scales
+from mlopt_tflite.weights import WEIGHTED
+
+Range = tuple[float, float]
+UNBOUNDED = 1e30   # a constant beyond this stands for "minus infinity" in padding, and is no measured value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """`leader` maps each activation tensor of an integer operation to the tensor that stands for its group.
+
+    `fixed` gives (scale, zero point) by leader where a kernel prescribes them. `requantized` lists (op, tensor) where
+    an operand needs the output's scale but cannot share it.
+    """
+
+    leader: Mapping[int, int]
+    fixed: Mapping[int, tuple[float, int]]
+    requantized: Set[tuple[int, int]]
+
+    def groups(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for tensor, leader in sorted(self.leader.items()):
+            found.setdefault(leader, []).append(tensor)
+        return found
+
+
+def integer_ops(model: Any, kind: str, in_float: Set[int], known: Set[int]) -> set[int]:
+    """Operations that run on integers of type `kind`: all their float operands are `known` activations or constants."""
+    tensors, found = model.subgraphs[0].tensors, set()
+    for op in flatfile.ops(model):
+        rule = INTEGER_OPS.get(op.name)
+        if rule is None or kind not in rule.types or op.index in in_float:
+            continue
+        floats = float_operands(model, op.inputs)
+        outs = float_operands(model, op.outputs)
+        if not floats or len(outs) != len(op.outputs):
+            continue
+        if op.name in WEIGHTED and not flatfile.is_constant(model, tensors[op.inputs[WEIGHTED[op.name][1]]]):
+            continue
+        if all(i in known or flatfile.is_constant(model, tensors[i]) for i in (*floats, *outs)):
+            found.add(op.index)
+    return found
+
+
+def float_operands(model: Any, indices: tuple[int, ...]) -> list[int]:
+    tensors = model.subgraphs[0].tensors
+    return [i for i in indices if i >= 0 and flatfile.type_name(tensors[i]) == "float32"]
+
+
+def data_operands(model: Any, op: flatfile.Op) -> list[int]:
+    """Float operands without weights and bias, which have scales of their own."""
+    if op.name in WEIGHTED:
+        return [op.inputs[WEIGHTED[op.name][0]]]
+    return float_operands(model, op.inputs)
+
+
+def shared(model: Any, kind: str, integer: Set[int]) -> Sharing:
+    """Join the tensors that must have one scale. A group whose scale a kernel prescribes takes no other range in."""
+    parent: dict[int, int] = {}
+
+    def find(tensor: int) -> int:
+        parent.setdefault(tensor, tensor)
+        while parent[tensor] != tensor:
+            tensor = parent[tensor]
+        return tensor
+
+    def join(a: int, b: int) -> None:
+        a, b = sorted((find(a), find(b)))
+        parent[b] = a
+
+    tensors = model.subgraphs[0].tensors
+    running = [op for op in flatfile.ops(model) if op.index in integer]
+    prescribed: dict[int, tuple[float, int]] = {}
+    for op in running:
+        for tensor in (*data_operands(model, op), *op.outputs):
+            find(tensor)
+        if INTEGER_OPS[op.name].scales is Scales.FIXED:
+            prescribed[op.outputs[0]] = INTEGER_OPS[op.name].fixed[kind]
+    passing = [op for op in running if INTEGER_OPS[op.name].scales is Scales.SAME]
+    activations = {
+        op.index: [i for i in data_operands(model, op) if not flatfile.is_constant(model, tensors[i])] for op in passing
+    }
+    for op in passing:
+        if len(data_operands(model, op)) == 1:
+            for tensor in (*activations[op.index], *op.outputs):
+                join(op.outputs[0], tensor)
+    requantized = set()
+    for op in passing:
+        if len(data_operands(model, op)) == 1:
+            continue
+        own = {find(t) for t in prescribed}
+        for tensor in activations[op.index]:
+            if find(tensor) in own:
+                requantized.add((op.index, tensor))
+            else:
+                join(op.outputs[0], tensor)
+    fixed = {find(t): scale for t, scale in prescribed.items()}
+    return Sharing(leader={t: find(t) for t in sorted(parent)}, fixed=fixed, requantized=requantized)
+
+
+def group_ranges(model: Any, sharing: Sharing, ranges: Mapping[int, Range], integer: Set[int]) -> dict[int, Range]:
+    """By leader, the span of its members' ranges and of the constants that pass through with them."""
+    spans: dict[int, Range] = {}
+    for tensor, leader in sharing.leader.items():
+        if tensor in ranges:
+            low, high = ranges[tensor]
+            before = spans.get(leader, (low, high))
+            spans[leader] = (min(low, before[0]), max(high, before[1]))
+    for op in flatfile.ops(model):
+        if op.index not in integer or INTEGER_OPS[op.name].scales is not Scales.SAME:
+            continue
+        for tensor in data_operands(model, op):
+            if flatfile.is_constant(model, model.subgraphs[0].tensors[tensor]):
+                values = flatfile.constant(model, model.subgraphs[0].tensors[tensor])
+                values = values[np.abs(values) < UNBOUNDED]
+                leader = sharing.leader[op.outputs[0]]
+                if values.size and leader in spans:
+                    low, high = spans[leader]
+                    spans[leader] = (min(low, float(values.min())), max(high, float(values.max())))
+    return spans
+
+
+def affine(low: float, high: float, kind: str) -> tuple[float, int]:
+    """(scale, zero point) of a range; zero is always stored exactly, and int16 is symmetric as its kernels ask.
+
+    >>> affine(0.0, 255.0, "int8")
+    (1.0, -128)
+    >>> affine(-1.0, 0.5, "int16") == (1 / 32767, 0)
+    True
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if kind == "int16":
+        return max(-low, high) / 32767 or 1 / 32767, 0
+    scale = (high - low) / 255 or 1 / 255
+    return scale, int(np.clip(round(-128 - low / scale), -128, 127))
+
+
+def constant_affine(values: np.ndarray, kind: str) -> tuple[float, int]:
+    """As `affine`, for a constant operand; one repeated value is stored exactly.
+
+    >>> constant_affine(np.array([2.54, 2.54]), "int8") == (2.54 / 127, 0)
+    True
+    """
+    first = float(values.reshape(-1)[0])
+    if first != 0 and np.all(values == first):
+        return abs(first) / (127 if kind == "int8" else 32767), 0
+    return affine(float(values.min()), float(values.max()), kind)
