@@ -66,8 +66,8 @@ def table(report: Report) -> str:
     slot_of = slots([c.format for c in report.candidates])
     rows = "".join(_row(c, metric, slot_of[c.format]) for c in report.candidates)
     reasons = "".join(
-        f'<tr><th scope="row">{swatch(slot_of[c.format])}{esc(c.format)} {esc(c.precision)}</th><td>{esc(c.reason)}</td>'
-        f"<td>{esc(c.about)}</td></tr>"
+        f'<tr><th scope="row">{swatch(slot_of[c.format])}{esc(c.format)} {esc(c.precision)}</th>'
+        f"<td>{esc(c.reason)}</td><td>{esc(c.about)}</td></tr>"
         for c in report.candidates
     )
     head = "".join(f'<th scope="col">{h}</th>' for h in ("File", "Why", "When to choose it"))
@@ -81,7 +81,7 @@ def table(report: Report) -> str:
 def _row(c: Candidate, metric: str, slot: int) -> str:
     e = c.evidence
     kind = "rec" if c.recommended else "" if c.meets_limit else "out"
-    cells = [f"<td>{swatch(slot)}{esc(c.format)}</td>", f'<th scope="row">{esc(c.precision)}</th>']
+    cells = [f'<td class="who">{swatch(slot)}{esc(c.format)}</td>', f'<th scope="row">{esc(c.precision)}</th>']
     cells += [_number(c.bytes or math.nan, grouped(c.bytes) if c.path else UNKNOWN_TEXT)]
     cells += [_number(c.bytes_zipped or math.nan, grouped(c.bytes_zipped) if c.bytes_zipped else UNKNOWN_TEXT)]
     if e is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mlopt.render.html.markup import esc
 from mlopt.report import Candidate, ClassDrop, Report
-from mlopt.words import grouped, metric_value, points, points_interval
+from mlopt.words import grouped, known, metric_value, points, points_interval
 
 _LISTED = 12         # classes or slices listed for each file, the largest drop first
 _LARGEST = 24        # classes in a matrix that is drawn; a larger one is told by its most frequent mistakes
@@ -31,7 +31,8 @@ def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -
     for i, row in enumerate(counts):
         total = max(sum(row), 1)
         cells = "".join(
-            f'<td style="{_shade(v / total)}" title="{esc(names[i])} taken for {esc(names[j])}">{grouped(v) if v else ""}</td>'
+            f'<td style="{_shade(v / total)}" title="{esc(names[i])} taken for {esc(names[j])}">'
+            f'{grouped(v) if v else ""}</td>'
             for j, v in enumerate(row)
         )
         rows.append(f'<tr><th scope="row">{esc(names[i])}</th>{cells}</tr>')
@@ -66,27 +67,26 @@ def _mistakes(source: Sequence[Sequence[int]], file: Sequence[Sequence[int]], na
 def drops(report: Report) -> str:
     """For each recommended file the classes and slices that lost most."""
     metric = report.baseline.metric
+    proven = [(c, c.evidence) for c in report.candidates if c.recommended and c.evidence]
+    every = [abs(g.drop) for _, e in proven for g in (*e.classes, *e.slices) if not math.isnan(g.drop)]
+    scale = 1.5 * max(every, default=0.0)
     parts = []
-    for c in report.candidates:
-        if not c.recommended or c.evidence is None:
-            continue
-        for title, groups, worst in (
-            ("classes", c.evidence.classes, c.evidence.worst_class),
-            ("slices", c.evidence.slices, c.evidence.worst_slice),
-        ):
+    for c, e in proven:
+        for title, groups, worst in (("classes", e.classes, e.worst_class), ("slices", e.slices, e.worst_slice)):
             if groups:
-                parts.append(_drop_table(f"{c.format} {c.precision}: {title}", groups, worst, metric))
+                parts.append(_drop_table(f"{c.format} {c.precision}: {title}", groups, worst, metric, scale))
     return "".join(parts)
 
 
-def _drop_table(title: str, groups: Sequence[ClassDrop], worst: ClassDrop | None, metric: str) -> str:
+def _drop_table(
+    title: str, groups: Sequence[ClassDrop], worst: ClassDrop | None, metric: str, scale: float
+) -> str:
     ordered = sorted(groups, key=lambda g: math.inf if math.isnan(g.drop) else -g.drop)[:_LISTED]
-    scale = max((abs(g.drop) for g in ordered if not math.isnan(g.drop)), default=0.0)
     rows = "".join(
         f'<tr><th scope="row">{esc(g.name)}</th><td class="n">{grouped(g.n)}</td>'
         f'<td class="n">{metric_value(metric, g.source)}</td><td class="n">{metric_value(metric, g.value)}</td>'
         f'<td class="n">{points(g.drop)}</td><td class="n range">{points_interval(g.drop_interval)}</td>'
-        f'<td style="width:26%">{_drop_bar(g.drop, scale)}</td></tr>'
+        f'<td style="width:26%">{_drop_mark(g, scale)}</td></tr>'
         for g in ordered
     )
     heads = (("Group", 0), ("n", 1), ("Source", 1), ("File", 1), ("Drop, points", 1), ("95 %", 1), ("", 0))
@@ -106,11 +106,22 @@ def _drop_table(title: str, groups: Sequence[ClassDrop], worst: ClassDrop | None
     )
 
 
-def _drop_bar(drop: float, scale: float) -> str:
-    if math.isnan(drop) or drop == 0:
+def _drop_mark(group: ClassDrop, scale: float) -> str:
+    """The drop as a dot and its interval as a whisker around zero; one scale for the whole page."""
+    if math.isnan(group.drop) or scale == 0:
         return ""
-    kind = "lost" if drop > 0 else "won"
-    return f'<span class="drop-bar {kind}" style="width:{abs(drop) / scale * 100:.1f}%"></span>'
+
+    def at(drop: float) -> float:
+        return 100 + 96 * max(-1.0, min(drop / scale, 1.0))
+
+    of = group.drop_interval
+    whisker = f'<line x1="{at(of.low):.1f}" x2="{at(of.high):.1f}" y1="8" y2="8"/>' if known(of) else ""
+    kind = "drop worse" if known(of) and of.low > 0 else "drop"      # surely a loss, taken by itself
+    return (
+        f'<svg class="{kind}" viewBox="0 0 200 16" aria-hidden="true" preserveAspectRatio="xMidYMid">'
+        f'<line class="axis" x1="100" x2="100" y1="0" y2="16"/>{whisker}'
+        f'<circle cx="{at(group.drop):.1f}" cy="8" r="3.2"/></svg>'
+    )
 
 
 def _with_matrix(report: Report) -> Candidate | None:

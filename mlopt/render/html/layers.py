@@ -21,10 +21,12 @@ def size_map(report: Report) -> str:
     slot_of = slots([c.format for c in report.candidates])
     rows = []
     for c in shown:
+        slot = slot_of[c.format]
         rows.append(
-            f'<tr class="{"rec" if c.recommended else ""}"><th scope="row">{swatch(slot_of[c.format])}'
-            f'{esc(c.format)} {esc(c.precision)}</th><td class="w">{_bar(c, largest, slot_of[c.format])}</td>'
-            f'<td class="n">{grouped(c.bytes)}</td><td class="n">{percent(c.overhead_bytes / max(c.bytes, 1))}</td></tr>'
+            f'<tr class="{"rec" if c.recommended else ""}"><th scope="row">{swatch(slot)}{esc(c.format)} '
+            f'{esc(c.precision)}</th><td class="w">{_bar(c, largest, slot)}</td>'
+            f'<td class="n">{grouped(c.bytes)}</td>'
+            f'<td class="n">{percent(c.overhead_bytes / max(c.bytes, 1))}</td></tr>'
         )
     head = (
         '<thead><tr><th scope="col">File</th><th scope="col">Layers in file order; grey is not weights</th>'
@@ -67,18 +69,13 @@ def _details(c: Candidate) -> str:
 
 
 def layer_errors(report: Report) -> str:
-    """Signal to noise at each tensor, the worst first where there are many; recommended files are open."""
-    shown = [c for c in report.candidates if c.layer_errors]
+    """Signal to noise at each tensor; recommended files come first, and the first of them is open."""
+    shown = sorted((c for c in report.candidates if c.layer_errors), key=lambda c: not c.recommended)
     return "".join(
-        f'<details{" open" if c is _first(shown) else ""}><summary>{esc(c.format)} {esc(c.precision)}: '
+        f'<details{" open" if c is shown[0] else ""}><summary>{esc(c.format)} {esc(c.precision)}: '
         f"worst {decibels(_worst(c.layer_errors))}</summary>{_error_table(c.layer_errors)}</details>"
         for c in shown
     )
-
-
-def _first(shown: Sequence[Candidate]) -> Candidate:
-    """The file that starts open: the first recommended one."""
-    return next((c for c in shown if c.recommended), shown[0])
 
 
 def _worst(errors: Sequence[LayerError]) -> float:

@@ -12,7 +12,7 @@ CSS = """
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:36px 24px 72px}
+main{max-width:1128px;margin:0 auto;padding:36px 24px 72px}
 h1{font-size:25px;line-height:1.2;margin:0 0 4px;font-weight:650;overflow-wrap:anywhere}
 h2{font-size:17px;margin:48px 0 8px;font-weight:650;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:14px;margin:20px 0 6px;font-weight:600}
@@ -71,6 +71,7 @@ text{fill:var(--ink);font-size:12px;font-family:inherit}
 .sizes .bar i{display:block;height:100%;background:var(--f0);border-right:1px solid var(--paper)}
 .sizes .bar i:nth-child(even){opacity:.62}.sizes .bar i.over{background:var(--soft);opacity:.45}
 td.w{width:60%}
+td.who{white-space:nowrap}
 .bars .b{display:block;height:10px;background:var(--f0);border-radius:1px;margin-top:5px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:24px}
 .cm{font-size:12px;width:auto}.cm td,.cm thead th{padding:3px 5px;text-align:right;border:0;min-width:2.6em}
@@ -78,8 +79,11 @@ td.w{width:60%}
 .cm thead th{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;padding:5px 3px;font-weight:400;
 margin:auto}
 .cm td.hit{outline:1px solid var(--line);outline-offset:-1px}
-.drop-bar{display:inline-block;height:9px;border-radius:1px;vertical-align:0}
-.drop-bar.lost{background:var(--f1)}.drop-bar.won{background:var(--f3)}
+.drop{width:100%;min-width:120px;height:16px}
+.drop line{stroke:var(--f0);stroke-width:1.4;opacity:.6}
+.drop circle{fill:var(--f0)}.drop .axis{stroke:var(--line);opacity:1}
+.drop.worse line{stroke:var(--f1)}
+.drop.worse circle{fill:var(--f1)}.drop.worse .axis{stroke:var(--line)}
 details{margin:8px 0;border-bottom:1px solid var(--line);padding-bottom:8px}
 summary{cursor:pointer;padding:3px 0}
 summary:focus-visible{outline:2px solid var(--f0)}
@@ -92,7 +96,7 @@ dl.facts{display:grid;grid-template-columns:minmax(120px,auto) 1fr;gap:3px 20px;
 dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
 @media(max-width:560px){main{padding:22px 14px 48px}h1{font-size:21px}.legend{padding-left:0}
 ul.findings li{grid-template-columns:1fr}dl.facts{grid-template-columns:1fr}dl.facts dd{margin-bottom:6px}
-.plot svg{min-width:560px}.plot{overflow-x:auto}}
+.plot>svg{min-width:560px}.plot{overflow-x:auto}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}h2{break-after:avoid;margin-top:24px}
 .scroll,.plot{overflow:visible}tr,.pick,figure{break-inside:avoid}details>*{display:block}}
 """
