@@ -30,15 +30,15 @@ class TFLiteConverter:
         ),
         Precision(
             name="int8",
-            about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, and "
-            "the fastest where the processor multiplies bytes; it needs representative samples.",
+            about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, "
+            "and the fastest where the processor multiplies bytes; it needs representative samples.",
             needs_samples=True,
             full_integer=True,
         ),
         Precision(
             name="int8-dynamic",
-            about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the bytes "
-            "and fast on phone processors without any data; integer-only hardware cannot run it.",
+            about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the "
+            "bytes and fast on phone processors without any data; integer-only hardware cannot run it.",
             needs_samples=False,
         ),
         Precision(
@@ -56,8 +56,8 @@ class TFLiteConverter:
         ),
         Precision(
             name="int4-weights",
-            about="4-bit weights, rounded by what the samples show; activations are floats that are rounded to 8 bits at "
-            "run time: an eighth of the bytes; many processors run it slower than float.",
+            about="4-bit weights, rounded by what the samples show; activations are floats that are rounded to 8 bits "
+            "at run time: an eighth of the bytes; many processors run it slower than float.",
             needs_samples=True,
         ),
         Precision(

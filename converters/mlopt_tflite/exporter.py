@@ -47,7 +47,8 @@ def _converted(function: Any, model: TensorFlowModel) -> bytes:
     except Exception as err:
         missing = _unsupported(str(err), function, model)
         if not missing:
-            raise MloptError(f"TensorFlow's converter could not write the model as TFLite: {_first_sentence(err)}") from err
+            said = _first_sentence(err)
+            raise MloptError(f"TensorFlow's converter could not write the model as TFLite: {said}") from err
         raise UnsupportedOps("TFLite", missing, REMEDY) from err
 
 
@@ -87,7 +88,7 @@ def _custom_name(model: Any, op: Any) -> str:
 
 
 def _name_ports(model: Any, signature: Signature) -> None:
-    """Give the file's signature the source's names where TensorFlow has rewritten characters, and check that all are there."""
+    """Give the file's signature the source's names where TensorFlow has rewritten characters; all must be there."""
     for side, wanted in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         entries = getattr(model.signatureDefs[0], side) or []
         by_plain = {_plain(s.name): s.name for s in wanted}

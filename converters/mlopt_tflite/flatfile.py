@@ -23,7 +23,7 @@ TYPE_NAMES: dict[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).i
 TYPE_CODES: dict[str, int] = {v: k for k, v in TYPE_NAMES.items()}
 NUMPY_TYPES: dict[str, np.dtype] = {
     name: np.dtype(name)
-    for name in ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool")
+    for name in ["float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool"]
 }
 LARGEST_FILE = 2**31 - 1   # bytes; offsets in a flatbuffer have 32 bits with a sign
 REMEDY = "Export the model again, or check that the file was copied whole."
@@ -147,7 +147,10 @@ def constant(model: Any, tensor: Any) -> np.ndarray:
 
 def set_constant(model: Any, tensor: Any, values: np.ndarray, kind: str) -> None:
     """Give `tensor` its own buffer with `values`, stored as `kind`."""
-    raw = pack_int4(values) if kind == "int4" else np.ascontiguousarray(values, NUMPY_TYPES[kind]).reshape(-1).view(np.uint8)
+    if kind == "int4":
+        raw = pack_int4(values)
+    else:
+        raw = np.ascontiguousarray(values, NUMPY_TYPES[kind]).reshape(-1).view(np.uint8)
     tensor.buffer = len(model.buffers)
     tensor.type = TYPE_CODES[kind]
     model.buffers.append(schema.BufferT(data=raw))

@@ -66,7 +66,8 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
     if kind == "int8":
         error = _search_drift(candidate, judge, choices, error)
         error = _refine_ranges(candidate, judge, choices, error)
-    choices["output noise"] = f"{error:.3g} of the signal's power, on {len(next(iter(judge.inputs.values())))} held-out samples"
+    count = len(next(iter(judge.inputs.values())))
+    choices["output noise"] = f"{error:.3g} of the signal's power, on {count} held-out samples"
     lowered = candidate.lowered()
     return lowered.model, choices, (*notes, *_in_float_notes(model, lowered, candidate.in_float, kind))
 
@@ -120,13 +121,15 @@ def _search_drift(candidate: Candidate, judge: Judge, choices: dict[str, str], e
 
 def _refine_ranges(candidate: Candidate, judge: Judge, choices: dict[str, str], error: float) -> float:
     model = candidate.observed.model
-    sharing = shared(model, candidate.kind, integer_ops(model, candidate.kind, candidate.in_float, set(candidate.ranges)))
+    integer = integer_ops(model, candidate.kind, candidate.in_float, set(candidate.ranges))
+    sharing = shared(model, candidate.kind, integer)
     groups = {leader: members for leader, members in sharing.groups().items() if leader not in sharing.fixed}
     quick = judge.first(64)
     tries = int(REFINING_MACS / (64 * max(macs(model), 1)))
     start = quick.distance(candidate.content()).noise
-    found, kept, _ = ranges.refine(
-        candidate.observed, lambda r: candidate.content(ranges=r), quick, candidate.ranges, groups, start, min(tries, 64)
+    found, kept = ranges.refine(
+        candidate.observed, lambda r: candidate.content(ranges=r), quick,
+        start=candidate.ranges, groups=groups, error=start, tries=min(tries, 64),
     )
     final = judge.distance(candidate.content(ranges=found)).noise
     if not kept or final >= error * BETTER:

@@ -70,7 +70,8 @@ def parameters(scale: Any, zero_point: Any = 0, axis: int = 0) -> Any:
     """Quantization of a tensor: one scale for all, or one for each index along `axis`."""
     scales = np.atleast_1d(np.asarray(scale, np.float32))
     zeros = np.zeros(len(scales), np.int64) + np.asarray(zero_point, np.int64)
-    return schema.QuantizationParametersT(scale=scales, zeroPoint=zeros, quantizedDimension=axis if len(scales) > 1 else 0)
+    axis = axis if len(scales) > 1 else 0
+    return schema.QuantizationParametersT(scale=scales, zeroPoint=zeros, quantizedDimension=axis)
 
 
 def _copied(op: Any) -> Any:

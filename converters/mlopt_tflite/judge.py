@@ -12,7 +12,7 @@ FAR = 0.1   # a sample agrees when its output error is at most this part of the 
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """`noise` is error power over signal power, averaged over outputs; `agreement` the worst output's share of samples."""
+    """`noise` is error power over signal power, the mean of the outputs; `agreement` is the worst output's."""
 
     noise: float
     agreement: float

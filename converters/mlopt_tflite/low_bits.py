@@ -42,9 +42,8 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
     plan, distance, measured = mixed.choose(plans, measure)
     model, biases_kept, distance, more = _assembled(observed, four, plan.ops)
     described = _described(observed, plan.ops, biases_kept, distance)
-    described["search"] = (
-        f"{measured} of {len(plans)} mixtures measured; wanted agreement >= {mixed.AGREEMENT:g} and noise <= {mixed.NOISE:g}"
-    )
+    bound = f"agreement >= {mixed.AGREEMENT:g} and noise <= {mixed.NOISE:g}"
+    described["search"] = f"{measured} of {len(plans)} mixtures measured; wanted {bound}"
     if not mixed.acceptable(distance):
         more = (*more, "not even 8 bits everywhere kept to the bound on the held-out samples: all layers have 8 bits")
     return model, described, (*notes, *more)
@@ -72,7 +71,7 @@ def _four_bits(observed: Observed) -> tuple[dict[int, Quantized], tuple[str, ...
 
 
 def _alone(observed: Observed, judge: Judge, q: Quantized, layer: Layer) -> float:
-    """The noise at the output when only this layer has 4 bits: simulated in float kernels, which is the same and faster."""
+    """The noise at the output when only this layer has 4 bits; simulated in float kernels, which are faster."""
     biases = bias.for_rounding(observed, {layer.op: q})
     return judge.distance(pack(weight_files.replaced(observed.model, {layer.op: q.real()}, biases))).noise
 
@@ -87,7 +86,7 @@ def _assembled(
         for layer in layers(model)
     }
     tables = weight_files.tables(model)
-    moved = {op: value for op, value in bias.for_rounding(observed, chosen).items()}
+    moved = bias.for_rounding(observed, chosen)
 
     def build(in_float: Set[int], biases: Mapping[int, Any]) -> Any:
         based = weight_files.replaced(model, {}, biases)
@@ -106,7 +105,7 @@ def _described(observed: Observed, ops: Set[int], biases_kept: bool, distance: D
     return {
         "weights": f"4 bits in {len(ops)} layers, 8 bits in {', '.join(labels) or 'none'}",
         "rounding": "errors carried to later weights (4 bits), nearest (8 bits)",
-        "bias": "corrected for the rounding of weights" if biases_kept else "left: no correction lowered the output error",
+        "bias": "corrected for the rounding of weights" if biases_kept else "left: a correction did not help",
         "activations": "rounded to 8 bits at run time",
         "agreement": f"{distance.agreement:.4f} of {len(next(iter(observed.held_out.values())))} held-out samples",
         "output noise": f"{distance.noise:.3g} of the signal's power",

@@ -63,7 +63,7 @@ def acceptable(distance: Distance) -> bool:
 
 
 def choose(plans: Sequence[Plan], measure: Callable[[Plan], Distance]) -> tuple[Plan, Distance, int]:
-    """The plan with the largest saving whose measured distance is acceptable, that distance, and how many were measured.
+    """The plan with the largest saving whose measured distance is acceptable, that distance, and how many were tried.
 
     Plans are in order of saving; halving assumes that more noise predicted is more noise measured, and the last step
     rests on measurements alone. Without an acceptable plan the first one, nothing at 4 bits, comes back.

@@ -82,7 +82,7 @@ def _fingerprint(samples: Samples) -> str:
     digest = hashlib.sha256(repr((samples.count, samples.scale, samples.offset, samples.origin)).encode())
     for name, array in sorted(samples.inputs.items()):
         digest.update(f"{name}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
@@ -91,7 +91,8 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     missing = [n for n in fast.inputs if n not in samples.inputs]
     if missing or samples.count == 0:
         wanted = ", ".join(f"{n} {list(s[1:])}" for n, (s, _) in fast.inputs.items())
-        raise DataMismatch(samples.folder, wanted, f"{', '.join(samples.inputs) or 'no input'}, {samples.count} samples")
+        found = f"{', '.join(samples.inputs) or 'no input'}, {samples.count} samples"
+        raise DataMismatch(samples.folder, wanted, found)
     seen, judged, notes = split(samples.count, seed)
     rows = {name: {which: _take(samples, name, index) for which, index in (("seen", seen), ("judged", judged))}
             for name in fast.inputs}

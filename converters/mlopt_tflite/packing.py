@@ -67,11 +67,11 @@ class _Packer:
 
     def buffer(self, data: Any) -> int:
         """A buffer that holds nothing is one shared table; data is aligned for the kernels that read it in place."""
-        raw = None if data is None else np.asarray(data, dtype=np.uint8)
-        key = ("buffer", None if raw is None or raw.size == 0 else raw.tobytes())
+        raw = np.asarray([] if data is None else data, dtype=np.uint8)
+        key = ("buffer", raw.tobytes())
         if key not in self.offsets:
             b = self.builder
-            content = None if key[1] is None else self.vector(raw, alignment=DATA_ALIGNMENT)
+            content = self.vector(raw, alignment=DATA_ALIGNMENT) if raw.size else None
             schema.BufferStart(b)
             if content is not None:
                 schema.BufferAddData(b, content)

@@ -17,18 +17,25 @@ def patches(model: Any, layer: Layer, value: np.ndarray, count: int, random: np.
     options = model.subgraphs[0].operators[layer.op].builtinOptions
     return conv_patches(
         value[0], layer.shape[1:3], (options.strideH, options.strideW),
-        (options.dilationHFactor, options.dilationWFactor), options.padding == SAME, count, random,
+        (options.dilationHFactor, options.dilationWFactor), same=options.padding == SAME, count=count, random=random,
     )
 
 
 def conv_patches(
-    image: np.ndarray, kernel: tuple[int, ...], stride: tuple[int, int], dilation: tuple[int, int], same: bool,
-    count: int, random: np.random.Generator,
+    image: np.ndarray,
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    *,
+    same: bool,
+    count: int,
+    random: np.random.Generator,
 ) -> np.ndarray:
     """`image` [H, W, C] unrolled under a kernel at up to `count` random places: [n, kernel height * width * C].
 
     >>> image = np.arange(9.0).reshape(3, 3, 1)
-    >>> conv_patches(image, (3, 3), (1, 1), (1, 1), False, 5, np.random.default_rng(0)).tolist()
+    >>> random = np.random.default_rng(0)
+    >>> conv_patches(image, (3, 3), (1, 1), (1, 1), same=False, count=5, random=random).tolist()
     [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]]
     """
     taps = [np.arange(k) * d for k, d in zip(kernel, dilation, strict=True)]

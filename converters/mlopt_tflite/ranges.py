@@ -40,12 +40,18 @@ def search(observed: Observed, build: Build, judge: Judge) -> tuple[dict[int, Ra
 
 
 def refine(
-    observed: Observed, build: Build, judge: Judge, start: Mapping[int, Range], groups: Mapping[int, list[int]],
-    error: float, tries: int,
-) -> tuple[dict[int, Range], int, float]:
-    """Other candidates for one group of tensors at a time, kept where the output gains; the number kept, and the error.
+    observed: Observed,
+    build: Build,
+    judge: Judge,
+    *,
+    start: Mapping[int, Range],
+    groups: Mapping[int, list[int]],
+    error: float,
+    tries: int,
+) -> tuple[dict[int, Range], int]:
+    """Other candidates for one group of tensors at a time, kept where the output gains; and how many were kept.
 
-    `tries` bounds how many files are built.
+    `error` is that of `start`; `tries` bounds how many files are built.
     """
     current, kept = dict(start), 0
     options = [ranges_of(observed, name) for name in ("min-max", "percentile 99.99", "least squared error")]
@@ -61,4 +67,4 @@ def refine(
             found = judge.distance(build({**current, **change})).noise
             if found < error * BETTER:
                 current, error, kept = {**current, **change}, found, kept + 1
-    return current, kept, error
+    return current, kept

@@ -49,14 +49,20 @@ def lower(
     biases: Mapping[int, np.ndarray] | None = None,
     in_float: Set[int] = frozenset(),
 ) -> Lowered:
-    """`kind` is the activations' type, "int8" or "int16"; `ranges` are by tensor, `weights` and `biases` by operation."""
-    return _Lowering(model, kind, ranges, weights, biases or {}, in_float).run()
+    """`kind` is the activations' type, "int8" or "int16"; `ranges` are by tensor, the rest is by operation."""
+    return _Lowering(model, kind, ranges=ranges, weights=weights, biases=biases or {}, in_float=in_float).run()
 
 
 class _Lowering:
     def __init__(
-        self, model: Any, kind: str, ranges: Mapping[int, Range], weights: Mapping[int, Quantized],
-        biases: Mapping[int, np.ndarray], in_float: Set[int],
+        self,
+        model: Any,
+        kind: str,
+        *,
+        ranges: Mapping[int, Range],
+        weights: Mapping[int, Quantized],
+        biases: Mapping[int, np.ndarray],
+        in_float: Set[int],
     ) -> None:
         self.model, self.kind, self.weights, self.biases = model, kind, weights, biases
         self.dtype = np.dtype(kind)
@@ -203,16 +209,18 @@ class _Lowering:
 
 
 def _wide_enough(q: Quantized, bias: np.ndarray | None, input_scale: float) -> Quantized:
-    """Raise the scale of channels whose bias would not fit its 32 bits: tiny weights beside a large bias."""
+    """Raise the scale of channels whose bias would not fit its 32 bits: tiny weights beside a large bias.
+
+    A channel without weights has no scale of its own: it gets one that gives its bias 24 bits.
+    """
     if bias is None:
         return q
-    least = (np.abs(bias) / (np.float64(input_scale) * BIAS_LIMIT)).astype(np.float32)
+    size = np.abs(bias).astype(np.float64) / input_scale
+    others = tuple(i for i in range(q.values.ndim) if i != q.axis)
+    dead = np.abs(q.values).max(axis=others) == 0
     if q.scale.size == 1:
-        least = least.max(keepdims=True)
-    dead = (q.scale == 1) & (np.abs(q.values).max(axis=tuple(i for i in range(q.values.ndim) if i != q.axis)) == 0) \
-        if q.scale.size > 1 else np.zeros(1, bool)
-    # a channel without weights has no scale of its own: give its bias 24 bits
-    wanted = np.where(dead, np.maximum(np.abs(bias) / (input_scale * 2.0**24), 1e-12), np.maximum(q.scale, least))
-    if np.array_equal(wanted.astype(np.float32), q.scale):
-        return q
-    return rounded(q.real() if not np.any(dead) else q.real(), wanted.astype(np.float32), q.axis, q.bits)
+        wanted = np.maximum(q.scale, size.max(keepdims=True) / BIAS_LIMIT)
+    else:
+        wanted = np.where(dead, np.maximum(size / 2.0**24, 1e-12), np.maximum(q.scale, size / BIAS_LIMIT))
+    wanted = wanted.astype(np.float32)
+    return q if np.array_equal(wanted, q.scale) else rounded(q.real(), wanted, q.axis, q.bits)

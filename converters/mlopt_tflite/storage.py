@@ -42,8 +42,8 @@ def read_storage(file: Path) -> Storage:
             if role == "weights":
                 found.append(
                     StoredLayer(
-                        name=f"{op.name}#{places[op.index]}", op=op.name, weight_dtype=kind, elements=elements, bytes=size,
-                        activation_dtype=_activation(tensors, op),
+                        name=f"{op.name}#{places[op.index]}", op=op.name, weight_dtype=kind,
+                        activation_dtype=_activation(tensors, op), elements=elements, bytes=size,
                     )
                 )
     kept = [op for op in running if op.index not in {p.index for p in packed.values()}]

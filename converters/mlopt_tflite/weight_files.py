@@ -30,7 +30,7 @@ def half(model: Any) -> tuple[Any, tuple[str, ...]]:
             continue
         limit = np.finfo(np.float16).max
         if np.abs(values).max() > limit:
-            lost.append(f"a constant of {values.size} numbers stays float32: it exceeds {limit:.0f}, the end of float16")
+            lost.append(f"a constant of {values.size} numbers stays float32: it exceeds float16's {limit:.0f}")
             continue
         front.append(_unpack(editor, index, values.astype(np.float16), "float16", None))
     editor.graph.operators[:0] = front
@@ -59,7 +59,11 @@ def dynamic(model: Any, chosen: Mapping[int, Quantized], in_float: Set[int] = fr
 
     Layers of kinds without such a kernel, and those in `in_float` (by op), unpack their weights instead.
     """
-    plain = {l.op: chosen[l.op] for l in layers(model) if l.op in chosen and (l.kind not in HYBRID_VERSIONS or l.op in in_float)}
+    plain = {
+        layer.op: chosen[layer.op]
+        for layer in layers(model)
+        if layer.op in chosen and (layer.kind not in HYBRID_VERSIONS or layer.op in in_float)
+    }
     base = unpacked(model, plain, {})
     editor, shift = Editor(base), len(base.subgraphs[0].operators) - len(model.subgraphs[0].operators)
     for layer in layers(model):
@@ -77,7 +81,7 @@ def tables(model: Any) -> dict[int, Quantized]:
 
     Scales run along the first axis of matrices, since rows are what is looked up; one scale for anything else.
     """
-    owned = {i for l in layers(model) for i in (l.weight, l.bias) if i is not None}
+    owned = {i for layer in layers(model) for i in (layer.weight, layer.bias) if i is not None}
     found = {}
     for index in _float_constants(Editor(model)):
         tensor = model.subgraphs[0].tensors[index]

@@ -91,7 +91,8 @@ def bias_of(model: Any, layer: Layer) -> np.ndarray:
 
 
 def largest(bits: int) -> int:
-    """
+    """The largest whole number of that many bits, and its negative the least.
+
     >>> largest(8), largest(4)
     (127, 7)
     """
@@ -113,7 +114,7 @@ def rounded(weights: np.ndarray, scale: np.ndarray, axis: int, bits: int) -> Qua
 def span_scales(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
     """Scales that reach each channel's largest weight; 1 where a channel is all zero.
 
-    >>> span_scales(np.array([[1.27, -0.5], [0.0, 0.0]]), 0, 8).round(4).tolist()
+    >>> span_scales(np.array([[1.27, -0.5], [0.0, 0.0]]), 0, 8).astype(float).round(4).tolist()
     [0.01, 1.0]
     """
     peak = np.abs(weights).max(axis=tuple(i for i in range(weights.ndim) if i != axis))
