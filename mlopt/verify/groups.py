@@ -11,7 +11,7 @@ from mlopt.verify.task import Scoring, Task
 
 ENOUGH = 20           # samples of a group before it may be called the worst: below, one sample is 5 points
 LARGEST_LIST = 100    # groups listed
-_MOST_ROUNDS = 20     # times the bootstrap's replicates, for the widened interval of the worst slice
+MOST_ROUNDS = 20      # times the bootstrap's replicates, for the widened interval of the worst slice
 
 
 class ClassTally:
@@ -93,17 +93,18 @@ def slice_drops(
     seed: int,
     level: float = 0.95,
     only: str = "",
+    rounds: int = 1,
 ) -> tuple[tuple[ClassDrop, ...], tuple[str, ...]]:
     """The metric on each value of each slice column, named "column=value"; the most frequent 100 values of a column.
 
-    `source` and `file` are per-sample scores [N]. Without labels there is no metric to slice: a note says so.
+    `source` and `file` are per-sample scores [N]. Without labels there is no metric to slice: a note says so. `only`
+    names the one to compute again, at another level and with `rounds` times the bootstrap's replicates.
     """
     if not slices:
         return (), ()
     if task.scoring is Scoring.NONE:
         return (), (f"slices by {', '.join(slices)} are unused: without labels there is no metric to compare",)
     found, notes = [], []
-    rounds = 1 if level == 0.95 else _MOST_ROUNDS
     for column, values in slices.items():
         kinds, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
         kept = np.sort(np.argsort(-counts, kind="stable")[:LARGEST_LIST])

@@ -57,18 +57,17 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The area under the ROC curve for each row of sample weights [B, N] -> [B]; `nan` where a class has no weight.
 
-    Mann-Whitney's statistic over groups of equal scores, so one sort serves all rows.
+    Mann-Whitney's statistic: negatives are sorted once, and a positive finds its place among them once, for all rows.
     """
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    positive = labels[order] == 1
-    weights = weights[:, order]
-    positives = np.add.reduceat(np.where(positive, weights, 0), starts, axis=1)
-    negatives = np.add.reduceat(np.where(positive, 0, weights), starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (below + negatives / 2)).sum(axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels != 1)
+    negative = negative[np.argsort(scores[negative], kind="stable")]
+    positive = positive[np.argsort(scores[positive], kind="stable")]       # in order, so that look-ups stay near
+    places = [np.searchsorted(scores[negative], scores[positive], side) for side in ("left", "right")]
+    below = np.zeros((len(weights), len(negative) + 1))
+    np.cumsum(weights[:, negative], axis=1, out=below[:, 1:])              # weight of the k lowest negatives
+    ours = weights[:, positive]
+    wins = sum(np.einsum("bp,bp->b", ours, below[:, place]) for place in places) / 2
+    pairs = ours.sum(axis=1) * below[:, -1]
     return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
 

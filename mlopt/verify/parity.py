@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from mlopt.report import UNKNOWN, Baseline, ClassDrop, Evidence, OutputParity
-from mlopt.verify.groups import ClassTally, slice_drops, worst
+from mlopt.verify.groups import MOST_ROUNDS, ClassTally, slice_drops, worst
 from mlopt.verify.intervals import share_interval
 from mlopt.verify.metrics import decisions, per_sample, top_classes
 from mlopt.verify.scoring import Truth, confusion_counts, confusion_size, measure, sample_scores
@@ -150,7 +150,7 @@ class Comparison:
             return None
         widened, _ = slice_drops(
             self.task, self.truth, self.source_scores, self.scores, self.slices,
-            seed=self.seed, level=level, only=found.name,
+            seed=self.seed, level=level, only=found.name, rounds=min(len(slices), MOST_ROUNDS),
         )
         return widened[0]
 

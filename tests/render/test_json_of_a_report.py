@@ -16,7 +16,8 @@ from mlopt.testing.reports import sample_report
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 KEYS = [
     "path", "format", "precision", "bytes", "bytes_zipped", "verified", "metric", "value", "interval", "n", "drop",
-    "drop_interval", "agreement", "max_abs_error", "sqnr_db", "latency_ratio", "weights_by_dtype", "recommended", "reason",
+    "drop_interval", "agreement", "max_abs_error", "sqnr_db", "latency_ratio", "weights_by_dtype", "recommended",
+    "reason",
 ]
 
 
