@@ -3,11 +3,11 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlopt.frameworks.keras.quiet import chatter_held, convert_variables_to_constants_v2
+from mlopt.frameworks.keras.quiet import chatter_held, convert_variables_to_constants_v2, function_from_graph_def
 from mlopt.frameworks.known_names import words
 from mlopt.model import LayerFacts
 
@@ -54,25 +54,34 @@ class FlatGraph:
     owner_of: dict[str, str]              # name of a constant's operation -> name of the owner of that weight
 
 
-def flatten(concrete: Any, owners: Sequence[Owner]) -> FlatGraph:
-    """Inline every function of `concrete`, whose output is a dict, and turn its variables to constants."""
+def flatten(concrete: Any, owners: Sequence[Owner], owner_of: Mapping[str, str] | None = None) -> FlatGraph:
+    """Inline every function of `concrete`, whose output is a dict, and turn its variables to constants.
+
+    `owner_of` names the owners of constants that are no variables any more. Control edges are dropped: nothing that
+    is left has an effect, and they would tie constants to the inputs.
+    """
     with chatter_held():
         frozen = convert_variables_to_constants_v2(concrete)
+    definition = frozen.graph.as_graph_def()
+    for node in definition.node:
+        data = [name for name in node.input if not name.startswith("^")]
+        del node.input[:]
+        node.input.extend(data)
+    function = function_from_graph_def(definition, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs])
     owner_by_handle = {handle: owner.name for owner in owners for handle in owner.handles}
-    owner_of = {
+    found = {
         inside.op.name: owner_by_handle[id(outside)]
         for outside, inside in concrete.graph.captures
         if id(outside) in owner_by_handle
     }
     names = [spec.name for spec in concrete.structured_input_signature[0]]
-    names += sorted(concrete.structured_input_signature[1])
     outputs = sorted(concrete.structured_outputs)        # as tf.nest flattens a dict
     return FlatGraph(
-        function=frozen,
-        graph=frozen.graph,
-        inputs=dict(zip(names, frozen.inputs, strict=True)),
-        outputs=dict(zip(outputs, frozen.outputs, strict=True)),
-        owner_of=owner_of,
+        function=function,
+        graph=function.graph,
+        inputs=dict(zip(names, function.inputs, strict=True)),
+        outputs=dict(zip(outputs, function.outputs, strict=True)),
+        owner_of={**(owner_of or {}), **found},
     )
 
 

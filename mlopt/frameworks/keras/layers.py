@@ -85,10 +85,19 @@ def data_format(model: Any) -> str:
 
 
 def ports(structure: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
-    """(name, symbolic tensor) of a model's inputs or outputs in tf.nest's order; the keys where it is a dict."""
-    if isinstance(structure, dict):
-        return [(path, tensor) for path, tensor in tf.nest.flatten_with_joined_string_paths(structure)]
+    """(name, symbolic tensor) of a model's inputs or outputs in tf.nest's order; the keys where it is a plain dict."""
+    if isinstance(structure, dict) and not any(tf.nest.is_nested(value) for value in structure.values()):
+        return [(key, structure[key]) for key in sorted(structure)]
     return list(zip(names, tf.nest.flatten(structure), strict=True))
+
+
+def input_structure(model: Any) -> Any:
+    """The model's symbolic inputs, nested as its call takes them; a Keras 3 Sequential has only the flat list."""
+    return model.inputs[0] if not hasattr(model, "input") and len(model.inputs) == 1 else model.input
+
+
+def output_structure(model: Any) -> Any:
+    return model.outputs[0] if not hasattr(model, "output") and len(model.outputs) == 1 else model.output
 
 
 def input_names(model: Any) -> list[str]:
@@ -119,16 +128,13 @@ def _variable(weight: Any) -> Any:
 
 
 def _output_shape(layer: Any) -> tuple[int | None, ...]:
-    """Of the layer's first call. A layer that was never called on symbolic inputs has none, which Keras raises."""
+    """Of the layer's first call; empty for a layer that was never called on symbolic inputs."""
     try:
-        shape = layer._inbound_nodes[0].output_shapes if hasattr(layer, "_inbound_nodes") else ()
-        if not shape:
-            shape = layer.output.shape if not isinstance(layer.output, list) else layer.output[0].shape
-    except (AttributeError, IndexError, ValueError):
+        node = layer._inbound_nodes[0]
+    except IndexError:
         return ()
-    while isinstance(shape, list | dict):
-        shape = next(iter(shape.values() if isinstance(shape, dict) else shape))
-    return tuple(None if d is None else int(d) for d in shape)
+    tensors = node.outputs if isinstance(node.outputs, list) and node.outputs else tf.nest.flatten(node.outputs)
+    return tuple(None if d is None else int(d) for d in tensors[0].shape)
 
 
 def _recurrent_macs(layer: Any) -> int:
@@ -141,11 +147,8 @@ def _recurrent_macs(layer: Any) -> int:
     for one in inner:
         if type(one).__name__ not in ("LSTM", "GRU", "SimpleRNN"):
             continue
-        try:
-            node = layer._inbound_nodes[0]
-            shape = node.input_shapes if hasattr(node, "input_shapes") else node.input_tensors[0].shape
-        except (AttributeError, IndexError):
+        if not layer._inbound_nodes:
             continue
-        steps = tuple(shape)[1] or 0
+        steps = tf.nest.flatten(layer._inbound_nodes[0].input_tensors)[0].shape[1] or 0
         total += steps * sum(math.prod(w.shape) for w in one.weights if len(w.shape) == 2 and "bias" not in w.name)
     return total

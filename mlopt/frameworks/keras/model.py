@@ -29,11 +29,11 @@ class OpenedModel:
         optimizer_bytes: int,
         parameters: int,
         keras_model: Any = None,
-        loaded: Any = None,
+        owner_of: Mapping[str, str] | None = None,
     ) -> None:
         self.sniffed, self.loaded_by, self.signature = sniffed, loaded_by, signature
         self.keras_model = keras_model       # a tf_keras.Model, what training-time steps need; None where there is none
-        self._loaded = loaded                # kept alive: the object that a SavedModel's variables belong to
+        self._owner_of = owner_of            # for weights that are constants of the graph: see graph.flatten
         self._call, self._owners = call, owners
         self._bytes, self._parameters = (weight_bytes, optimizer_bytes), parameters
         self._concrete: dict[int | None, Any] = {}
@@ -69,13 +69,13 @@ class OpenedModel:
         """Inputs [count, ...] made from the model itself, and one sentence on how and how far to trust them."""
         from mlopt.frameworks.keras import synthesis
 
-        any_batch = graph.flatten(self.concrete_function(None), self._owners())
+        any_batch = graph.flatten(self.concrete_function(None), self._owners(), self._owner_of)
         return synthesis.synthesise(any_batch, self.signature, self.source.macs, count=count, seed=seed)
 
     @cached_property
     def flat(self) -> graph.FlatGraph:
         """The network as one flat graph for one sample, its weights as constants."""
-        return graph.flatten(self.concrete_function(1), self._owners())
+        return graph.flatten(self.concrete_function(1), self._owners(), self._owner_of)
 
     @cached_property
     def source(self) -> SourceModel:

@@ -100,7 +100,7 @@ def resolve(sniffed: Sniffed, texts: Sequence[str]) -> dict[str, Any]:
 
 def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
     """A Keras model of either kind behind the protocol."""
-    structure = model.input
+    structure = layers.input_structure(model)
     form = layers.data_format(model)
     ins = layers.ports(structure, layers.input_names(model))
     in_names = named([name for name, _ in ins])
@@ -111,7 +111,7 @@ def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[
         tensors = tf.nest.pack_sequence_as(structure, [given[name] for name in in_names])
         return tf.nest.flatten(model(tensors, training=False))
 
-    outs = layers.ports(model.output, layers.output_names(model))
+    outs = layers.ports(layers.output_structure(model), layers.output_names(model))
     shapes = [tuple(tensor.shape) for _, tensor in outs]
     if any(None in shape[1:] for shape in shapes):
         shapes = traced_shapes(call, specs)

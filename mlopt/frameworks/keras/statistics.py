@@ -39,14 +39,14 @@ def normalisations(flat: FlatGraph) -> list[Site]:
     found: list[tuple[Any, Any, Any, int | None, int]] = []
     for op in flat.graph.get_operations():
         if op.type in FUSED and not op.get_attr("is_training"):
-            axis = 1 if op.get_attr("data_format") == b"NCHW" else 3
-            found.append((op.inputs[0], op.inputs[3], op.inputs[4], axis, 1))
+            channel = 1 if op.get_attr("data_format") == b"NCHW" else 3
+            found.append((op.inputs[0], op.inputs[3], op.inputs[4], channel, 1))
         elif op.type == "Rsqrt" and op.name in fixed:
             found.extend(_spelt_out(op, fixed))
     wanted = [tensor for _, mean, variance, _, _ in found for tensor in (mean, variance)]
     values = values_of(flat, wanted)
     sites = []
-    for (tensor, *_, axis, sign), mean, variance in zip(found, values[::2], values[1::2], strict=True):
+    for (tensor, _, _, axis, sign), mean, variance in zip(found, values[::2], values[1::2], strict=True):
         rank = tensor.shape.rank
         if rank and mean.size == variance.size:
             shape = [1] * rank
