@@ -75,7 +75,8 @@ def clean(graph: Graph) -> None:
         raise AssertionError("the clean-ups of the ONNX graph undo each other")
 
 def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> ModelProto:
-    frozen = convert_variables_to_constants_v2(function)
+    # Loops stay whole: tf2onnx recognises an LSTM or GRU by its loop.
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
     inputs = [t.name for t in frozen.inputs]
     place = {t.name: i for i, t in enumerate(function.outputs)}
     structured = function.structured_outputs

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mlopt.model import Signature
 from mlopt_onnx.graph import Graph
 
+OWNERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "LSTM", "GRU"}   # operations that own weights
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -64,8 +65,8 @@ def shorten_tensors(graph: Graph, keep: frozenset[str] = frozenset()) -> None:
 
 
 def name_nodes(graph: Graph) -> None:
-    """Make node names unique: a layer's own name for its first node, then with the operation and a number behind it."""
-    owners_first = sorted(graph.nodes, key=lambda n: not any(i in graph.constants for i in n.input[1:2]))
+    """Make node names unique: a layer's own name for the node with its weights, and the operation behind it for others."""
+    owners_first = sorted(graph.nodes, key=lambda n: n.op_type not in OWNERS)
     taken: Counter[str] = Counter()
     for node in owners_first:
         name = node.name or node.op_type

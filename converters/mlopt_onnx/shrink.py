@@ -5,9 +5,7 @@ from onnx import NodeProto, helper
 
 from mlopt_onnx import tidy
 from mlopt_onnx.graph import Graph, attributes
-from mlopt_onnx.names import shorten_tensors
-
-OWNERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather"}
+from mlopt_onnx.names import OWNERS, shorten_tensors
 
 
 def shrink(graph: Graph, keep: frozenset[str]) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import onnxruntime as ort
-from onnx import NodeProto, helper
+from onnx import NodeProto, defs, helper
 
 from mlopt_onnx.graph import Graph, attributes, copy_of, set_attribute
 
@@ -17,7 +17,8 @@ def fold_constants(graph: Graph) -> bool:
     """Compute every node that depends on constants alone, all of them in one run."""
     steady, names = [], set(graph.constants)
     for node in graph.nodes:
-        if node.op_type not in RANDOM and not _has_body(node) and node.input and all(not n or n in names for n in node.input):
+        fixed = node.op_type not in RANDOM and not _has_body(node) and defs.has(node.op_type, graph.opset, node.domain)
+        if fixed and node.input and all(not n or n in names for n in node.input):
             steady.append(node)
             names.update(node.output)
     if not steady:
