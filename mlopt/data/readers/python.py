@@ -8,6 +8,7 @@ The function takes no arguments and returns one of
 Batches are spooled to a temporary file, since samples are chosen before they are decoded; so the iterable must end.
 """
 
+import contextlib
 import importlib
 import re
 import sys
@@ -20,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from mlopt.data.source import Column, Kind, Source, batch_rows, chosen_between
+from mlopt.data.storing import octets
 from mlopt.errors import DataUnreadable
 
 LARGEST_SPOOL = 16 << 30        # bytes; an iterable that gives more has most likely no end
@@ -117,44 +119,53 @@ def _called(text: str) -> Any:
 
 
 def _spooled(text: str, batches: Iterable[Any], largest: int) -> ArraySource:
-    spools: dict[str, IO[bytes]] = {}
+    """The rows of all batches, mapped from temporary files that vanish with the mapping."""
     first: dict[str, np.ndarray] = {}
     texts: dict[str, list[np.ndarray]] = {}
     rows = written = 0
-    iterator = iter(batches)
+    with contextlib.ExitStack() as stack:
+        spools: dict[str, IO[bytes]] = {}
+        for arrays in _batches(text, batches):
+            first = first or arrays
+            rows += _check_batch(text, arrays, first, rows)
+            for name, array in arrays.items():
+                if array.dtype.kind == "U":
+                    texts.setdefault(name, []).append(array)
+                    continue
+                if name not in spools:
+                    spools[name] = stack.enter_context(tempfile.TemporaryFile())
+                written += spools[name].write(octets(array))
+            if written > largest:
+                raise DataUnreadable(
+                    text, f"it gave more than {largest:,} bytes ({rows:,} rows) and had not ended",
+                    "End the iteration: an endless generator cannot be sampled.",
+                )
+        mapped: dict[str, np.ndarray] = {name: np.concatenate(parts) for name, parts in texts.items()}
+        for name, spool in spools.items():
+            spool.flush()
+            shape = (rows, *first[name].shape[1:])
+            has_values = rows and first[name][:1].size
+            mapped[name] = np.memmap(spool, first[name].dtype, "r", shape=shape) if has_values else np.empty(shape)
+    return ArraySource(text, {name: mapped[name] for name in first})
+
+
+def _batches(text: str, batches: Iterable[Any]) -> Iterator[dict[str, np.ndarray]]:
+    iterator, done = iter(batches), 0
     while True:
         try:
             batch = next(iterator)
         except StopIteration:
-            break
-        except Exception as err:
-            raise _failed(text, f"failed after {rows:,} rows", err) from err
+            return
+        except Exception as err:     # the user's iterator may raise anything
+            raise _failed(text, f"failed after {done:,} batches", err) from err
         columns = _columns_of(batch) or ({"x": batch} if hasattr(batch, "__array__") else None)
         if columns is None:
             raise DataUnreadable(
                 text, f"it gives {type(batch).__name__} where a batch was expected",
                 "Give batches: a dict of arrays, or a pair (inputs, labels).",
             )
-        arrays = {name: _array(text, name, value) for name, value in columns.items()}
-        first = first or arrays
-        rows += _check_batch(text, arrays, first, rows)
-        for name, array in arrays.items():
-            if array.dtype.kind == "U":
-                texts.setdefault(name, []).append(array)
-                continue
-            spool = spools.setdefault(name, tempfile.TemporaryFile())      # noqa: SIM115 - mapped below, gone with it
-            written += spool.write(np.ascontiguousarray(array).data)
-        if written > largest:
-            raise DataUnreadable(
-                text, f"it gave more than {largest:,} bytes ({rows:,} rows) and had not ended",
-                "End the iteration: an endless generator cannot be sampled.",
-            )
-    mapped: dict[str, np.ndarray] = {name: np.concatenate(parts) for name, parts in texts.items()}
-    for name, spool in spools.items():
-        spool.flush()
-        shape = (rows, *first[name].shape[1:])
-        mapped[name] = np.memmap(spool, dtype=first[name].dtype, mode="r", shape=shape) if written else first[name]
-    return ArraySource(text, {name: mapped[name] for name in first})
+        yield {name: _array(text, name, value) for name, value in columns.items()}
+        done += 1
 
 
 def _check_batch(text: str, arrays: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], rows: int) -> int:
@@ -194,6 +205,8 @@ def _array(text: str, name: str, value: Any) -> np.ndarray:
         raise DataUnreadable(text, f"{name} is no array ({err})", "Return numpy arrays.") from err
     if array.dtype.kind == "S" or (array.dtype == object and all(isinstance(v, str) for v in array.flat)):
         return array.astype(str)
+    if array.dtype.hasobject:
+        raise DataUnreadable(text, f"{name} is an array of Python objects", "Return arrays of numbers or of text.")
     return array
 
 
