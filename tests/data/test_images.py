@@ -60,7 +60,7 @@ def test_a_palette_picture_gives_its_colours():
 
 
 def test_another_size_is_refused_with_both_sizes_and_the_way_out():
-    with pytest.raises(DataMismatch, match=r"\[N, 8, 8, 3\].*height 4 and width 6 \(row 3\).*--resize to scale.* 8 x 8"):
+    with pytest.raises(DataMismatch, match=r"\[N, 8, 8, 3\].*height 4 and width 6 \(row 3\).*--resize"):
         decode(packed(Image.fromarray(RGB)), spec(8, 8, 3))
 
 
@@ -103,9 +103,9 @@ def test_a_picture_that_claims_more_pixels_than_a_camera_takes_is_not_decoded(si
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
-    with pytest.raises(DataUnreadable, match="row 3 claims .* pixels"):
-        decode(bomb, spec(side, side, 3))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    with pytest.raises(DataUnreadable, match=r"row 3 claims .* pixels"):
+        decode(b"\x89PNG\r\n\x1a\n" + chunks, spec(side, side, 3))
 
 
 def test_sixteen_bits_a_channel_are_refused_and_never_clipped():

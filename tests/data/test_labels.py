@@ -93,7 +93,7 @@ def test_labels_that_count_from_one_are_recognised():
 
 
 def test_more_words_than_classes_are_refused():
-    with pytest.raises(DataMismatch, match="at most 2 classes.*3 different words"):
+    with pytest.raises(DataMismatch, match=r"at most 2 classes.*3 different words"):
         read(np.array(["a", "b", "c"]), signature(2))
 
 

@@ -255,7 +255,7 @@ def test_parquet_nulls_and_ragged_lists_name_their_row(tmp_path):
 def test_parquet_parts_of_different_tables_are_refused(tmp_path):
     pq.write_table(pa.table({"x": [[1.0]]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"z": [[1.0]]}), tmp_path / "b.parquet")
-    with pytest.raises(DataUnreadable, match="b.parquet has other columns than a.parquet"):
+    with pytest.raises(DataUnreadable, match=r"b.parquet has other columns than a.parquet"):
         open_source(tmp_path)
 
 

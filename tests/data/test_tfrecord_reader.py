@@ -134,5 +134,5 @@ def test_a_record_unlike_the_first_is_named(tmp_path):
 def test_records_of_another_message_are_refused(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
         writer.write(b"plain text, not a message")
-    with pytest.raises(DataUnreadable, match="record 0 is not a tf.train.Example"):
+    with pytest.raises(DataUnreadable, match=r"record 0 is not a tf.train.Example"):
         open_source(tmp_path / "a.tfrecord")
