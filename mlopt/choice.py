@@ -22,7 +22,7 @@ AS_SMALL = 1.01        # sizes within 1 %: what a file's own metadata moves
 class Choice:
     candidates: tuple[Candidate, ...]     # in the order they came, with the fields of the choice filled in
     limit: Limit
-    findings: tuple[Finding, ...]         # formats that have nothing to recommend, and files that drop in a group
+    findings: tuple[Finding, ...]         # what a choice hides: formats without a file, groups that lose, fewer samples
 
 
 def choose(candidates: Sequence[Candidate], *, max_drop: float = MAX_DROP) -> Choice:
@@ -47,6 +47,8 @@ def choose(candidates: Sequence[Candidate], *, max_drop: float = MAX_DROP) -> Ch
                 on_pareto_front=_on_front(c, peers, measure),
                 reason=_reason(c, peers, best, measure, max_drop),
             )
+    findings += [f for c in chosen.values() if c.recommended for f in _groups_that_lose(c, max_drop)]
+    findings += _how_compared(candidates)
     if not limit.met and (near := nearest(candidates, measure)) is not None:
         limit = replace(limit, nearest=f"{near.format}/{near.precision}")
     return Choice(candidates=tuple(chosen[id(c)] for c in candidates), limit=limit, findings=tuple(findings))
@@ -174,3 +176,31 @@ def _nothing_to_recommend(name: str, peers: Sequence[Candidate], measure: str, m
     if close is not None:
         message += f"; the nearest is {close.precision}: {_figures(close, measure, max_drop)}"
     return Finding(severity=Severity.WARNING, code="nothing-within-limit", about=name, message=message)
+
+
+def _groups_that_lose(c: Candidate, max_drop: float) -> list[Finding]:
+    """A class or slice of a recommended file that loses more than the limit, its widened interval included."""
+    assert c.evidence is not None
+    found = []
+    for kind, group in (("class", c.evidence.worst_class), ("slice", c.evidence.worst_slice)):
+        if group is not None and group.drop_interval.low > max_drop:
+            message = (
+                f"{kind} {group.name} loses {points(group.drop)} points {points_interval(group.drop_interval)} on its "
+                f"{grouped(group.n)} samples, while the whole loses {points(c.evidence.drop)}"
+            )
+            about = f"{c.format}/{c.precision}"
+            found.append(Finding(severity=Severity.WARNING, code="group-loses", about=about, message=message))
+    return found
+
+
+def _how_compared(candidates: Sequence[Candidate]) -> list[Finding]:
+    """How outputs and labels were read, once; and which files were compared on fewer samples than others."""
+    proven = [(f"{c.format}/{c.precision}", c.evidence) for c in candidates if c.verified and c.evidence]
+    notes = dict.fromkeys(note for _, e in proven for note in e.notes)
+    found = [Finding(severity=Severity.NOTE, code="how-compared", about="data", message=note) for note in notes]
+    most = max((e.n for _, e in proven), default=0)
+    for about, e in proven:
+        if e.n < most:
+            message = f"compared on {grouped(e.n)} of {grouped(most)} samples, so its interval is wider"
+            found.append(Finding(severity=Severity.NOTE, code="fewer-samples", about=about, message=message))
+    return found

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlopt.choice import choose
-from mlopt.report import Candidate, Evidence, Interval, Latency, Severity
+from mlopt.report import Candidate, ClassDrop, Evidence, Interval, Latency, Severity
 
 
 def file(precision, size, drop, *, half=0.002, fmt="tflite", ratio=float("nan"), spread=0.01, **rest):
@@ -103,6 +103,29 @@ def test_without_labels_the_limit_is_on_agreement():
     assert (choice.limit.measure, choice.limit.bound) == ("agreement", 0.99)
     assert recommended(choice) == ["tflite/int8"]
     assert "agrees with the source on 99.00 % of 1,000 samples" in reason(choice, "int8")
+
+
+def test_a_recommended_file_that_surely_loses_a_class_is_a_warning():
+    lost = ClassDrop(name="cat", n=90, source=0.9, value=0.8, drop=0.1, drop_interval=Interval(low=0.04, high=0.16))
+    bad, unsure = file("int8", 87_000, 0.004), file("int8", 87_000, 0.004)
+    bad = replace(bad, evidence=replace(bad.evidence, worst_class=lost))
+    unsure = replace(unsure, evidence=replace(unsure.evidence, worst_class=replace(
+        lost, drop_interval=Interval(low=-0.01, high=0.21))))
+    (finding,) = choose([bad]).findings
+    assert (finding.code, finding.about, finding.severity) == ("group-loses", "tflite/int8", Severity.WARNING)
+    assert finding.message == (
+        "class cat loses 10.00 points [4.00, 16.00] on its 90 samples, while the whole loses 0.40"
+    )
+    assert choose([unsure]).findings == ()
+
+
+def test_fewer_samples_and_the_reading_of_labels_are_told_once():
+    few = replace(FILES[1], evidence=replace(FILES[1].evidence, n=200))
+    noted = [replace(c, evidence=replace(c.evidence, notes=("labels read so",))) for c in (FILES[0], few)]
+    assert [(f.code, f.about, f.message) for f in choose(noted).findings] == [
+        ("how-compared", "data", "labels read so"),
+        ("fewer-samples", "tflite/int8", "compared on 200 of 1,000 samples, so its interval is wider"),
+    ]
 
 
 def test_a_limit_is_a_fraction():

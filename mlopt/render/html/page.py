@@ -53,8 +53,8 @@ def _sections(report: Report) -> str:
         ),
         section(
             "files", "All files", candidates.table(report),
-            "Each number comes from the file itself, run in its own runtime on the same samples as the source. "
-            "A drop is in points, hundredths of the metric, with a paired 95 % interval.",
+            "Each number comes from the file itself, run in its own runtime on the same samples as the source."
+            + (" A drop is in points, hundredths of the metric, with a paired 95 % interval." if labelled else ""),
         ),
         section("findings", "Findings", facts.findings(report.findings)),
         section("sizes", "Where the bytes are", layers.size_map(report)),
