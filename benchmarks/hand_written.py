@@ -53,8 +53,12 @@ def tflite_files(model: tf_keras.Model, images: np.ndarray, out: Path) -> None:
             inference_input_type=tf.int8, inference_output_type=tf.int8)
     convert("int16x8", optimizations=optimize, representative_dataset=samples,
             ops=[tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8])
-    for name, chosen in (("int8-weights", recipe.weight_only_wi8_afp32()), ("int4-weights", recipe.weight_only_wi4_afp32()),
-                         ("mixed-4-8", recipe.dynamic_wi4_afp32())):
+    recipes = {
+        "int8-weights": recipe.weight_only_wi8_afp32(),
+        "int4-weights": recipe.weight_only_wi4_afp32(),
+        "mixed-4-8": recipe.dynamic_wi4_afp32(),
+    }
+    for name, chosen in recipes.items():
         tool = quantizer.Quantizer(str(out / "float32.tflite"))
         tool.load_quantization_recipe(chosen)
         tool.quantize().export_model(str(out / f"{name}.tflite"), overwrite=True)

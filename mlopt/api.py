@@ -1,7 +1,9 @@
 """The notebook surface: each call is one whole job, done in worker processes whatever the caller has imported."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from mlopt.cache import Cache
@@ -9,7 +11,8 @@ from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, describe, finish
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Progress, Run, require_extras
-from mlopt.render import html, terminal
+from mlopt.render import terminal
+from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
 from mlopt.worker import Crew
 
@@ -34,10 +37,17 @@ class Compressed:
 
     def table(self, width: int = 120) -> str:
         """The candidates as plain text."""
-        return terminal.to_text(self.report, width=width)
+        from rich.console import Console
+
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        with console.capture() as captured:
+            terminal.show(self.report, console)
+        return captured.get()
 
     def _repr_html_(self) -> str:
-        return html.to_notebook(self.report)
+        """The whole report in a frame of its own, so that its styles and the notebook's do not meet."""
+        page = escape(to_html(self.report), quote=True)
+        return f'<iframe srcdoc="{page}" title="mlopt report" style="width:100%;height:720px;border:0"></iframe>'
 
 
 def load(

@@ -54,4 +54,4 @@ class Made:
 
     path: Path
     choices: dict[str, str] = field(default_factory=dict)   # e.g. {"ranges": "percentile 99.99", "bias": "corrected"}
-    notes: tuple[str, ...] = ()          # what was left alone, swapped by the library, or cannot be known; each with why
+    notes: tuple[str, ...] = ()          # what was left alone, or cannot be known; each with why

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlopt import cache, extras, files, plain
 from mlopt.errors import OutputUnwritable
@@ -89,7 +90,7 @@ def _abilities(features: list[str]) -> list[Ability]:
             detail="Core ML runs on Apple systems only; numbers are proven by the reference evaluator",
         ),
         Ability(
-            name="memory of worker processes", possible=os.path.exists("/proc/self/status"),
+            name="memory of worker processes", possible=Path("/proc/self/status").exists(),
             detail="from /proc, peak resident size",
         ),
         _cache_ability(),

@@ -72,7 +72,8 @@ class DataMismatch(MloptError):
 
     def __init__(self, source: Path | str, wanted: str, found: str, remedy: str = "") -> None:
         self.source, self.wanted, self.found, self.remedy = str(source), wanted, found, remedy
-        super().__init__(f"{source}: the model takes {wanted}; the data has {found}." + (f" {remedy}" if remedy else ""))
+        sentence = f"{source}: the model takes {wanted}; the data has {found}."
+        super().__init__(sentence + (f" {remedy}" if remedy else ""))
 
 
 class OutputUnwritable(MloptError):

@@ -105,8 +105,8 @@ def digest(path: Path) -> str:
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             whole.update(file.relative_to(path).as_posix().encode() + b"\0" + digest(file).encode())
         return whole.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def size(path: Path) -> int:

@@ -35,6 +35,6 @@ def hide(names: Iterable[str]) -> None:
     """Make `import NAME` fail as if it were not installed; a package that is already imported stays."""
     for place, finder in enumerate(sys.meta_path):
         if finder is PathFinder:
-            sys.meta_path[place] = HidingPathFinder(names)   # type: ignore[call-overload]  # a finder by its methods
+            sys.meta_path[place] = HidingPathFinder(names)
         elif isinstance(finder, HidingPathFinder):
             finder.names |= frozenset(names)

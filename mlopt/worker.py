@@ -170,7 +170,7 @@ def _listen(
                 assert on_question is not None, f"nobody answers {message['question']!r}"
                 _tell(process, plain.to_plain(on_question(message["question"])))
             else:
-                return message                      # type: ignore[no-any-return]  # our own worker wrote it
+                return message
     return None
 
 

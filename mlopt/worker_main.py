@@ -77,7 +77,8 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        error = OutputUnwritable(err.filename or "the working folder", os.strerror(err.errno), "Make room, or use --out.")
+        place = err.filename or "the working folder"
+        error = OutputUnwritable(place, os.strerror(err.errno), "Make room, or use --out.")
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
     return _bug(err)
 

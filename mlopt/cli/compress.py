@@ -10,10 +10,12 @@ _RESULT = "Result"
 
 
 def compress(
-    model: Annotated[Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False)
+    ],
     data: Annotated[
         str | None,
-        typer.Option(help="Samples to calibrate on: .npz, .parquet, image folder, TFRecord, or package.module:function.",
+        typer.Option(help="Samples to calibrate on: .npz, .parquet, image folder, TFRecord or module:function.",
                      rich_help_panel=_MODEL, show_default="none: inputs are synthesised from the model"),
     ] = None,
     test: Annotated[
@@ -88,11 +90,15 @@ def compress(
     with Reporter() as reporter:
         result = api.run(request, reporter.show)
     if as_json:
-        from mlopt.render import json
+        import json
 
-        typer.echo(json.summary_text(result.report))
+        from mlopt.render.summary import summary
+
+        typer.echo(json.dumps(summary(result.report), allow_nan=False))
     else:
+        from rich.console import Console
+
         from mlopt.render import terminal
 
-        terminal.show(result.report, result.folder)
+        terminal.show(result.report, Console(highlight=False), page=str(result.folder / "report.html"))
     raise typer.Exit(exit_codes.of_report(result.report))

@@ -1,10 +1,10 @@
 """What a command's end means, in one table.
 
-    0    everything asked for was made, and each format has a recommended file
-    1    a format has no file within the limit; the nearest is named
-    2    the model, the data, the folder or the command line cannot be worked with; nothing was written
-    3    a file that was asked for could not be made or proven; the others were
-    130  stopped by Ctrl-C
+0    everything asked for was made, and each format has a recommended file
+1    a format has no file within the limit; the nearest is named
+2    the model, the data, the folder or the command line cannot be worked with; nothing was written
+3    a file that was asked for could not be made or proven; the others were
+130  stopped by Ctrl-C
 """
 
 import os
@@ -32,7 +32,8 @@ def of_report(report: "Report") -> Exit:
 
     if any(f.severity is Severity.FAILURE for f in report.findings):
         return Exit.INCOMPLETE
-    return Exit.DONE if report.limit.met else Exit.NOTHING_MEETS_LIMIT
+    formats = {c.format for c in report.candidates}
+    return Exit.DONE if formats == {c.format for c in report.candidates if c.recommended} else Exit.NOTHING_MEETS_LIMIT
 
 
 def explained(command: Callable[[], Any]) -> int:
@@ -57,7 +58,7 @@ def explained(command: Callable[[], Any]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # the reader left, e.g. `| head`
         return Exit.DONE
-    except Exception as err:   # noqa: BLE001  # the last door before a user's terminal
+    except Exception as err:   # the last door before a user's terminal
         if _traceback_wanted():
             raise
         _say(f"{type(err).__name__}: {err}")

@@ -3,7 +3,7 @@
 import json
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,16 @@ class Samples:
             dtypes=meta.get("dtypes", {}),
             class_names=tuple(meta.get("class_names", ())),
             source_rows=np.load(rows, mmap_mode="r", allow_pickle=False) if rows.exists() else None,
+        )
+
+    def first(self, count: int) -> "Samples":
+        """The first `count` samples, or all where there are fewer; nothing is copied."""
+        kept = min(count, self.count)
+        return replace(
+            self, count=kept, inputs={name: array[:kept] for name, array in self.inputs.items()},
+            labels=None if self.labels is None else self.labels[:kept],
+            slices={name: array[:kept] for name, array in self.slices.items()},
+            source_rows=None if self.source_rows is None else self.source_rows[:kept],
         )
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:

@@ -19,9 +19,9 @@ from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, Normal
 from mlopt.pipeline import golden
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
-from mlopt.render import html, json, markdown
+from mlopt.render import json, markdown
+from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
-
 
 _COPIES = 6     # all files of a run together came to 5 times the source's size on the models measured
 
@@ -78,7 +78,8 @@ def write(report: Report, material: Material, out: Path) -> None:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as err:
-        raise OutputUnwritable(out, os.strerror(err.errno or 0), "Make room, or choose another folder with --out.") from err
+        remedy = "Make room, or choose another folder with --out."
+        raise OutputUnwritable(out, os.strerror(err.errno or 0), remedy) from err
 
 
 def _fill(folder: Path, report: Report, material: Material) -> None:
@@ -91,24 +92,24 @@ def _fill(folder: Path, report: Report, material: Material) -> None:
     (folder / manifest.NAME).write_bytes(manifest.to_json(_manifest(folder, report, material)))
     (folder / "report.json").write_bytes(json.to_json(report))
     (folder / "report.md").write_text(markdown.to_markdown(report))
-    (folder / "report.html").write_text(html.to_html(report))
+    (folder / "report.html").write_text(to_html(report))
 
 
 def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
-    samples = Samples.open(material.samples / "calibration")
+    samples = Samples.open(material.calibration)
     signature = report.source.signature
     calibration = material.gathered["calibration"]
     given = golden.inputs(signature, samples, report.seed)
     return Manifest(
         lineage=Lineage(
             source_sha256=report.source.digest, source_name=report.source.path.name, recipe="", seed=report.seed,
-            data_sha256={role: facts.fingerprint for role, facts in material.gathered.items()},
+            data_sha256={role: facts.fingerprint.sha256 for role, facts in material.gathered.items()},
             versions=report.host.versions,
         ),
         normalisation=Normalisation(scale=samples.scale, offset=samples.offset),
         labels=report.class_names,
         golden_inputs=tuple(_golden(folder, "golden/inputs", given)),
-        calibration=calibration.summary,
+        calibration=calibration.fingerprint,
         calibration_origin=samples.origin,
         files=tuple(_file(folder, c, material) for c in report.candidates if c.path),
     )

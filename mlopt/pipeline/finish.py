@@ -4,7 +4,6 @@ import os
 import platform
 
 from mlopt import cache, choice, extras
-from mlopt.data.samples import Samples
 from mlopt.pipeline.bundle import placed
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
@@ -25,7 +24,7 @@ def report(request: CompressRequest, material: Material) -> Report:
         host=_host(),
         limit=chosen.limit,
         candidates=placed(chosen.candidates),
-        findings=(*material.findings, *_data_findings(request, material)),
+        findings=(*material.findings, *chosen.findings, *_data_findings(request, material)),
         class_names=material.gathered["test"].class_names,
         seed=request.seed,
     )
@@ -34,8 +33,8 @@ def report(request: CompressRequest, material: Material) -> Report:
 def _data(material: Material) -> tuple[DataFacts, ...]:
     return tuple(
         DataFacts(
-            role=role, source=facts.source, count=facts.count, fingerprint=facts.fingerprint,
-            origin=Samples.open(material.samples / role).origin, note=" ".join(facts.notes),
+            role=role, source=facts.source, count=facts.count, fingerprint=facts.fingerprint.sha256,
+            origin=facts.origin, note="; ".join(facts.notes),
         )
         for role, facts in material.gathered.items()
     )
@@ -45,6 +44,10 @@ def _data_findings(request: CompressRequest, material: Material) -> list[Finding
     found = [
         Finding(severity=Severity.NOTE, code="data", about=role, message=note)
         for role, facts in material.gathered.items() for note in facts.notes
+    ]
+    found += [
+        Finding(severity=Severity.WARNING, code="data-doubtful", about=role, message=warning)
+        for role, facts in material.gathered.items() for warning in facts.warnings
     ]
     if request.data is None:
         found.append(Finding(

@@ -92,7 +92,7 @@ def _make(task: FormatTask, door: Converter, precision: Precision, path: Path) -
             shutil.copyfile(task.float_file, path)
         return Made(path=path, **json.loads((task.float_file.parent / "made.json").read_text()))
     samples = Samples.open(task.calibration) if precision.needs_samples else None
-    return plain.resolve(door.make)(  # type: ignore[no-any-return]  # the `Make` protocol
+    return plain.resolve(door.make)(
         task.float_file, precision.name, path, signature=task.source.signature, samples=samples, seed=task.seed
     )
 
@@ -123,6 +123,6 @@ def _proof(task: FormatTask, door: Converter, precision: Precision, path: Path, 
 def _layer_errors(task: FormatTask, door: Converter, precision: Precision, path: Path) -> tuple[LayerError, ...]:
     if precision == door.precisions[0] or not door.layer_errors:
         return ()
-    return plain.resolve(door.layer_errors)(  # type: ignore[no-any-return]  # the `LayerErrors` protocol
+    return plain.resolve(door.layer_errors)(
         task.float_file, path, Samples.open(task.proof), _LAYER_ERROR_SAMPLES
     )

@@ -8,7 +8,6 @@ from mlopt import plugins
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.errors import MloptError
 
-CALIBRATION_SAMPLES = 512      # activation ranges of ResNet-8 were stable from 256 on; rivals default to 100 to 300
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
 SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
@@ -64,7 +63,8 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
         if name not in known:
             plugins.refuse_unknown("precision", name, sorted(known))
     chosen = [Wanted(converter=door, precisions=_of(door, request.precisions)) for door in doors]
-    chosen = [one for one in chosen if not request.precisions or any(p.name in request.precisions for p in one.precisions)]
+    if request.precisions:
+        chosen = [one for one in chosen if any(p.name in request.precisions for p in one.precisions)]
     if request.data is not None and request.test is not None and not _calibrates(chosen):
         raise BadRequest(
             f"--data would not be used: {', '.join(request.precisions)} need no calibration, and --test gives the "

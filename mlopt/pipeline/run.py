@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, extras, files, plain
+from mlopt import cache, extras, files
 from mlopt.cache import Cache
-from mlopt.data.source import identity
+from mlopt.data.identity import identity
+from mlopt.data.materialise import CALIBRATION_SAMPLES
 from mlopt.errors import ModelUnreadable, WorkerFailed
 from mlopt.model import SourceModel
-from mlopt.pipeline.data_stage import DataTask, Gathered
+from mlopt.pipeline.data_stage import GATHERED, DataTask, Gathered
 from mlopt.pipeline.format_stage import SKIPPED, FormatTask
 from mlopt.pipeline.request import (
-    CALIBRATION_SAMPLES,
     HOLDOUT_SAMPLES,
     SYNTHESISED_SAMPLES,
     TEST_SAMPLES,
@@ -49,7 +49,8 @@ class Material:
     """Everything that workers made: folders in the cache and what was found on the way."""
 
     source: SourceModel
-    samples: Path                          # holds calibration/ and test/
+    calibration: Path                      # samples
+    proof: Path                            # samples
     gathered: dict[str, Gathered]          # role -> facts; "calibration" and "test"
     proof_name: str                        # "test", "holdout", "synthesised"
     reference: Path
@@ -68,7 +69,8 @@ class Run:
         self.opening = opening_of(request)
         self.findings: list[Finding] = []
         self.source: Future[SourceModel] = Future()
-        self.samples: Future[Path] = Future()
+        self.calibration: Future[Path] = Future()      # folders of samples
+        self.proof: Future[Path] = Future()
         self.reference: Future[Path] = Future()
         self.floats: dict[str, Future[Path | None]] = {w.converter.name: Future() for w in wanted}
         self._lock = threading.Lock()
@@ -86,7 +88,8 @@ class Run:
                 raise
         return Material(
             source=replace(self.source.result(), path=self.request.model),
-            samples=self.samples.result(),
+            calibration=self.calibration.result(),
+            proof=self.proof.result(),
             gathered=self._gathered(),
             proof_name=self._proof_name(),
             reference=self.reference.result(),
@@ -116,8 +119,9 @@ class Run:
             raise
 
     def _fail_all(self, err: BaseException) -> None:
+        futures: list[Future[Any]] = [self.source, self.calibration, self.proof, self.reference, *self.floats.values()]
         with self._lock:
-            for future in (self.source, self.samples, self.reference, *self.floats.values()):
+            for future in futures:
                 if not future.done():
                     future.set_exception(err)
 
@@ -137,7 +141,7 @@ class Run:
         describe = self.store.entry("source", **self.opening)
         entries = {name: self._float_entry(name) for name in formats}
         synthesise = None
-        if self.request.data is None and self.request.test is None:
+        if self.request.data is None:
             synthesise = self.store.entry(
                 "synthesised", **self.opening, count=SYNTHESISED_SAMPLES, seed=self.request.seed
             )
@@ -146,7 +150,7 @@ class Run:
             for name in formats:
                 self._float_ready(name, entries[name])
             if synthesise is not None and synthesise.exists():
-                self._set(self.samples, synthesise)
+                self._synthesised(synthesise)
             if synthesise is None or synthesise.exists():
                 reference = self._reference_entry()
                 if reference.exists():
@@ -165,7 +169,7 @@ class Run:
                 self._source_ready(describe)
             elif ready == "synthesised":
                 assert synthesise is not None
-                self._set(self.samples, synthesise)
+                self._synthesised(synthesise)
             elif ready == "reference":
                 self._set(self.reference, self._reference_entry())
             elif ready is not None:
@@ -179,7 +183,7 @@ class Run:
                 self._set(self.reference, entry)
                 return None
             return ReferenceTask(
-                samples=self.samples.result() / "test", samples_name=self._proof_name(), dest=entry
+                samples=self.proof.result(), samples_name=self._proof_name(), dest=entry
             )
 
         self._run_source(task, "opening and exporting the model", hear, answer)
@@ -225,8 +229,13 @@ class Run:
     def _float_ready(self, name: str, entry: Path | None) -> None:
         self._set(self.floats[name], entry)
 
+    def _synthesised(self, entry: Path) -> None:
+        self._set(self.calibration, entry / "calibration")
+        if self.request.test is None:
+            self._set(self.proof, entry / "test")
+
     def _reference_entry(self) -> Path:
-        return self.store.entry("reference", **self.opening, samples=self.samples.result().name)
+        return self.store.entry("reference", **self.opening, samples=_entry_name(self.proof.result()))
 
     # ---- the data --------------------------------------------------------------------------------------------
 
@@ -253,10 +262,14 @@ class Run:
                 type(None), hear,
             )
         self._report(Progress(part="data", doing="read", finished=True))
-        self._set(self.samples, entry)
+        if request.data is not None:
+            self._set(self.calibration, entry / "calibration")
+        self._set(self.proof, entry / "test")
 
     def _gathered(self) -> dict[str, Gathered]:
-        return cache.read_record(self.samples.result() / "gathered.json", dict[str, Gathered])
+        """What is known of the samples of each role."""
+        folders = (self.calibration.result(), self.proof.result())
+        return {f.name: cache.read_record(f.parent / GATHERED, dict[str, Gathered])[f.name] for f in folders}
 
     def _proof_name(self) -> str:
         if self.request.test is not None:
@@ -294,11 +307,10 @@ class Run:
             elif "finished" in event:
                 ended.add(event["finished"])
 
-        samples = self.samples.result()
         task = FormatTask(
             format=name, source=self.source.result(),
             float_file=float_entry / f"float{wanted.converter.suffix}",
-            calibration=samples / "calibration", proof=samples / "test", proof_name=self._proof_name(),
+            calibration=self.calibration.result(), proof=self.proof.result(), proof_name=self._proof_name(),
             reference=self.reference.result(), entries=entries, class_names=self._gathered()["test"].class_names,
             seed=self.request.seed,
         )
@@ -316,7 +328,7 @@ class Run:
         return []
 
     def _entries(self, wanted: Wanted) -> dict[str, Path]:
-        samples = self.samples.result().name
+        samples = [_entry_name(self.calibration.result()), _entry_name(self.proof.result())]
         return {
             precision.name: self.store.entry(
                 "candidate", **self.opening, stem=self.request.model.stem, format=wanted.converter.name,
@@ -364,7 +376,7 @@ class Run:
             name = one.converter.name
             these = [c for c in candidates if c.format == name and c.verified]
             if not one.converter.measures_latency:
-                reason = f"{one.converter.runtime} is no runtime that a device uses: this machine cannot time {name} files"
+                reason = f"{one.converter.runtime} is no device's runtime: this machine cannot time {name} files"
                 timed |= {(name, c.precision): Latency(reason=reason) for c in these}
                 if these:
                     self._find(Severity.NOTE, "latency-unknown", name, reason)
@@ -386,7 +398,7 @@ class Run:
             job = Job(
                 task=f"timing {name} files", function="mlopt.profile.latency:time_pairs",
                 arguments={"format": name, "float_file": paths[base], "files": {base: paths[base]} | others,
-                           "signature": self.source.result().signature, "samples": self.samples.result() / "calibration"},
+                           "signature": self.source.result().signature, "samples": self.calibration.result()},
             )
             processes = []
             try:
@@ -414,6 +426,11 @@ class Run:
 
     def _report(self, progress: Progress) -> None:
         self.on_progress(progress)
+
+
+def _entry_name(samples: Path) -> str:
+    """What names a folder of samples in the keys of later stages."""
+    return f"{samples.parent.name}/{samples.name}"
 
 
 def opening_of(request: CompressRequest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """In the framework's worker: open the source once, and give everything that only it can give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from mlopt import cache, files, plain, plugins, worker
 from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
+from mlopt.data.splits import Role
 from mlopt.errors import MloptError
 from mlopt.frameworks import open_model
 from mlopt.model import SourceModel
+from mlopt.pipeline.data_stage import GATHERED, gathered
 from mlopt.report import Baseline
 from mlopt.verify.parity import measure_source
 from mlopt.verify.task import identify_task
@@ -87,10 +89,15 @@ def _synthesise(model: Any, task: SourceTask) -> None:
         inputs, how = model.synthesise(task.synthesised_count, task.seed)
         with files.new_folder(task.synthesise) as folder:
             split = task.calibration_count
-            parts = {"calibration": slice(None, split), "test": slice(split, None)}
-            for part, rows in parts.items():
-                write_arrays(folder / part, {k: v[rows] for k, v in inputs.items()}, origin="synthesised")
-            cache.write_record(folder / "how.json", how)
+            parts = {Role.CALIBRATION: slice(None, split), Role.TEST: slice(split, None)}
+            found = {}
+            for role, rows in parts.items():
+                summary = write_arrays(
+                    folder / role.value, {name: values[rows] for name, values in inputs.items()}, role=role,
+                    signature=model.source.signature,
+                )
+                found[role.value] = replace(gathered(summary), notes=(how,))
+            cache.write_record(folder / GATHERED, found)
     worker.emit(ready="synthesised")
 
 
@@ -117,7 +124,8 @@ def _refer(model: Any, task: SourceTask) -> None:
             worker.emit(doing="running the source", done=done, total=samples.count)
         for array in outputs.values():
             array.flush()
-        cache.write_record(folder / "baseline.json", _baseline(model.source, outputs, samples, wanted.samples_name, task.seed))
+        baseline = _baseline(model.source, outputs, samples, wanted.samples_name, task.seed)
+        cache.write_record(folder / "baseline.json", baseline)
     worker.emit(ready="reference")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
 
 from mlopt import plain, plugins, worker
 from mlopt.convert.protocol import Runtime
@@ -21,9 +20,9 @@ from mlopt.report import UNKNOWN, Interval, Latency
 PROCESSES = 3               # fresh processes a format: memory layout differs between them, and shows as a bias in one
 _MOST_PAIRS = 100           # a process; 300 in all give an order-statistic interval of about 6 % of the ranks each side
 _FEWEST_PAIRS = 12
-_SECONDS_A_FILE = 0.35      # after which a slow file has enough pairs
+_SECONDS_A_FILE = 0.25      # after which a slow file has enough pairs
 _WARM_UP_RUNS = 10
-_WARM_UP_S = 0.1
+_WARM_UP_S = 0.05
 
 
 def time_pairs(
@@ -103,8 +102,10 @@ def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, flo
     >>> median_interval(np.arange(1.0, 11.0))
     (2.0, 9.0)
     """
+    from scipy.special import bdtr  # the binomial's distribution function; only the summarising side needs it
+
     n = len(values)
-    rank = int(binom.ppf((1 - level) / 2, n, 0.5))
+    rank = int(np.sum(bdtr(np.arange(n), n, 0.5) <= (1 - level) / 2))
     if rank < 1:
         return UNKNOWN, UNKNOWN
     ordered = np.sort(values)

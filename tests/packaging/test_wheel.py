@@ -22,7 +22,8 @@ def names(tmp_path_factory):
 
 
 def test_every_module_of_every_package_is_in_the_wheel(names):
-    for folder, package in [(ROOT, "mlopt")] + [(ROOT / "converters", f"mlopt_{f}") for f in ("tflite", "onnx", "coreml")]:
+    converters = [(ROOT / "converters", f"mlopt_{f}") for f in ("tflite", "onnx", "coreml")]
+    for folder, package in [(ROOT, "mlopt"), *converters]:
         for file in (folder / package).rglob("*.py"):
             assert file.relative_to(folder).as_posix() in names
 
