@@ -28,7 +28,6 @@ LINEAR = words(
     FusedBatchNormV3 Mean AvgPool Sum Placeholder
     """
 )
-RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ def layer_facts(flat: FlatGraph, owners: Sequence[Owner]) -> tuple[LayerFacts, .
             name=owner.name,
             kind=owner.kind or kinds.get(owner.name, "unknown"),
             parameters=owner.parameters,
-            macs=owner.recurrent_macs if owner.kind in RECURRENT else macs[owner.name],
+            macs=owner.recurrent_macs or macs[owner.name],
             output_shape=owner.output_shape or shapes.get(owner.name, ()),
         )
         for owner in owners
@@ -117,7 +116,12 @@ def layer_facts(flat: FlatGraph, owners: Sequence[Owner]) -> tuple[LayerFacts, .
 
 
 def operation_macs(op: Any) -> int:
-    """Multiply-accumulates of one graph operation, from its static shapes; 0 for what is no product with a sum."""
+    """Multiply-accumulates of one graph operation, from its static shapes; 0 for what is no product with a sum.
+
+    A shape that is not even known in rank stands inside of a loop over time, which is counted by its layer.
+    """
+    if any(tensor.shape.rank is None for tensor in (*op.inputs, *op.outputs)):
+        return 0
     if op.type in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
         kernel = _shape(op.inputs[1])
         taps = kernel[:2] if op.type == "DepthwiseConv2dNative" else kernel[:-1]

@@ -28,20 +28,19 @@ class OpenedModel:
         weight_bytes: int,
         optimizer_bytes: int,
         parameters: int,
+        trackable: Any,
         keras_model: Any = None,
+        loaded: Any = None,
         owner_of: Mapping[str, str] | None = None,
     ) -> None:
         self.sniffed, self.loaded_by, self.signature = sniffed, loaded_by, signature
         self.keras_model = keras_model       # a tf_keras.Model, what training-time steps need; None where there is none
+        self._loaded = loaded                # a SavedModel as TensorFlow loaded it
+        self.trackable = trackable           # the TensorFlow object that owns the variables
         self._owner_of = owner_of            # for weights that are constants of the graph: see graph.flatten
         self._call, self._owners = call, owners
         self._bytes, self._parameters = (weight_bytes, optimizer_bytes), parameters
         self._concrete: dict[int | None, Any] = {}
-
-    @property
-    def trackable(self) -> Any:
-        """The object that owns the variables."""
-        return self.keras_model if self.keras_model is not None else self._loaded
 
     def concrete_function(self, batch: int | None) -> Any:
         """A `tf.ConcreteFunction` with `batch` rows (None: any), inputs and outputs named as in the signature."""

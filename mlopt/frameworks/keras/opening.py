@@ -132,6 +132,7 @@ def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[
         weight_bytes=weight_bytes,
         optimizer_bytes=optimizer_bytes,
         parameters=int(model.count_params()),
+        trackable=model,
         keras_model=model if isinstance(model, tf_keras.Model) else None,
     )
 

@@ -73,6 +73,7 @@ def open_folder(sniffed: Sniffed, *, trust_code: bool, input_shapes: Mapping[str
         weight_bytes=weight_bytes,
         optimizer_bytes=optimizer_bytes,
         parameters=sum(owner.parameters for owner in owners),
+        trackable=tf.Module(),     # the weights are constants of the graph
         owner_of=flat.owner_of,
     )
 
@@ -225,7 +226,7 @@ def _owners(sniffed: Sniffed, function: Any) -> list[Owner]:
     return [
         Owner(
             name=name,
-            kind="",
+            kind="BatchNormalization" if any("moving_variance" in v.name for v in variables) else "",
             parameters=sum(int(np.prod(v.shape)) for v in variables),
             output_shape=(),
             handles=frozenset(id(v.handle) for v in variables),
