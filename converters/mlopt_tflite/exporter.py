@@ -65,7 +65,7 @@ def _unsupported(message: str, function: Any, model: TensorFlowModel) -> dict[st
 
 
 def _layer(node: str, layers: Set[str]) -> str:
-    """The layer that a node's name belongs to: the innermost known one, or else the scope around the node.
+    """The layer that a node's name belongs to: the innermost known one, or else the scope below the model's.
 
     >>> _layer("model_1/scorer/erfinv/Erfinv", {"scorer", "dense"})
     'scorer'
@@ -74,7 +74,7 @@ def _layer(node: str, layers: Set[str]) -> str:
     """
     parts = [p for p in node.split("/") if p]
     known = [p for p in parts if p in layers]
-    return known[-1] if known else parts[-2] if len(parts) > 1 else parts[0]
+    return known[-1] if known else parts[1] if len(parts) > 2 else parts[0]
 
 
 def _first_sentence(err: Exception) -> str:

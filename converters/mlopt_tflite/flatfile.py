@@ -21,10 +21,8 @@ OP_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items(
 OP_CODES: dict[str, int] = {v: k for k, v in OP_NAMES.items()}
 TYPE_NAMES: dict[int, str] = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 TYPE_CODES: dict[str, int] = {v: k for k, v in TYPE_NAMES.items()}
-NUMPY_TYPES: dict[str, np.dtype] = {
-    name: np.dtype(name)
-    for name in ["float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool"]
-}
+_NUMPY = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "bool")
+NUMPY_TYPES: dict[str, np.dtype] = {name: np.dtype(name) for name in _NUMPY}
 LARGEST_FILE = 2**31 - 1   # bytes; offsets in a flatbuffer have 32 bits with a sign
 REMEDY = "Export the model again, or check that the file was copied whole."
 
@@ -76,6 +74,7 @@ def _check(model: Any, path: Path | str) -> None:
     if any(b.offset > 1 or b.size > 1 for b in model.buffers) or model.externalBuffers:
         raise ModelUnreadable(path, "it keeps weights outside of the flatbuffer, which mlopt does not read")
     for graph in model.subgraphs:
+        _check_names(graph.tensors or [])
         count = len(graph.tensors or [])
         used = [graph.inputs, graph.outputs]
         for op in graph.operators or []:
@@ -91,9 +90,17 @@ def _check(model: Any, path: Path | str) -> None:
     for signature in model.signatureDefs or []:
         if not 0 <= signature.subgraphIndex < len(model.subgraphs):
             raise ModelUnreadable(path, "a signature names a graph that does not exist", REMEDY)
+        _check_names([*(signature.inputs or []), *(signature.outputs or [])])
         count = len(model.subgraphs[signature.subgraphIndex].tensors or [])
         if any(not 0 <= m.tensorIndex < count for m in [*(signature.inputs or []), *(signature.outputs or [])]):
             raise ModelUnreadable(path, "a signature names a tensor that does not exist", REMEDY)
+
+
+def _check_names(named: list[Any]) -> None:
+    """Raises UnicodeDecodeError; LiteRT's Python side would, at a place where nobody expects it."""
+    for entry in named:
+        if isinstance(entry.name, bytes):
+            entry.name.decode("utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,18 +40,22 @@ def open_runtime(file: Path, signature: Signature) -> LiteRTFile:
     return LiteRTFile(engine, contract)
 
 
-def _port(model: object, spec: TensorSpec, names: Mapping[str, int], file: Path) -> PortContract:
+def _port(model: Any, spec: TensorSpec, names: Mapping[str, int], file: Path) -> PortContract:
     if spec.name not in names:
         found = f"its signature has {', '.join(names) or 'nothing'} where {spec.name} is wanted"
         raise ModelUnreadable(file, found, "It was made from another model.")
-    tensor = model.subgraphs[0].tensors[names[spec.name]]   # type: ignore[attr-defined]
+    tensor = model.subgraphs[0].tensors[names[spec.name]]
+    shape = flatfile.shape_of(tensor)
+    same_rank = len(spec.shape) == len(shape)
+    if same_rank and any(w not in (None, f) for w, f in zip(spec.shape[1:], shape[1:], strict=True)):
+        raise ModelUnreadable(file, f"{spec.name} has the shape {list(shape)} where the model has {spec.describe()}")
     q = tensor.quantization
     quantized = q is not None and q.scale is not None and len(q.scale) == 1
     stored_name = tensor.name.decode("utf-8", "replace") if isinstance(tensor.name, bytes) else (tensor.name or "")
     return PortContract(
         name=spec.name,
         stored_name=stored_name,
-        shape=flatfile.shape_of(tensor),
+        shape=shape,
         layout=spec.layout,
         dtype=flatfile.type_name(tensor),
         scale=float(q.scale[0]) if quantized else 1.0,

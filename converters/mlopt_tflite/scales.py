@@ -11,6 +11,7 @@ from mlopt_tflite.operators import INTEGER_OPS, Scales
 from mlopt_tflite.weights import WEIGHTED
 
 Range = tuple[float, float]
+NOTHING = 1e-12   # a range narrower than this holds no signal, and its scale would leave float32
 UNBOUNDED = 1e30   # a constant beyond this stands for "minus infinity" in padding, and is no measured value
 
 
@@ -138,9 +139,11 @@ def affine(low: float, high: float, kind: str) -> tuple[float, int]:
     True
     """
     low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < NOTHING:
+        low, high = 0.0, 1.0   # a tensor that never moves: any scale stores its zero
     if kind == "int16":
-        return max(-low, high) / 32767 or 1 / 32767, 0
-    scale = (high - low) / 255 or 1 / 255
+        return max(-low, high) / 32767, 0
+    scale = (high - low) / 255
     return scale, int(np.clip(round(-128 - low / scale), -128, 127))
 
 
