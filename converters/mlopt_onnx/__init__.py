@@ -19,8 +19,8 @@ class OnnxConverter:
         Precision(
             name="float16",
             about=(
-                "Weights and arithmetic in half precision, inputs and outputs still float32: half the size at nearly the"
-                " same answers. Faster only where the processor has float16 arithmetic; most x86 processors do not."
+                "Weights and arithmetic in half precision, inputs and outputs still float32: half the size at nearly"
+                " the same answers. Faster only where the processor has float16 arithmetic; most x86 processors do not."
             ),
             needs_samples=False,
         ),

@@ -11,11 +11,11 @@ from mlopt.errors import DataMismatch
 from mlopt_onnx.graph import Graph
 from mlopt_onnx.runtime import exposed
 
-MOST_AT_ONCE = 32         # samples in one run,
-BATCH_BYTES = 1 << 22     # and fewer where their inputs are large: every tensor of a batch is held at once
-MOST_CALIBRATION = 512    # samples that ranges are taken from; more change a percentile little
-MOST_HELD_OUT = 256       # samples that candidates are compared on, in two halves
-LEAST_TO_SPLIT = 16       # fewer samples serve both purposes, and a note says so
+MOST_AT_ONCE = 32  # samples in one run,
+BATCH_BYTES = 1 << 22  # and fewer where their inputs are large: every tensor of a batch is held at once
+MOST_CALIBRATION = 512  # samples that ranges are taken from; more change a percentile little
+MOST_HELD_OUT = 256  # samples that candidates are compared on, in two halves
+LEAST_TO_SPLIT = 16  # fewer samples serve both purposes, and a note says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class Split:
     """Sample numbers by purpose. `shared` says that there were too few to keep them apart."""
 
     calibration: np.ndarray
-    choosing: np.ndarray       # candidates are compared on these
-    confirming: np.ndarray     # refinements must hold on these too
+    choosing: np.ndarray  # candidates are compared on these
+    confirming: np.ndarray  # refinements must hold on these too
     shared: bool
 
 
@@ -68,7 +68,9 @@ def histograms(graph: Graph, tensors: Sequence[str], inputs: Mapping[str, np.nda
                 found[tensor].add(array)
             except ValueError as err:
                 raise DataMismatch(
-                    "the samples", "finite values at every layer", f"NaN or infinity at tensor {tensor}",
+                    "the samples",
+                    "finite values at every layer",
+                    f"NaN or infinity at tensor {tensor}",
                     "Look for broken samples, or for a layer that overflows.",
                 ) from err
     return found

@@ -20,7 +20,7 @@ from tf2onnx import optimizer, tf_loader, tfonnx
 from mlopt.artifact import Made
 from mlopt.errors import UnsupportedOps
 from mlopt.model import Signature, TensorSpec
-from mlopt_onnx import fuse, symbolic, tidy
+from mlopt_onnx import fuse, recognise, symbolic, tidy
 from mlopt_onnx.einsum import lower_einsum
 from mlopt_onnx.graph import IR_VERSION, OPSET, Graph, copy_of, write_model
 from mlopt_onnx.names import layer_of, name_nodes, name_ports, shorten_tensors
@@ -33,9 +33,10 @@ EXACT: tuple[Callable[[Graph], bool], ...] = (
     tidy.share_constants,
     tidy.share_nodes,
     lower_einsum,
-    fuse.lower_erfc,
-    fuse.fuse_layer_norm,
-    fuse.fuse_clips,
+    recognise.lower_erfc,
+    recognise.fuse_layer_norm,
+    recognise.fuse_clips,
+    recognise.drop_zero_states,
     tidy.sink_squeezes,
     tidy.sink_pads,
     tidy.join_reshapes,
@@ -47,7 +48,7 @@ EXACT: tuple[Callable[[Graph], bool], ...] = (
     fuse.fuse_affine_behind_reshape,
     tidy.drop_dead,
 )
-MOST_ROUNDS = 10_000      # each round removes or joins a node; this bound only stops a bug from looping for ever
+MOST_ROUNDS = 10_000  # each round removes or joins a node; this bound only stops a bug from looping for ever
 
 
 def export(model: Any, signature: Signature, dest: Path) -> Made:
@@ -74,6 +75,7 @@ def clean(graph: Graph) -> None:
     else:
         raise AssertionError("the clean-ups of the ONNX graph undo each other")
 
+
 def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> ModelProto:
     # Loops stay whole: tf2onnx recognises an LSTM or GRU by its loop.
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
@@ -82,7 +84,7 @@ def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> Mo
     structured = function.structured_outputs
     outputs = [frozen.outputs[place[structured[s.name].name]].name for s in signature.outputs]
     graph_def = frozen.graph.as_graph_def(add_shapes=True)
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)   # it reports each unknown op twice; we name them once
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it reports each unknown op twice; we name them once
     with tf.device("/cpu:0"):
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")

@@ -1,4 +1,4 @@
-"""An ONNX graph that is easy to edit: nodes in order, constants as arrays; and how a file is read and written safely."""
+"""An ONNX graph that is easy to edit: nodes in order, constants as arrays. How a file is read and written safely."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # comes with onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from mlopt.errors import ModelUnreadable
 
-OPSET = 17          # LayerNormalization is in it, and every ONNX Runtime since 1.12 (2022) reads it
-IR_VERSION = 8      # the IR version of that opset
-PROBES = 1009, 2003   # batch sizes, prime and unlike any size in a model, at which shapes are inferred
-MOST_SHAPE_ENTRIES = 64   # a longer vector of integers is data and no shape
-MOST_BYTES = 2**31 - 1   # what one protobuf message can hold
+OPSET = 17  # LayerNormalization is in it, and every ONNX Runtime since 1.12 (2022) reads it
+IR_VERSION = 8  # the IR version of that opset
+PROBES = 1009, 2003  # batch sizes, prime and unlike any size in a model, at which shapes are inferred
+MOST_SHAPE_ENTRIES = 64  # a longer vector of integers is data and no shape
+MOST_BYTES = 2**31 - 1  # what one protobuf message can hold
 
-Shape = tuple[int | str | None, ...]   # a size; "N" or "3N" where it grows with the batch; None where unknown
+Shape = tuple[int | str | None, ...]  # a size; "N" or "3N" where it grows with the batch; None where unknown
 
 
 class Graph:
@@ -134,7 +134,7 @@ class Graph:
     def types(self) -> dict[str, int]:
         """Inferred element type (a TensorProto number) of every tensor."""
         inferred = self._typed_only(self.inputs, self.outputs, data_prop=False)
-        known = {n: helper.np_dtype_to_tensor_dtype(array.dtype) for n, array in self.constants.items()}
+        known: dict[str, int] = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in self.constants.items()}
         known.update(
             (i.name, i.type.tensor_type.elem_type) for i in (*inferred.input, *inferred.value_info, *inferred.output)
         )
@@ -146,7 +146,8 @@ class Graph:
         """Inference on the graph with its large constants as inputs of their shape: their values play no part."""
         large = {n: a for n, a in self.constants.items() if a.size > MOST_SHAPE_ENTRIES}
         stand_ins = [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in large.items()
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in large.items()
         ]
         light = Graph(
             nodes=self.nodes,

@@ -5,8 +5,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from mlopt_onnx.graph import Graph, attributes, copy_of, set_attribute
 
-LARGEST = float(np.finfo(np.float16).max)       # 65504
-FLOAT_ONLY = {"Resize": (1, 2), "Upsample": (1,)}   # inputs that stay float32 by the operator's definition
+LARGEST = float(np.finfo(np.float16).max)  # 65504
+FLOAT_ONLY = {"Resize": (1, 2), "Upsample": (1,)}  # inputs that stay float32 by the operator's definition
 
 
 def to_half(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
@@ -43,7 +43,9 @@ def _renamed(node: NodeProto, new: dict[str, str]) -> NodeProto:
 def _notes(graph: Graph, fixed: set[str]) -> tuple[str, ...]:
     floats = {n: a for n, a in graph.constants.items() if a.dtype == np.float32 and n not in fixed and a.size}
     clipped = sum(int((np.abs(a) > LARGEST).sum()) for a in floats.values())
-    lost = sum(int(((a != 0) & (a.astype(np.float16) == 0)).sum()) for a in floats.values() if np.abs(a).max() <= LARGEST)
+    lost = sum(
+        int(((a != 0) & (a.astype(np.float16) == 0)).sum()) for a in floats.values() if np.abs(a).max() <= LARGEST
+    )
     notes = []
     if clipped:
         notes.append(f"{clipped} constants beyond float16's largest number, {LARGEST:g}, were cut to it.")

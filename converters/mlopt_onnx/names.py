@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mlopt.model import Signature
 from mlopt_onnx.graph import Graph
 
-OWNERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "LSTM", "GRU"}   # operations that own weights
+OWNERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "LSTM", "GRU"}  # operations that own weights
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -65,7 +65,7 @@ def shorten_tensors(graph: Graph, keep: frozenset[str] = frozenset()) -> None:
 
 
 def name_nodes(graph: Graph) -> None:
-    """Make node names unique: a layer's own name for the node with its weights, and the operation behind it for others."""
+    """Make node names unique: a layer's own name for the node with its weights; others have the operation behind it."""
     owners_first = sorted(graph.nodes, key=lambda n: n.op_type not in OWNERS)
     taken: Counter[str] = Counter()
     for node in owners_first:

@@ -13,12 +13,12 @@ from onnx import NodeProto, TensorProto
 
 from mlopt_onnx.graph import Graph, attributes
 
-COMPUTE = {"Conv", "Gemm", "MatMul"}                     # integer products; each has weights or two activations
-FREE_RESULT = {"Gemm", "MatMul"}                         # their integer kernels can give float results
+COMPUTE = {"Conv", "Gemm", "MatMul"}  # integer products; each has weights or two activations
+FREE_RESULT = {"Gemm", "MatMul"}  # their integer kernels can give float results
 POINTWISE = {"Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "LeakyRelu", "Sigmoid"}
 MOVING = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool"}
-WEIGHT_ONLY = {"ConvTranspose", "Gather"}                # no integer kernel: stored in 8 bits, computed in float
-AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Gather": 1}   # of the channels, in the kernel
+WEIGHT_ONLY = {"ConvTranspose", "Gather"}  # no integer kernel: stored in 8 bits, computed in float
+AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Gather": 1}  # of the channels, in the kernel
 
 BY_NUMBERS = "it combines its input with constants, which costs no digits in float"
 REASONS = {
@@ -43,7 +43,7 @@ class Plan:
 
     tensors: tuple[str, ...]
     weights: Mapping[str, int]
-    integer: frozenset[str]                  # first outputs of the nodes that get an integer kernel
+    integer: frozenset[str]  # first outputs of the nodes that get an integer kernel
     notes: tuple[str, ...] = ()
 
 
@@ -55,9 +55,7 @@ class Planner:
         self.types, self.uses = graph.types(), graph.uses()
         self.producers, self.consumers = graph.producers(), graph.consumers()
         self.gelu = {name for node in graph.nodes if node.op_type == "Erf" for name in self._gelu(node)}
-        self.weights = {
-            kernel: AXIS[node.op_type] for node in graph.nodes if (kernel := self.kernel(node)) is not None
-        }
+        self.weights = {kernel: AXIS[node.op_type] for node in graph.nodes if (kernel := self.kernel(node)) is not None}
 
     def plan(self) -> Plan:
         """Decide what becomes 8-bit; every other operation stands in the notes with its reason."""
@@ -100,7 +98,7 @@ class Planner:
         return None if refused.get(node.op_type) else node.input[index]
 
     def origin(self, tensor: str) -> str:
-        """The tensor that `tensor` is a rearrangement of: itself, or what operations that only move data took it from."""
+        """What `tensor` is a rearrangement of: itself, or what operations that only move data took it from."""
         while (node := self.producers.get(tensor)) is not None and node.op_type in MOVING:
             if node.input[0] in self.graph.constants:
                 break
@@ -170,7 +168,8 @@ class Planner:
         left: dict[tuple[str, str], list[str]] = {}
         joined = {self.after_activation(n) for n in self.graph.nodes if n.output[0] in integer}
         for node in self.graph.nodes:
-            if node.output[0] in integer | joined or node.op_type in MOVING:
+            reals = self.types.get(node.output[0], TensorProto.FLOAT) == TensorProto.FLOAT
+            if node.output[0] in integer | joined or node.op_type in MOVING or not reals:
                 continue
             kind = "GELU" if node.output[0] in self.gelu else node.op_type
             constant = kind in {"Add", "Mul"} and any(n in self.graph.constants for n in node.input)

@@ -10,6 +10,8 @@ from mlopt.convert.ranges import symmetric_scales
 from mlopt_onnx.graph import Graph, copy_of
 from mlopt_onnx.plan import AXIS, Plan
 
+MOST_BIAS = 2.0**30  # half of what 32 bits hold: the other half is for the sum of products
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
@@ -24,8 +26,8 @@ class Grids:
     """Everything that `insert` needs beside the plan."""
 
     activations: Mapping[str, Grid]
-    most_weight: int = 127                                   # 63 where 16-bit sums of products may saturate
-    bias_shift: Mapping[str, np.ndarray] = field(default_factory=dict)   # by the owner's output: added to the bias
+    most_weight: int = 127  # 63 where 16-bit sums of products may saturate
+    bias_shift: Mapping[str, np.ndarray] = field(default_factory=dict)  # by the owner's output: added to the bias
 
 
 def insert(graph: Graph, chosen: Plan, grids: Grids) -> Graph:
@@ -35,10 +37,13 @@ def insert(graph: Graph, chosen: Plan, grids: Grids) -> Graph:
     value before is "t.f" and the stored integers are "t.q".
     """
     new = Graph(
-        nodes=[copy_of(n) for n in graph.nodes], constants=dict(graph.constants), inputs=graph.inputs,
-        outputs=graph.outputs, opset=graph.opset,
+        nodes=[copy_of(n) for n in graph.nodes],
+        constants=dict(graph.constants),
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        opset=graph.opset,
     )
-    scales = _store_weights(new, chosen, grids.most_weight)
+    scales = _store_weights(new, chosen, grids)
     _store_biases(new, chosen, grids, scales)
     ports = {p.name for p in new.inputs}
     pairs: dict[str, list[NodeProto]] = {}
@@ -82,12 +87,33 @@ def _looked_up(node: NodeProto, pair: list[NodeProto]) -> list[NodeProto]:
     return [node, helper.make_node("DequantizeLinear", parts, [real], axis=-1), *pair]
 
 
-def _store_weights(graph: Graph, chosen: Plan, most: int) -> dict[str, np.ndarray]:
+def _bias(graph: Graph, node: NodeProto, grids: Grids) -> np.ndarray:
+    """The float bias of a Conv or Gemm, corrected; zeros where it has none."""
+    given = graph.constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros(1, np.float32)
+    return (given + grids.bias_shift.get(node.output[0], 0.0)).astype(np.float32)
+
+
+def _least_scales(graph: Graph, chosen: Plan, grids: Grids) -> dict[str, np.ndarray]:
+    """For each kernel the weight scales [channels] below which a bias would leave its 32 bits.
+
+    A channel whose weights are nearly zero, as batch norm leaves them, may still have a large bias.
+    """
+    least: dict[str, np.ndarray] = {}
+    for node in graph.nodes:
+        if node.op_type in {"Conv", "Gemm"} and node.output[0] in chosen.integer:
+            step = grids.activations[_grid_source(graph, node.input[0], grids)].scale
+            needed = np.abs(_bias(graph, node, grids)) / np.float32(step * MOST_BIAS)
+            least[node.input[1]] = np.maximum(least.get(node.input[1], np.float32(0)), needed)
+    return least
+
+
+def _store_weights(graph: Graph, chosen: Plan, grids: Grids) -> dict[str, np.ndarray]:
     """Replace float kernels by int8 ones, symmetric with one scale per channel; the scales by kernel name."""
-    scales = {}
+    scales, most = {}, grids.most_weight
+    least = _least_scales(graph, chosen, grids)
     for name, axis in chosen.weights.items():
         kernel = graph.constants.pop(name)
-        scale = symmetric_scales(kernel, axis, most)
+        scale = np.maximum(symmetric_scales(kernel, axis, most), least.get(name, np.float32(0))).astype(np.float32)
         shape = [1] * kernel.ndim
         shape[axis] = -1
         graph.constants[f"{name}.q"] = np.clip(np.rint(kernel / scale.reshape(shape)), -most, most).astype(np.int8)
@@ -114,18 +140,16 @@ def _weight_nodes(graph: Graph, scales: Mapping[str, np.ndarray]) -> dict[str, l
 def _store_biases(graph: Graph, chosen: Plan, grids: Grids, scales: Mapping[str, np.ndarray]) -> None:
     """Biases of integer operations as int32 on the grid of their sums: input scale times weight scale."""
     for node in graph.nodes:
-        shift = grids.bias_shift.get(node.output[0])
         if node.op_type not in {"Conv", "Gemm"} or node.input[1] not in scales:
             continue
-        if len(node.input) < 3 and shift is None:
+        if len(node.input) < 3 and node.output[0] not in grids.bias_shift:
             continue
-        bias = graph.constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(shift), np.float32)
-        bias = bias if shift is None else (bias + shift).astype(np.float32)
+        bias = _bias(graph, node, grids)
         name = f"{node.output[0]}.b"
         if node.output[0] in chosen.integer:
             source = _grid_source(graph, node.input[0], grids)
             step = np.float32(grids.activations[source].scale) * scales[node.input[1]]
-            graph.constants[f"{name}.q"] = np.clip(np.rint(bias / step.astype(np.float64)), -(2**31), 2**31 - 1).astype(np.int32)
+            graph.constants[f"{name}.q"] = np.rint(bias / step.astype(np.float64)).astype(np.int32)
             graph.constants[f"{name}.bs"] = step
         else:
             graph.constants[name] = bias

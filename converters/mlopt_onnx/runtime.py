@@ -1,4 +1,4 @@
-"""ONNX files in ONNX Runtime: outputs for a batch, one timed inference, what a file stores, and where its errors arise."""
+"""ONNX files in ONNX Runtime: outputs for a batch, one timed inference, and where in a file its errors arise."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,25 +14,12 @@ from mlopt.errors import ModelUnreadable
 from mlopt.model import Signature, TensorSpec
 from mlopt.report import LayerError
 from mlopt_onnx.graph import Graph, read_model
+from mlopt_onnx.session import open_session
 from mlopt_onnx.storage import read_storage
 
 __all__ = ["OnnxRuntime", "layer_errors", "open_runtime", "open_session", "read_storage"]
 
-BATCH = 64     # samples a run: enough to keep the processor busy, small beside the model
-
-
-def open_session(model: bytes, *, name: Path | str = "model") -> ort.InferenceSession:
-    """A session on the processor with one thread; a refusal becomes `ModelUnreadable` with the runtime's words."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except _REFUSALS as err:
-        words = str(err).partition(" : FAIL : ")[2] or str(err)
-        raise ModelUnreadable(name, f"ONNX Runtime {ort.__version__} refuses it: {words}") from err
+BATCH = 64  # samples a run: enough to keep the processor busy, small beside the model
 
 
 def open_runtime(file: Path, signature: Signature) -> "OnnxRuntime":
@@ -59,7 +46,7 @@ class OnnxRuntime:
             outputs=_ports(signature.outputs, session.get_outputs()),
         )
         self._binding = session.io_binding()
-        self._staged: list[ort.OrtValue] = []     # keeps the bound arrays alive
+        self._staged: list[ort.OrtValue] = []  # keeps the bound arrays alive
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = len(next(iter(inputs.values())))
@@ -145,10 +132,3 @@ def _ports(specs: tuple[TensorSpec, ...], nodes: list[ort.NodeArg]) -> tuple[Por
         )
         for spec, node in zip(specs, nodes, strict=True)
     )
-
-
-_STATES = ort.capi.onnxruntime_pybind11_state
-_REFUSALS = (
-    _STATES.Fail, _STATES.InvalidArgument, _STATES.InvalidGraph, _STATES.InvalidProtobuf, _STATES.NoSuchFile,
-    _STATES.NotImplemented, _STATES.RuntimeException,
-)

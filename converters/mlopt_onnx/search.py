@@ -23,10 +23,10 @@ METHODS: Mapping[str, Callable[[Histogram], Range]] = {
     "percentile 99.9": lambda h: ranges.percentile(h, 99.9),
     "least squares": ranges.least_squares,
 }
-BEST_DB = 120.0        # beyond float32's own digits: no difference counts above it
-LEAST_GAIN_DB = 0.05   # a refinement that gains less is not worth its own entry
-MOST_REFINED = 48      # tensors tried one by one; more take minutes and gain little
-NARROW = 63            # 7-bit weights: sums of two products stay within 16 bits
+BEST_DB = 120.0  # beyond float32's own digits: no difference counts above it
+LEAST_GAIN_DB = 0.05  # a refinement that gains less is not worth its own entry
+MOST_REFINED = 48  # tensors tried one by one; more take minutes and gain little
+NARROW = 63  # 7-bit weights: sums of two products stay within 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,10 @@ def search(graph: Graph, chosen: Plan, seen: Mapping[str, Histogram], choosing: 
     scores = {name: choosing.score(Grids(activations=grids)) for name, grids in table.items()}
     best = max(scores, key=lambda name: scores[name])
     found = Found(
-        grids=Grids(activations=table[best]), ranges=best, bias="as trained", weights="8 bits",
+        grids=Grids(activations=table[best]),
+        ranges=best,
+        bias="as trained",
+        weights="8 bits",
         sqnr_db=confirming.score(Grids(activations=table[best])),
     )
     found = _narrow_weights(found, scores[best], choosing, confirming)
@@ -82,14 +85,15 @@ def search(graph: Graph, chosen: Plan, seen: Mapping[str, Histogram], choosing: 
 def _narrow_weights(found: Found, score: float, choosing: Judge, confirming: Judge) -> Found:
     """7-bit weights, where the processor at hand clips sums of 8-bit products (x86 with AVX2 and without VNNI)."""
     grids = replace(found.grids, most_weight=NARROW)
-    if choosing.score(grids) < score + LEAST_GAIN_DB or (sure := confirming.score(grids)) < found.sqnr_db + LEAST_GAIN_DB:
+    if (
+        choosing.score(grids) < score + LEAST_GAIN_DB
+        or (sure := confirming.score(grids)) < found.sqnr_db + LEAST_GAIN_DB
+    ):
         return found
     return replace(found, grids=grids, weights="7 bits: this processor clips sums of 8-bit products", sqnr_db=sure)
 
 
-def _single_tensors(
-    found: Found, table: Mapping[str, Mapping[str, Grid]], choosing: Judge, confirming: Judge
-) -> Found:
+def _single_tensors(found: Found, table: Mapping[str, Mapping[str, Grid]], choosing: Judge, confirming: Judge) -> Found:
     """Another method for one tensor after the other, where that lowers the error."""
     grids, score = found.grids, choosing.score(found.grids)
     changed: dict[str, str] = {}
@@ -107,7 +111,9 @@ def _single_tensors(
         return found
     others = ", ".join(sorted(set(changed.values())))
     return replace(
-        found, grids=grids, sqnr_db=sure,
+        found,
+        grids=grids,
+        sqnr_db=sure,
         ranges=f"{found.ranges}; {len(changed)} of {len(grids.activations)} tensors by {others}",
     )
 
@@ -145,7 +151,9 @@ def _channel_means(
         size = len(next(iter(batch.values())))
         values = session.run(tensors, batch)
         # Rows of a Gemm behind a Reshape are more than the samples, equally many for each.
-        sums = [s + v.mean(axis=(0, *range(2, v.ndim)), dtype=np.float64) * size for s, v in zip(sums, values, strict=True)]
+        sums = [
+            s + v.mean(axis=(0, *range(2, v.ndim)), dtype=np.float64) * size for s, v in zip(sums, values, strict=True)
+        ]
         count += size
     return {tensor: total / count for tensor, total in zip(tensors, sums, strict=True)}
 
@@ -167,5 +175,3 @@ def _grid(span: Range, limit: Range | None) -> Grid:
         span = Range(low=max(span.low, limit.low), high=min(span.high, limit.high))
     scale, zero_point = ranges.unsigned_grid(span)
     return Grid(scale=scale, zero_point=zero_point)
-
-

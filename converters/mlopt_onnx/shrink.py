@@ -1,5 +1,7 @@
 """Fewer bytes for the same computation: short names, shared constants, no attribute that repeats a default."""
 
+from typing import Any
+
 import onnx
 from onnx import NodeProto, helper
 
@@ -29,14 +31,14 @@ def drop_defaults(graph: Graph) -> None:
         node.attribute.extend(kept)
 
 
-def _is_default(graph: Graph, node: NodeProto, name: str, value: object) -> bool:
+def _is_default(graph: Graph, node: NodeProto, name: str, value: Any) -> bool:
     if node.op_type in {"Conv", "ConvTranspose", "MaxPool", "AveragePool"}:
         if name in {"dilations", "strides"}:
-            return all(v == 1 for v in value)  # type: ignore[attr-defined]  # a list of integers by definition
+            return all(v == 1 for v in value)
         if name == "pads":
-            return not any(value)  # type: ignore[call-overload]  # as above
+            return not any(value)
         if name == "kernel_shape":
-            return node.op_type in {"Conv", "ConvTranspose"}    # the weights have it
+            return node.op_type in {"Conv", "ConvTranspose"}  # the weights have it
     if not onnx.defs.has(node.op_type, graph.opset, node.domain):
         return False
     schema = onnx.defs.get_schema(node.op_type, graph.opset, node.domain)

@@ -11,9 +11,18 @@ from onnx import NodeProto, TensorProto, helper
 
 from mlopt.artifact import Storage, StoredLayer
 from mlopt_onnx.graph import Graph, attributes, read_model
+from mlopt_onnx.session import open_session
 
-KERNEL_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (0, 1), "Gather": (0,), "LSTM": (1, 2),
-                 "GRU": (1, 2), "RNN": (1, 2)}
+KERNEL_INPUTS = {
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "Gemm": (1,),
+    "MatMul": (0, 1),
+    "Gather": (0,),
+    "LSTM": (1, 2),
+    "GRU": (1, 2),
+    "RNN": (1, 2),
+}
 
 
 def read_storage(file: Path) -> Storage:
@@ -25,8 +34,9 @@ def read_storage(file: Path) -> Storage:
     layers = []
     kernels: set[str] = set()
     for index, node in enumerate(graph.nodes):
-        held = [_stored(graph, producers, node.input[i]) for i in KERNEL_INPUTS.get(node.op_type, ()) if i < len(node.input)]
-        held = [h for h in held if h is not None and graph.constants[h[0]].ndim > 1 and h[0] not in kernels]
+        places = [i for i in KERNEL_INPUTS.get(node.op_type, ()) if i < len(node.input)]
+        found = [_stored(graph, producers, node.input[i]) for i in places]
+        held = [h for h in found if h is not None and graph.constants[h[0]].ndim > 1 and h[0] not in kernels]
         if not held:
             continue
         kernels.update(h[0] for h in held)
@@ -49,7 +59,7 @@ def read_storage(file: Path) -> Storage:
     owned = sum(layer.bytes for layer in layers) + sum(a.nbytes for a in biases)
     return Storage(
         weights_by_dtype=dict(weights),
-        ops_by_dtype=_running_types(model),
+        ops_by_dtype=_running_types(model, file),
         layers=tuple(layers),
         overhead_bytes=file.stat().st_size - owned,
     )
@@ -70,14 +80,20 @@ def _stored(graph: Graph, producers: dict[str, NodeProto], name: str) -> tuple[s
 def _biases(graph: Graph, kernels: set[str]) -> list[np.ndarray]:
     """Trained vectors beside the kernels: every constant that takes part in arithmetic and is no quantization scale."""
     helpers = {
-        name for node in graph.nodes if node.op_type in {"QuantizeLinear", "DequantizeLinear"} for name in node.input[1:]
+        name
+        for node in graph.nodes
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+        for name in node.input[1:]
     }
     shaping = {
-        name for node in graph.nodes for i, name in enumerate(node.input)
+        name
+        for node in graph.nodes
+        for i, name in enumerate(node.input)
         if i > 0 and node.op_type in {"Reshape", "Squeeze", "Unsqueeze", "Pad", "Slice", "Resize", "Expand", "Clip"}
     }
     return [
-        a for n, a in graph.constants.items()
+        a
+        for n, a in graph.constants.items()
         if n not in kernels | helpers | shaping and a.ndim > 0 and (a.dtype.kind == "f" or a.dtype == np.int32)
     ]
 
@@ -89,7 +105,7 @@ def _activation(node: NodeProto, producers: dict[str, NodeProto], types: dict[st
     return str(helper.tensor_dtype_to_np_dtype(number))
 
 
-def _running_types(model: onnx.ModelProto) -> dict[str, int]:
+def _running_types(model: onnx.ModelProto, name: Path) -> dict[str, int]:
     """Operations by the type of their output in the graph that ONNX Runtime makes of the file before it runs it.
 
     Casts and the steps between number formats are not counted.
@@ -98,8 +114,7 @@ def _running_types(model: onnx.ModelProto) -> dict[str, int]:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
-        options.log_severity_level = 4
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        open_session(model.SerializeToString(), name=name, options=options)
         lowered = onnx.load(options.optimized_model_filepath).graph
     kinds = {t.name: t.data_type for t in lowered.initializer}
     kinds.update((p.name, p.type.tensor_type.elem_type) for p in lowered.input)

@@ -31,7 +31,7 @@ class Size:
         return Size(self.factor * other.factor, self.power + other.power)
 
 
-Entries = tuple[Size | None, ...]   # None: not known
+Entries = tuple[Size | None, ...]  # None: not known
 
 
 def fold_shapes(graph: Graph) -> bool:
@@ -58,7 +58,7 @@ def fold_shapes(graph: Graph) -> bool:
             if _is_scalar(node, scalars):
                 scalars.add(name)
             if all(e is not None and e.power == 0 for e in entries) and name not in graph.output_names:
-                values = np.array([e.factor for e in entries if e], dtype=_numpy_type(types.get(name)))
+                values: np.ndarray = np.array([e.factor for e in entries if e], dtype=_numpy_type(types.get(name)))
                 graph.constants[name] = values.reshape(()) if name in scalars else values
                 graph.nodes.remove(node)
                 changed = True

@@ -5,8 +5,9 @@ import onnxruntime as ort
 from onnx import NodeProto, defs, helper
 
 from mlopt_onnx.graph import Graph, attributes, copy_of, set_attribute
+from mlopt_onnx.session import open_session
 
-MOST_FOLDED = 1 << 20    # elements: larger results stay computed, so that a small file does not grow
+MOST_FOLDED = 1 << 20  # elements: larger results stay computed, so that a small file does not grow
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 ELEMENTWISE = {"Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "Elu", "Neg", "Exp", "Sqrt", "Abs", "Erf"}
 RESHAPING = {"Reshape", "Squeeze", "Unsqueeze", "Flatten"}
@@ -32,7 +33,9 @@ def fold_constants(graph: Graph) -> bool:
         outputs=[helper.make_empty_tensor_value_info(n) for n in produced],
         opset=graph.opset,
     )
-    session = ort.InferenceSession(part.model().SerializeToString(), _quiet(), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = open_session(part.model().SerializeToString(), name="the constants of the model", options=options)
     values = dict(zip(produced, session.run(produced, {}), strict=True))
     gone = [n for n in steady if all(values[o].size <= MOST_FOLDED for o in n.output if o)]
     gone = [n for n in gone if not set(n.output) & set(graph.output_names)]
@@ -146,7 +149,12 @@ def sink_pads(graph: Graph) -> bool:
         pads = graph.constants[node.input[1]].reshape(2, -1)
         if not rank or pads.shape[1] != rank:
             continue
-        if reader.op_type == "Conv" and reader.input[0] == node.output[0] and not pads[:, :2].any() and (pads >= 0).all():
+        if (
+            reader.op_type == "Conv"
+            and reader.input[0] == node.output[0]
+            and not pads[:, :2].any()
+            and (pads >= 0).all()
+        ):
             settings = attributes(reader)
             if settings.get("auto_pad", b"NOTSET") != b"NOTSET":
                 continue
@@ -159,10 +167,9 @@ def sink_pads(graph: Graph) -> bool:
         if reader.op_type == "Transpose":
             moved = pads[:, attributes(reader)["perm"]]
         elif reader.op_type == "Unsqueeze" and reader.input[1] in graph.constants:
-            axes = graph.constants[reader.input[1]]
-            axes = sorted(int(a) % (rank + len(axes)) for a in axes)
+            added = graph.constants[reader.input[1]]
             moved = pads
-            for axis in axes:
+            for axis in sorted(int(a) % (rank + len(added)) for a in added):
                 moved = np.insert(moved, axis, 0, axis=1)
         if moved is not None:
             _swap(graph, node, reader)
@@ -195,7 +202,7 @@ def shorten_layout(graph: Graph) -> bool:
 
 
 def join_reshapes(graph: Graph) -> bool:
-    """One Reshape for a chain of Reshape, Squeeze, Unsqueeze and Flatten whose last shape is known but for the batch."""
+    """One Reshape for a chain of Reshape, Squeeze, Unsqueeze and Flatten whose last shape is known but for N."""
     producers, shapes = graph.producers(), graph.shapes()
     for node in graph.nodes:
         before = producers.get(node.input[0]) if node.op_type in RESHAPING else None
@@ -243,7 +250,11 @@ def _permute_gemm(graph: Graph, transpose: NodeProto, reshape: NodeProto, shape:
     if uses[reshape.output[0]] != len(readers) or not readers:
         return False
     for gemm in readers:
-        if gemm.op_type not in {"Gemm", "MatMul"} or gemm.input[1] not in graph.constants or gemm.input[0] != reshape.output[0]:
+        if (
+            gemm.op_type not in {"Gemm", "MatMul"}
+            or gemm.input[1] not in graph.constants
+            or gemm.input[0] != reshape.output[0]
+        ):
             return False
         if any(attributes(gemm).get(side) for side in ("transA", "transB")):
             return False
@@ -303,7 +314,10 @@ def _hands_on(node: NodeProto, graph: Graph, shapes: dict, types: dict) -> bool:
     if kind == "Cast":
         return types.get(node.input[0]) == attributes(node)["to"]
     if kind == "Transpose":
-        return list(attributes(node).get("perm", [])) == list(range(len(attributes(node).get("perm", [])))) and shape is not None
+        return (
+            list(attributes(node).get("perm", [])) == list(range(len(attributes(node).get("perm", []))))
+            and shape is not None
+        )
     if kind in {"Reshape", "Expand"} and shape is not None and all(d is not None for d in shape):
         return shapes.get(node.output[0]) == shape
     if kind == "Pad":
@@ -314,7 +328,13 @@ def _hands_on(node: NodeProto, graph: Graph, shapes: dict, types: dict) -> bool:
 def _pads_zeros(node: NodeProto, graph: Graph) -> bool:
     filler = graph.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
     mode = attributes(node).get("mode", b"constant")
-    return mode == b"constant" and node.input[1] in graph.constants and filler is not None and not filler.any() and len(node.input) < 4
+    return (
+        mode == b"constant"
+        and node.input[1] in graph.constants
+        and filler is not None
+        and not filler.any()
+        and len(node.input) < 4
+    )
 
 
 def _become(graph: Graph, node: NodeProto, source: str, result: str) -> bool:
@@ -337,11 +357,3 @@ def _drop(graph: Graph, gone: list[NodeProto]) -> None:
 
 def _has_body(node: NodeProto) -> bool:
     return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _quiet() -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return options

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 2048          # resolution of a histogram: 8 bins to a step of an 8-bit grid
+BINS = 2048  # resolution of a histogram: 8 bins to a step of an 8-bit grid
+
+SHRINKS = np.geomspace(1, 1 / 32, 48)  # shares of a range that least_squares tries, 7 percent apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,8 @@ class Range:
     high: float
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= 0 <= self.high):
             raise ValueError(f"a range is finite and holds zero, got [{self.low}, {self.high}]")
 
@@ -94,22 +98,24 @@ def percentile(histogram: Histogram, percent: float) -> Range:
     return Range(low=min(0.0, float(low)), high=max(0.0, float(high)))
 
 
-def least_squares(histogram: Histogram, levels: int = 256, candidates: int = 64) -> Range:
+def least_squares(histogram: Histogram, levels: int = 256) -> Range:
     """The range whose `levels` steps give the least mean squared error, clipped values included.
 
-    Both ends of the whole range shrink together in `candidates` steps down to an eighth; a side at zero stays there.
-    The error of one range is that of the bin middles, weighted by their counts.
+    Either end is moved in turn, the other held, over `SHRINKS` of the whole range and twice over; an end at zero
+    stays there. The error of one range is that of the bin middles, weighted by their counts.
     """
     whole = min_max(histogram)
     used = histogram.counts > 0
     values, weights = histogram.centres[used], histogram.counts[used]
-    best, least = whole, np.inf
-    for shrink in np.linspace(1.0, 0.125, candidates):
-        span = Range(low=whole.low * shrink, high=whole.high * shrink)
+
+    def error(span: Range) -> float:
         scale, zero_point = unsigned_grid(span, levels)
-        error = float(weights @ (values - rounded(values, scale, zero_point, 0, levels - 1)) ** 2)
-        if error < least:
-            best, least = span, error
+        return float(weights @ (values - rounded(values, scale, zero_point, 0, levels - 1)) ** 2)
+
+    best = whole
+    for _ in range(2):
+        best = min((Range(low=best.low, high=whole.high * s) for s in SHRINKS), key=error)
+        best = min((Range(low=whole.low * s, high=best.high) for s in SHRINKS), key=error)
     return best
 
 

@@ -80,8 +80,16 @@ def test_nothing_is_computed_at_run_time_that_was_known_before(name, tiny):
 
 def test_batch_norm_disappears_into_convolutions_and_dense_layers(tiny):
     graph = tiny["small_convnet"][2]
-    assert ops(graph) == {"Transpose": 1, "Conv": 2, "Relu": 2, "Add": 1, "AveragePool": 1, "Reshape": 1, "Gemm": 1,
-                          "Softmax": 1}
+    assert ops(graph) == {
+        "Transpose": 1,
+        "Conv": 2,
+        "Relu": 2,
+        "Add": 1,
+        "AveragePool": 1,
+        "Reshape": 1,
+        "Gemm": 1,
+        "Softmax": 1,
+    }
     assert ops(tiny["autoencoder"][2]) == {"Gemm": 4, "Relu": 3}
 
 
@@ -130,7 +138,10 @@ def test_an_input_that_goes_nowhere_and_one_handed_through_stay(tmp_path):
 @pytest.mark.parametrize(
     "layer",
     [
-        layers.Embedding(7, 3), layers.LSTM(4), layers.GRU(4), layers.Bidirectional(layers.LSTM(3)),
+        layers.Embedding(7, 3),
+        layers.LSTM(4),
+        layers.GRU(4),
+        layers.Bidirectional(layers.LSTM(3)),
         layers.SimpleRNN(3),
     ],
     ids=lambda layer: type(layer).__name__,
@@ -188,6 +199,9 @@ def test_another_process_writes_the_same_bytes(tiny, tmp_path):
     here = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, (_, file, _) in tiny.items()}
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(tmp_path / "other.onnx"), *TINY],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     assert dict(line.split() for line in done.stdout.splitlines()) == here
