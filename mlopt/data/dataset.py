@@ -26,6 +26,10 @@ class Request:
     role: Role
     limit: int | None = None        # at most so many; None for all there are
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is a number of samples, at least 1; got {self.limit}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
@@ -71,7 +75,7 @@ class Dataset:
         roles = column_roles.assign(opened, signature, slice_columns)
         specs = {spec.name: spec for spec in signature.inputs}
         writers = {
-            name: InputWriter(specs[name], opened.columns[column], opened, resize=resize)
+            name: InputWriter(specs[name], opened.columns[column], opened, resize=resize, alone=len(specs) == 1)
             for name, column in roles.inputs.items()
         }
         if normalise is not None and not any(w.holds_pixels for w in writers.values()):

@@ -1,16 +1,17 @@
 """What samples look like, in numbers: a digest that names them, and distributions that drift is measured against."""
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from mlopt.data.samples import Samples
+from mlopt.data.samples import Samples, file_name
 from mlopt.data.source import chosen_between
-from mlopt.data.storing import octets
 
 BINS = 64
 MOST_CHANNELS = 16              # with more, the last axis is features or tokens: one distribution for all of it
@@ -60,14 +61,11 @@ class SampleFingerprint:
 def digest(samples: Samples) -> str:
     """sha256 over the arrays as stored and the labels: for each, name, dtype, shape and bytes."""
     whole = hashlib.sha256()
-    arrays = {f"inputs/{name}": array for name, array in samples.inputs.items()}
+    arrays = {f"inputs/{n}": (a, samples.folder / "inputs" / file_name(n)) for n, a in samples.inputs.items()}
     if samples.labels is not None:
-        arrays["labels"] = samples.labels
-    for name, array in sorted(arrays.items()):
-        one = hashlib.sha256()
-        for block in _blocks(array):
-            one.update(octets(block))
-        whole.update(json.dumps([name, array.dtype.str, list(array.shape), one.hexdigest()]).encode())
+        arrays["labels"] = (samples.labels, samples.folder / "labels.npy")
+    for name, (array, file) in sorted(arrays.items()):
+        whole.update(json.dumps([name, array.dtype.str, list(array.shape), _digest_of_file(file)]).encode())
     return whole.hexdigest()
 
 
@@ -76,73 +74,135 @@ def fingerprint(samples: Samples) -> SampleFingerprint:
     inputs = {}
     for name, stored in samples.inputs.items():
         channels = stored.shape[-1] if stored.ndim > 2 and stored.shape[-1] <= MOST_CHANNELS else 1
-        found = tuple(_distribution(_Values(samples, name, channel, channels)) for channel in range(channels))
-        inputs[name] = InputFingerprint(shape=tuple(stored.shape[1:]), dtype=stored.dtype.name, channels=found)
+        values = _Values(stored, functools.partial(samples.as_seen, name), channels)
+        inputs[name] = InputFingerprint(
+            shape=tuple(stored.shape[1:]), dtype=stored.dtype.name, channels=_distributions(values)
+        )
     counts: dict[str, int] = {}
-    values = None
+    of_labels = None
     if samples.labels is not None and samples.labels.dtype.kind in "iu":
         classes, numbers = np.unique(samples.labels, return_counts=True)
         counts = {str(c): int(n) for c, n in zip(classes, numbers, strict=True)}
     elif samples.labels is not None:
-        values = _distribution(_Values(samples, None, 0, 1))
+        of_labels = _distributions(_Values(samples.labels, np.asarray, 1))[0]
     return SampleFingerprint(
-        sha256=digest(samples), count=samples.count, inputs=inputs, label_counts=counts, label_values=values
+        sha256=digest(samples), count=samples.count, inputs=inputs, label_counts=counts, label_values=of_labels
     )
 
 
 class _Values:
-    """One channel of one input (or all label values), as float64 rows [n, values a sample]."""
+    """The channels of an array, read in pieces [n, values a sample, channels]."""
 
-    def __init__(self, samples: Samples, name: str | None, channel: int, channels: int) -> None:
-        self.samples, self.name, self.channel, self.channels = samples, name, channel, channels
-        self.stored = samples.labels if name is None else samples.inputs[name]
-        assert self.stored is not None
-        self.rows = len(self.stored)
-        self.row_values = math.prod(self.stored.shape[1:]) // channels
+    def __init__(self, stored: np.ndarray, as_seen: Callable[[np.ndarray], np.ndarray], channels: int) -> None:
+        self.stored, self.as_seen, self.channels = stored, as_seen, channels
+        self.rows = len(stored)
+        self.row_values = math.prod(stored.shape[1:]) // channels
 
-    def between(self, start: int, stop: int) -> np.ndarray:
-        if self.name is None:
-            assert self.samples.labels is not None
-            real = self.samples.labels[start:stop]
-        else:
-            real = self.samples.real(self.name, start, stop)
-        return real.reshape(stop - start, self.row_values, self.channels)[..., self.channel].astype(np.float64)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def pieces(self) -> Iterator[np.ndarray]:
         step = max(1, _CHUNK_BYTES // max(1, 8 * self.row_values * self.channels))
         for start in range(0, self.rows, step):
-            yield self.between(start, min(start + step, self.rows))
+            block = self.stored[start : start + step]
+            yield block.reshape(len(block), self.row_values, self.channels)
+
+    def seen_pieces(self) -> Iterator[np.ndarray]:
+        for block in self.pieces():
+            yield self.as_seen(block).astype(np.float64)
 
 
-def _distribution(values: _Values) -> Distribution:
+def _distributions(values: _Values) -> tuple[Distribution, ...]:
+    if values.stored.dtype in (np.uint8, np.int8):
+        return _of_bytes(values)
+    return _of_numbers(values)
+
+
+def _of_bytes(values: _Values) -> tuple[Distribution, ...]:
+    """From how often each of the 256 values comes: exact, and one pass."""
+    counts = np.zeros((values.channels, 256), dtype=np.int64)
+    for block in values.pieces():
+        octets = block.view(np.uint8)
+        for channel in range(values.channels):
+            counts[channel] += np.bincount(octets[..., channel].ravel(), minlength=256)
+    seen = values.as_seen(np.arange(256, dtype=np.uint8).view(values.stored.dtype)).astype(np.float64)
+    ascending = np.argsort(seen, kind="stable")
+    return tuple(_of_counts(seen[ascending], of_channel[ascending], values.rows) for of_channel in counts)
+
+
+def _of_counts(seen: np.ndarray, counts: np.ndarray, rows: int) -> Distribution:
+    there = counts > 0
+    seen, counts = seen[there], counts[there]
+    count = int(counts.sum())
+    mean = math.fsum(seen * counts) / count
+    at = np.array(QUANTILES) * (count - 1)
+    below, above = (seen[np.searchsorted(np.cumsum(counts), edge(at), side="right")] for edge in (np.floor, np.ceil))
+    quantiles = below + (above - below) * (at - np.floor(at))
+    edges = _edges(quantiles)
+    return Distribution(
+        count=count, mean=mean, std=math.sqrt(math.fsum(np.square(seen - mean) * counts) / count),
+        min=float(seen[0]), max=float(seen[-1]), quantiles=tuple(quantiles.tolist()), quantile_rows=rows,
+        edges=tuple(edges.tolist()), histogram=tuple(_histogram(edges, seen, counts).astype(np.int64).tolist()),
+    )
+
+
+def _of_numbers(values: _Values) -> tuple[Distribution, ...]:
     """Sums are kept a row and added exactly (`math.fsum`), so that no way of cutting rows into pieces shows."""
     count = values.rows * values.row_values
     thinned = min(values.rows, max(1, _QUANTILE_VALUES // values.row_values))
     chosen = np.linspace(0, values.rows - 1, thinned).astype(np.int64)
-    sums, kept, low, high = [], [], math.inf, -math.inf
+    sums, lows, highs, kept = [], [], [], []
     start = 0
-    for block in values:
-        sums += block.sum(axis=1).tolist()
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    for block in values.seen_pieces():
+        sums.append(_row_sums(block))
+        lows.append(block.min(axis=(0, 1)))
+        highs.append(block.max(axis=(0, 1)))
         kept.append(block[chosen_between(chosen, start, start + len(block))])
         start += len(block)
-    mean = math.fsum(sums) / count
-    quantiles = np.quantile(np.concatenate(kept), QUANTILES)
-    first, last = float(quantiles[0]), float(quantiles[-1])
-    edges = np.linspace(first, last, BINS + 1) if first < last else np.linspace(first - 0.5, first + 0.5, BINS + 1)
-    squares: list[float] = []
-    histogram = np.zeros(BINS, dtype=np.int64)
-    for block in values:
-        squares += np.square(block - mean).sum(axis=1).tolist()
-        histogram += np.bincount(np.searchsorted(edges[1:-1], block.ravel(), side="right"), minlength=BINS)
-    return Distribution(
-        count=count, mean=mean, std=math.sqrt(math.fsum(squares) / count), min=low, max=high,
-        quantiles=tuple(quantiles.tolist()), quantile_rows=thinned, edges=tuple(edges.tolist()),
-        histogram=tuple(histogram.tolist()),
+    means = np.array([math.fsum(of_channel) / count for of_channel in np.concatenate(sums).T])
+    quantiles = np.quantile(np.concatenate(kept), QUANTILES, axis=(0, 1)).T
+    edges = [_edges(of_channel) for of_channel in quantiles]
+    squares = []
+    histograms = np.zeros((values.channels, BINS), dtype=np.int64)
+    for block in values.seen_pieces():
+        squares.append(_row_sums(np.square(block - means)))
+        for channel in range(values.channels):
+            histograms[channel] += _histogram(edges[channel], block[..., channel].ravel())
+    spreads = [math.sqrt(math.fsum(of_channel) / count) for of_channel in np.concatenate(squares).T]
+    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+    return tuple(
+        Distribution(
+            count=count, mean=float(means[c]), std=spreads[c], min=float(low[c]), max=float(high[c]),
+            quantiles=tuple(quantiles[c].tolist()), quantile_rows=thinned, edges=tuple(edges[c].tolist()),
+            histogram=tuple(histograms[c].tolist()),
+        )
+        for c in range(values.channels)
     )
 
 
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
+def _row_sums(block: np.ndarray) -> np.ndarray:
+    """[n, values, channels] -> [n, channels], each row summed by itself in the same way whatever n is."""
+    return np.ascontiguousarray(block.transpose(0, 2, 1)).sum(axis=2)
+
+
+def _edges(quantiles: np.ndarray) -> np.ndarray:
+    first, last = float(quantiles[0]), float(quantiles[-1])
+    return np.linspace(first, last, BINS + 1) if first < last else np.linspace(first - 0.5, first + 0.5, BINS + 1)
+
+
+def _histogram(edges: np.ndarray, values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Counts a bin; a value on an edge lies in the bin above, one beyond the ends in the first or last bin.
+
+    >>> _histogram(np.linspace(0, 64, 65), np.array([-9.0, 0.5, 2.0, 99.0]))[[0, 1, 2, 63]].tolist()
+    [2, 0, 1, 1]
+    """
+    return np.bincount(np.searchsorted(edges[1:-1], values, side="right"), weights=counts, minlength=BINS)
+
+
+def _digest_of_file(path: Path) -> str:
+    """sha256 of an array's bytes, read and not mapped, so that they do not count as this process's memory."""
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read(file)
+        while piece := file.read(_CHUNK_BYTES):
+            whole.update(piece)
+    return whole.hexdigest()

@@ -20,23 +20,23 @@ class InputWriter:
     model's dtype where the model takes integers.
     """
 
-    def __init__(self, spec: TensorSpec, column: Column, source: Source, *, resize: bool) -> None:
-        self.spec, self.column, self.source = spec, column, source
+    def __init__(self, spec: TensorSpec, column: Column, source: Source, *, resize: bool, alone: bool = False) -> None:
+        self.spec, self.column, self.source, self.alone = spec, column, source, alone
         self.notes_made: list[str] = []
         self.decoder = Decoder(spec, source.text, resize=resize) if column.kind is Kind.IMAGE else None
         self.takes_integers = np.dtype(spec.dtype).kind in "iu" if _is_number(spec.dtype) else False
         self.low, self.high = math.inf, -math.inf
         self.bad_values, self.first_bad = 0, -1
-        self.rows_differ = False
+        self.rows_differ, self.rows_seen = False, 0
         self._first: np.ndarray | None = None
         self._shape = self._stored_shape() if column.kind is Kind.ARRAY else None
         self._check_dtype()
 
     @property
     def holds_pixels(self) -> bool:
-        """Whether 0..255 is a natural range of it, so that a normalisation of pixels is meant for it."""
-        if self.takes_integers:
-            return False
+        """Whether a normalisation of pixels is meant for it: it is the only input, or 0..255 is natural to it."""
+        if self.takes_integers or self.alone:
+            return not self.takes_integers
         is_picture = PictureShape.of(self.spec) is not None and len(self.spec.shape) == 4
         return self.column.kind is Kind.IMAGE or self.column.dtype == "uint8" or is_picture
 
@@ -70,7 +70,7 @@ class InputWriter:
         if self.low == self.high:
             return (f"every value of input {name} is {self.low:g}: such samples say nothing of the model",)
         doubts = []
-        if not self.rows_differ and self.source.count > 1:
+        if not self.rows_differ and self.rows_seen > 1:
             doubts.append(f"all samples of input {name} are the same")
         if normalise and self.holds_pixels:
             if self.high <= 1:
@@ -169,6 +169,7 @@ class InputWriter:
     def _watch(self, block: np.ndarray, rows: np.ndarray) -> None:
         if not block.size:
             return
+        self.rows_seen += len(block)
         if self._first is None:
             self._first = block[0].copy()
         self.rows_differ = self.rows_differ or bool((block != self._first).any())

@@ -76,7 +76,11 @@ class Samples:
 
     def real(self, name: str, start: int, stop: int) -> np.ndarray:
         """One input of the samples start..stop, as the model sees it."""
-        stored, dtype = self.inputs[name][start:stop], self.dtypes.get(name)
+        return self.as_seen(name, self.inputs[name][start:stop])
+
+    def as_seen(self, name: str, stored: np.ndarray) -> np.ndarray:
+        """Stored values of an input as the model sees them."""
+        dtype = self.dtypes.get(name)
         scaled = name not in self.unscaled and (self.scale != 1.0 or self.offset != 0.0)
         if dtype is not None and np.dtype(dtype).kind in "iu":
             return stored.astype(dtype)

@@ -1,8 +1,10 @@
 """Names that people give to splits, and the one name that mlopt uses for each."""
 
 import enum
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 class Role(enum.StrEnum):
@@ -47,6 +49,32 @@ def split_of_file(stem: str) -> tuple[str, str | None]:
         if first := _NAMES.get(words[0].lower()):
             return stem[len(words[0]) + 1 :], first
     return ("", _NAMES[stem.lower()]) if stem.lower() in _NAMES else (stem, None)
+
+
+def by_split(files: Sequence[Path]) -> list[tuple[str | None, list[Path]]]:
+    """Files of one table by the split that each one's name, or its folder's, stands for; without splits, all as one.
+
+    >>> by_split([Path("b/test-0-of-1.parquet"), Path("b/train-0-of-1.parquet")])
+    [('train', [PosixPath('b/train-0-of-1.parquet')]), ('test', [PosixPath('b/test-0-of-1.parquet')])]
+    """
+    found: dict[str | None, list[Path]] = {}
+    for file in sorted(files):
+        found.setdefault(_split_of_path(file) if len(files) > 1 else None, []).append(file)
+    if None in found:
+        return [(None, sorted(files))]
+    return sorted(found.items(), key=lambda item: in_order(item[0]))
+
+
+def names_below(files: Sequence[Path]) -> list[str]:
+    """Each file's path below the deepest folder that holds them all."""
+    folder = os.path.commonpath([file.parent for file in files])
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def _split_of_path(file: Path) -> str | None:
+    """Also for names as TensorFlow Datasets writes them: pets-train.tfrecord-00000-of-00001."""
+    by_name = (split_of_file(part)[1] for part in file.name.split("."))
+    return next((split for split in by_name if split), split_of_folder(file.parent.name))
 
 
 def in_order(name: str | None) -> int:

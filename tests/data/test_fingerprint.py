@@ -80,6 +80,18 @@ def test_the_numbers_of_a_channel_are_those_of_numpy_and_scipy(tmp_path):
         np.testing.assert_array_equal(summary.histogram, np.histogram(inside, np.array(summary.edges))[0])
 
 
+def test_bytes_and_the_same_numbers_as_floats_have_the_same_distribution(tmp_path):
+    for dtype in (np.uint8, np.int8):
+        x = random.integers(-100, 100, (30, 5, 2)).astype(dtype)
+        (tmp_path / "f").mkdir(exist_ok=True)
+        options = {"scale": -0.5, "offset": 3.0}
+        counted = fingerprint(samples(tmp_path, x, **options)).inputs["x"].channels
+        summed = fingerprint(samples(tmp_path / "f", x.astype(np.float32), **options)).inputs["x"].channels
+        for a, b in zip(counted, summed, strict=True):
+            assert (a.count, a.min, a.max, a.histogram) == (b.count, b.min, b.max, b.histogram)
+            np.testing.assert_allclose((a.mean, a.std, *a.quantiles), (b.mean, b.std, *b.quantiles), rtol=1e-12)
+
+
 def test_values_are_those_that_the_model_sees(tmp_path):
     x = np.array([[0, 255]] * 3, np.uint8)
     summary = fingerprint(samples(tmp_path, x, scale=2 / 255, offset=-1.0)).inputs["x"].channels[0]

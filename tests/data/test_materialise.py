@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -158,7 +159,13 @@ def test_normalisation_is_for_pixels_and_spares_the_other_inputs(tmp_path):
     assert samples.rows(0, ROWS)["image"].max() == 1.0
     np.testing.assert_array_equal(samples.rows(0, ROWS)["extra"], extra)
     with pytest.raises(DataMismatch, match="no pixels to normalise"):
-        write(source(x=extra), model(spec("x", 3)), tmp_path / "t", normalise=(0, 1))
+        write(source(x=LABELS[:, None]), model(spec("x", 1, dtype="int32")), tmp_path / "t", normalise=(0, 1))
+
+
+def test_flat_pixels_of_an_only_input_are_normalised_too(tmp_path):
+    flat = PIXELS.reshape(ROWS, -1).astype(np.float32)
+    _, samples = write(source(x=flat), model(spec("x", 48)), tmp_path / "s", normalise=(0, 1))
+    np.testing.assert_allclose(samples.rows(0, ROWS)["x"], flat / 255, atol=1e-6)
 
 
 def test_token_inputs_keep_whole_numbers_of_the_models_dtype(tmp_path):
@@ -288,6 +295,37 @@ def test_a_failure_on_the_way_leaves_what_was_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
     _, samples = write(source(x=PIXELS[:3]), model(), tmp_path / "s")
     assert samples.count == 3 and samples.labels is None
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputUnwritable, match="File too large"):
+            write(source(x=PIXELS), model(), tmp_path / "s")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_below_one_is_a_bad_argument(tmp_path):
+    with pytest.raises(ValueError, match="at least 1"):
+        write(source(x=PIXELS), model(), tmp_path / "s", limit=0)
+
+
+def test_a_single_sample_is_not_called_the_same_as_all_others(tmp_path):
+    assert write(source(x=PIXELS), model(), tmp_path / "s", limit=1)[0].warnings == ()
+
+
+def test_a_file_of_parts_in_folders_named_like_splits_has_those_splits(tmp_path):
+    for split, rows in (("train", slice(0, 30)), ("test", slice(30, ROWS))):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        pq.write_table(
+            pa.table({"x": PIXELS[rows].tolist(), "label": LABELS[rows]}), tmp_path / "data" / split / "0000.parquet"
+        )
+    summary, samples = write(tmp_path / "data", model(), tmp_path / "s")
+    assert (summary.split, summary.count) == ("test", 10)
+    np.testing.assert_array_equal(samples.rows(0, 10)["image"], PIXELS[30:])
 
 
 def test_something_else_in_the_place_is_never_replaced(tmp_path):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mlopt.data import splits as split_names
 from mlopt.data.images import looks_encoded
-from mlopt.data.source import Column, Kind, batch_rows, chosen_between
+from mlopt.data.source import BATCH_BYTES, Column, Kind, batch_rows, chosen_between
 from mlopt.errors import DataUnreadable
 
 _READ_BYTES = 1 << 20       # of a column chunk at a time, instead of the whole chunk
@@ -25,16 +25,13 @@ class ParquetSource:
     def __init__(self, text: str, files: Sequence[Path]) -> None:
         """`files` hold one table in parts; a part whose name says train, val or test belongs to that split."""
         self.text = text
-        by_split: dict[str | None, list[Path]] = {}
-        for file in sorted(files):
-            by_split.setdefault(split_names.split_of_file(file.stem)[1] if len(files) > 1 else None, []).append(file)
-        if None in by_split:
-            by_split = {None: sorted(files)}
-        self.files = [f for split in sorted(by_split, key=split_names.in_order) for f in by_split[split]]
+        by_split = split_names.by_split(files)
+        self.files = [file for _, parts in by_split for file in parts]
+        self._names = split_names.names_below(self.files)
         self._tables = [_open(file) for file in self.files]
         self._starts = np.cumsum([0] + [t.metadata.num_rows for t in self._tables]).tolist()
         self.count = self._starts[-1]
-        self.splits: Mapping[str, range] = {s: self._rows_of(parts) for s, parts in by_split.items() if s is not None}
+        self.splits: Mapping[str, range] = {s: self._rows_of(parts) for s, parts in by_split if s is not None}
         self.notes: tuple[str, ...] = ()
         self._check_same_schema()
         self._wrapped: set[str] = set()         # columns of {bytes, path}
@@ -49,14 +46,15 @@ class ParquetSource:
             for group in range(table.num_row_groups):
                 stop = start + table.metadata.row_group(group).num_rows
                 if len(chosen_between(rows, start, stop)):
-                    yield from self._read_group(table, group, columns, rows, start=start, step=step)
+                    most = min(step, _rows_held(table, group, columns))
+                    yield from self._read_group(table, group, columns, rows, start=start, step=most)
                 start = stop
 
     def row_name(self, row: int) -> str:
         if len(self.files) == 1:
             return f"row {row}"
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return f"row {row - self._starts[part]} of {self.files[part].name}"
+        return f"row {row - self._starts[part]} of {self._names[part]}"
 
     def _read_group(
         self, table: pq.ParquetFile, group: int, columns: Sequence[str], rows: np.ndarray | None, *, start: int,
@@ -157,6 +155,14 @@ class ParquetSource:
                 raise DataUnreadable(
                     self.text, f"{file.name} has other columns than {self.files[0].name}", "Give parts of one table."
                 )
+
+
+def _rows_held(table: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+    """How many rows of a group take about `BATCH_BYTES`, by what the file says of its columns' sizes."""
+    facts = table.metadata.row_group(group)
+    chunks = [facts.column(i) for i in range(facts.num_columns)]
+    held = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.partition(".")[0] in columns)
+    return max(1, BATCH_BYTES * facts.num_rows // max(1, held))
 
 
 def _array_column(field: Any, kind: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:

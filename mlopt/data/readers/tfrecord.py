@@ -17,7 +17,7 @@ from mlopt.data import splits as split_names
 from mlopt.data.images import looks_encoded
 from mlopt.data.readers import crc32c
 from mlopt.data.readers.example import Feature, NotProtobuf, parse_example, parse_tensor
-from mlopt.data.source import Column, Kind, batch_rows, chosen_between
+from mlopt.data.source import BATCH_BYTES, Column, Kind, batch_rows, chosen_between
 from mlopt.errors import DataUnreadable
 
 _HEADER, _FOOTER = 12, 4
@@ -31,19 +31,16 @@ class TFRecordSource:
     def __init__(self, text: str, files: Sequence[Path]) -> None:
         self.text = text
         self.notes: tuple[str, ...] = ()
-        by_split: dict[str | None, list[Path]] = {}
-        for file in sorted(files):
-            by_split.setdefault(_split_of(file) if len(files) > 1 else None, []).append(file)
-        if None in by_split:
-            by_split = {None: sorted(files)}
-        self.files = [f for split in sorted(by_split, key=split_names.in_order) for f in by_split[split]]
+        by_split = split_names.by_split(files)
+        self.files = [file for _, parts in by_split for file in parts]
+        self._names = split_names.names_below(self.files)
         self._offsets = [_record_offsets(file) for file in self.files]
         self._starts = np.cumsum([0] + [len(o) for o in self._offsets]).tolist()
         self.count = self._starts[-1]
         if self.count == 0:
             raise DataUnreadable(text, "it has no records", "Give a file with samples.")
         splits: dict[str, range] = {}
-        for split, parts in by_split.items():
+        for split, parts in by_split:
             if split is not None:
                 at = [self.files.index(p) for p in parts]
                 splits[split] = range(self._starts[at[0]], self._starts[at[-1] + 1])
@@ -59,15 +56,15 @@ class TFRecordSource:
         wanted = np.arange(self.count) if rows is None else rows
         step = batch_rows([self.columns[c] for c in columns], batch)
         gathered: dict[str, list[object]] = {c: [] for c in columns}
-        held = 0
+        held = held_bytes = 0
         for row, record in self._records(wanted):
             features = self._parsed(record, row)
             for name in columns:
                 gathered[name].append(self._value(name, features, row))
-            held += 1
-            if held == step:
+            held, held_bytes = held + 1, held_bytes + len(record)
+            if held == step or held_bytes >= BATCH_BYTES:
                 yield {c: _stacked(self.columns[c], values) for c, values in gathered.items()}
-                gathered, held = {c: [] for c in columns}, 0
+                gathered, held, held_bytes = {c: [] for c in columns}, 0, 0
         if held:
             yield {c: _stacked(self.columns[c], values) for c, values in gathered.items()}
 
@@ -75,7 +72,7 @@ class TFRecordSource:
         if len(self.files) == 1:
             return f"record {row}"
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return f"record {row - self._starts[part]} of {self.files[part].name}"
+        return f"record {row - self._starts[part]} of {self._names[part]}"
 
     def _records(self, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
         for file, offsets, start in zip(self.files, self._offsets, self._starts[:-1], strict=True):
@@ -193,11 +190,6 @@ def _is_gzip(file: Path) -> bool:
 
 def _opened(file: Path) -> "gzip.GzipFile":
     return gzip.open(file, "rb") if _is_gzip(file) else file.open("rb")     # type: ignore[return-value]
-
-
-def _split_of(file: Path) -> str | None:
-    """Also for names as TensorFlow Datasets writes them: mnist-train.tfrecord-00000-of-00001."""
-    return next((s for part in file.name.split(".") if (s := split_names.split_of_file(part)[1])), None)
 
 
 def _damaged(file: Path, found: str) -> DataUnreadable:
