@@ -1,0 +1,61 @@
+"""One small model file and its samples for all runs, and a way to call the command line as a user does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlopt.testing import tiny
+
+MLOPT = str(Path(sys.executable).with_name("mlopt"))
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """model.h5, and samples.npz / test.npz whose labels are the model's own answers: the source is right on all."""
+    folder = tmp_path_factory.mktemp("files")
+    model = tiny.build("small_convnet")
+    model.save(folder / "model.h5", save_format="h5")
+    wrapped = tiny.TinyModel(model)
+    for name, seed, count in (("samples", 1, 160), ("test", 2, 120)):
+        inputs = tiny.inputs_for(wrapped, count, seed)
+        labels = wrapped.predict(inputs)["label"].argmax(axis=1)
+        np.savez(folder / f"{name}.npz", image=inputs["image"], label=labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def mlopt(cache):
+    """Run `mlopt ...` and give back what it did."""
+
+    def call(*arguments, cache_folder=cache, cwd=None):
+        environment = os.environ | {"MLOPT_CACHE": str(cache_folder), "COLUMNS": "120"}
+        return subprocess.run(
+            [MLOPT, *map(str, arguments)], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def done(files, cache, tmp_path_factory):
+    """A whole run over all formats, with labelled samples: (folder, the JSON object, standard error)."""
+    out = tmp_path_factory.mktemp("done") / "bundle"
+    environment = os.environ | {"MLOPT_CACHE": str(cache)}
+    run = subprocess.run(
+        [MLOPT, "compress", str(files / "model.h5"), "--data", str(files / "samples.npz"), "--test",
+         str(files / "test.npz"), "--out", str(out), "--max-drop", "0.1", "--json"],
+        env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return out, json.loads(run.stdout), run.stderr
