@@ -121,7 +121,7 @@ def _channels(graph: Graph, owner: NodeProto) -> tuple[int, int]:
 
 
 def _affine(graph: Graph, node: NodeProto, through: str, channels: int, rank: int) -> tuple | None:
-    """Scale and shift, float64 [channels], such that `node` computes through * scale + shift; None where it does not."""
+    """Scale and shift, float64 [channels]: `node` computes through * scale + shift; None where it does not."""
     if node.op_type == "BatchNormalization":
         if not all(n in graph.constants for n in node.input[1:]) or len(node.output) != 1:
             return None

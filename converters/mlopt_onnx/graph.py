@@ -162,7 +162,7 @@ class Graph:
 def _grown(few: tuple[int | None, ...], many: tuple[int | None, ...]) -> Shape:
     """Sizes at two batches -> sizes as functions of the batch.
 
-    >>> _grown((7, 14, 3), (11, 22, 3))
+    >>> _grown((1009, 2 * 1009, 3), (2003, 2 * 2003, 3))
     ('N', '2N', 3)
     """
     return tuple(_grown_size(a, b) for a, b in zip(few, many, strict=True))

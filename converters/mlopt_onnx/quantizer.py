@@ -17,6 +17,8 @@ from mlopt_onnx.runtime import open_session
 from mlopt_onnx.search import NARROW, Found, Judge, search
 from mlopt_onnx.shrink import shrink
 
+# u8 x s8 products: without VNNI the kernels use vpmaddubsw, whose pair sums reach 2 * 255 * 127 > 32767. The search
+# tries 7-bit weights too, which cannot overflow, so a host of that kind picks them where clipping costs accuracy.
 SATURATION = (
     "On x86 processors with AVX2 and without VNNI, ONNX Runtime adds pairs of 8-bit products in 16 bits and clips large"
     " sums; where outputs differ there, set the session option session.x64quantprecision to 1."

@@ -50,13 +50,20 @@ class Judge:
     def score(self, grids: Grids) -> float:
         """Mean over the outputs of the signal to noise in dB, at most `BEST_DB` each; minus infinity for NaN."""
         found = self._outputs(qdq.insert(self.graph, self.plan, grids))
-        scores = [min(ranges.sqnr_db(a, b), BEST_DB) for a, b in zip(self.expected, found, strict=True)]
-        return float(np.mean(scores)) if np.isfinite(scores).all() else -np.inf
+        return float(np.mean([_decibels(a, b) for a, b in zip(self.expected, found, strict=True)]))
 
     def _outputs(self, graph: Graph) -> list[np.ndarray]:
         session = open_session(graph.model().SerializeToString())
         parts = [session.run(None, batch) for batch in batches(self.inputs)]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _decibels(expected: np.ndarray, found: np.ndarray) -> float:
+    """Signal to noise as the search compares it: an output that is always zero counts 0 dB, NaN as bad as can be."""
+    if not np.isfinite(found).all():
+        return -np.inf
+    ratio = ranges.sqnr_db(expected, found)
+    return 0.0 if np.isnan(ratio) else min(ratio, BEST_DB)
 
 
 def search(graph: Graph, chosen: Plan, seen: Mapping[str, Histogram], choosing: Judge, confirming: Judge) -> Found:
@@ -86,8 +93,8 @@ def _narrow_weights(found: Found, score: float, choosing: Judge, confirming: Jud
     """7-bit weights, where the processor at hand clips sums of 8-bit products (x86 with AVX2 and without VNNI)."""
     grids = replace(found.grids, most_weight=NARROW)
     if (
-        choosing.score(grids) < score + LEAST_GAIN_DB
-        or (sure := confirming.score(grids)) < found.sqnr_db + LEAST_GAIN_DB
+        choosing.score(grids) <= score + LEAST_GAIN_DB
+        or (sure := confirming.score(grids)) <= found.sqnr_db + LEAST_GAIN_DB
     ):
         return found
     return replace(found, grids=grids, weights="7 bits: this processor clips sums of 8-bit products", sqnr_db=sure)
@@ -107,7 +114,7 @@ def _single_tensors(found: Found, table: Mapping[str, Mapping[str, Grid]], choos
             value = choosing.score(candidate)
             if value > score + LEAST_GAIN_DB:
                 grids, score, changed[tensor] = candidate, value, name
-    if not changed or (sure := confirming.score(grids)) < found.sqnr_db + LEAST_GAIN_DB:
+    if not changed or (sure := confirming.score(grids)) <= found.sqnr_db + LEAST_GAIN_DB:
         return found
     others = ", ".join(sorted(set(changed.values())))
     return replace(
@@ -132,10 +139,10 @@ def _corrected_bias(found: Found, graph: Graph, chosen: Plan, choosing: Judge, c
         inner = f"{name}.f" if name in chosen.tensors else name
         mean = _channel_means(quantized, [inner], [node], choosing.inputs)[inner]
         grids = replace(grids, bias_shift={**grids.bias_shift, name: expected[name] - mean})
-    if choosing.score(grids) < choosing.score(found.grids) + LEAST_GAIN_DB:
+    if choosing.score(grids) <= choosing.score(found.grids) + LEAST_GAIN_DB:
         return found
     sure = confirming.score(grids)
-    if sure < found.sqnr_db + LEAST_GAIN_DB:
+    if sure <= found.sqnr_db + LEAST_GAIN_DB:
         return found
     return replace(found, grids=grids, bias="corrected", sqnr_db=sure)
 

@@ -284,3 +284,13 @@ def test_a_dead_channel_with_a_large_bias_keeps_its_bias(tmp_path):
     network.set_weights([kernel, np.array([0.5, 7.0, -0.25], np.float32)])
     case = Case(TinyModel(network), tmp_path)
     assert np.abs(case.outputs(case.make("int8").path)["y"][:, 1] - 7.0).max() < 1e-3
+
+
+def test_an_output_that_is_always_zero_does_not_spoil_the_choice(tmp_path):
+    vector = tf_keras.Input((4,), name="x")
+    dead = layers.Dense(2, name="dead", kernel_initializer="zeros", use_bias=False)(vector)
+    case = Case(TinyModel(tf_keras.Model(vector, [layers.Dense(3, name="y")(vector), dead])), tmp_path)
+    made = case.make("int8")
+    assert made.choices["weights"].startswith("8 bits")
+    found = case.outputs(made.path)
+    assert not found["dead"].any() and sqnr_db(case.outputs(case.float_file)["y"], found["y"]) > FLOOR_DB
