@@ -39,7 +39,8 @@ def _response(layer: Layer, weights: np.ndarray, observed: Observed) -> np.ndarr
     moments = observed.moments.get(layer.op)
     if moments is not None and moments.total is not None:
         return weights.reshape(len(weights), -1) @ (moments.total / moments.count)
-    return through_channels(layer, weights, observed.means[layer.input])
+    means = observed.means.get(layer.input)
+    return None if means is None else through_channels(layer, weights, means)
 
 
 def through_channels(layer: Layer, weights: np.ndarray, means: np.ndarray) -> np.ndarray | None:
@@ -69,12 +70,12 @@ def for_drift(
     `build` makes the integer file for given biases.
     """
     rows = {name: array[:DRIFT_SAMPLES] for name, array in observed.observed.items()}
-    inputs = {layer.input: layer.input for layer in layers(observed.model)}
+    inputs = {layer.input: layer.input for layer in layers(observed.model) if layer.input in observed.means}
     float_means = _input_means(Engine(observed.content, keep_all=True), rows, inputs)
     current = dict(biases)
     for layer in layers(observed.model):
         lowered, content = build(current)
-        if layer.input not in lowered.tensors:
+        if layer.input not in lowered.tensors or layer.input not in float_means:
             continue
         means = _input_means(
             Engine(content, keep_all=True), rows, {layer.input: lowered.tensors[layer.input]}

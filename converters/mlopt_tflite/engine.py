@@ -16,7 +16,10 @@ from mlopt_tflite.flatfile import first_line
 
 
 class Engine:
-    """`inputs` and `outputs` map the signature's names to (shape, dtype) as stored."""
+    """`inputs` and `outputs` map the signature's names to (shape, dtype) as stored.
+
+    Samples are independent: what a recurrent layer remembers in variable tensors is forgotten before each one.
+    """
 
     def __init__(self, content: bytes, *, name: str = "the file", keep_all: bool = False) -> None:
         """`keep_all` keeps every tensor readable after a run, at the price of slower kernels."""
@@ -39,10 +42,19 @@ class Engine:
         """A copy of a tensor's stored values; an inner tensor only where `keep_all` was asked for."""
         return self.interpreter.get_tensor(index)
 
+    def readable(self, index: int) -> bool:
+        """False for a tensor that LiteRT does not keep after a run: some that control flow makes."""
+        try:
+            self.interpreter.get_tensor(index)
+        except ValueError:
+            return False
+        return True
+
     def run_stored(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference on arrays of exactly the stored shapes and types."""
         for name, port in self._in.items():
             self.interpreter.set_tensor(port["index"], inputs[name])
+        self.interpreter.reset_all_variables()
         with runtime_errors(self.name, "run"):
             self.interpreter.invoke()
         return {name: self.interpreter.get_tensor(port["index"]) for name, port in self._out.items()}
@@ -53,6 +65,7 @@ class Engine:
             shape, dtype = self.inputs[name]
             stored = to_stored(inputs[name], dtype, *port["quantization"])
             self.interpreter.set_tensor(port["index"], stored.reshape(shape))
+        self.interpreter.reset_all_variables()
 
     def invoke(self) -> None:
         self.interpreter.invoke()
@@ -67,11 +80,12 @@ class Engine:
         results = {name: np.empty((count, *shape), dtype) for name, (shape, dtype) in self.outputs.items()}
         feeds = [(self.interpreter.tensor(p["index"]), stored[n]) for n, p in self._in.items()]
         reads = [(self.interpreter.tensor(p["index"]), results[n]) for n, p in self._out.items()]
-        invoke = self.interpreter.invoke
+        invoke, forget = self.interpreter.invoke, self.interpreter.reset_all_variables
         with runtime_errors(self.name, "run"):
             for row in range(count):
                 for view, array in feeds:
                     view()[...] = array[row]
+                forget()
                 invoke()
                 for view, array in reads:
                     array[row] = view()

@@ -18,6 +18,10 @@ from mlopt.frameworks.protocol import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_tflite import flatfile, slim
 
+STATEFUL = (
+    "a recurrent layer keeps its state between runs of the file: reset the interpreter's variable tensors before each "
+    "sequence, as is done here when the file is measured"
+)
 REMEDY = "Replace the layer by one made of supported operations, or leave this format out."
 
 
@@ -32,7 +36,8 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
         raise UnsupportedOps("TFLite", {op: ["the model"] for op in custom}, REMEDY)
     _name_ports(parsed, signature)
     proof = slim.write_slim(parsed, dest)
-    return Made(path=dest, choices={"slimmed": f"{len(content)} to {proof.bytes_after} bytes, same bits"})
+    notes = (STATEFUL,) if any(t.isVariable for g in parsed.subgraphs for t in g.tensors) else ()
+    return Made(path=dest, choices={"slimmed": f"{len(content)} to {proof.bytes_after} bytes, same bits"}, notes=notes)
 
 
 def _converted(function: Any, model: TensorFlowModel) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt_tflite import bias, flatfile, ranges, rounding
+from mlopt_tflite import bias, flatfile, ranges, rounding, weight_files
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
@@ -69,7 +69,15 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
     count = len(next(iter(judge.inputs.values())))
     choices["output noise"] = f"{error:.3g} of the signal's power, on {count} held-out samples"
     lowered = candidate.lowered()
-    return lowered.model, choices, (*notes, *_in_float_notes(model, lowered, candidate.in_float, kind))
+    notes = (*notes, *_in_float_notes(model, lowered, candidate.in_float, kind))
+    return _compact(lowered.model), choices, notes
+
+
+def _compact(model: Any) -> Any:
+    """Weights of the operations that stayed in float are stored in 8 bits too, and unpacked when the file is loaded."""
+    rest = {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}
+    tables = weight_files.tables(model)
+    return weight_files.with_tables(weight_files.unpacked(model, rest, {}), tables) if rest or tables else model
 
 
 def _starting_ranges(observed: Observed, kind: str) -> dict[int, Range]:

@@ -8,6 +8,7 @@ import numpy as np
 from mlopt_tflite.engine import Engine
 
 FAR = 0.1   # a sample agrees when its output error is at most this part of the output's own size (20 dB)
+STILL = 0.01   # an output that deviates from its mean by less than this part of its size hardly moves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,14 @@ def distance(reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarr
 def noise(reference: np.ndarray, values: np.ndarray) -> float:
     """Squared error over the squared deviation of the reference from its mean over samples; not finite is infinite.
 
+    An output that hardly moves is held to a hundredth of its own size instead.
+
     >>> noise(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]))
     0.5
     """
     error = float(((reference - values) ** 2).sum())
     signal = float(((reference - reference.mean(axis=0)) ** 2).sum())
-    signal = signal or float((reference**2).sum()) or 1.0   # an output that never moves is held to its own size
+    signal = max(signal, STILL**2 * float((reference**2).sum())) or 1.0
     return error / signal if np.isfinite(error) else float("inf")
 
 

@@ -18,8 +18,8 @@ from mlopt_tflite.settle import aligned
 def layer_errors(float_file: Path, file: Path, samples: Samples, limit: int) -> tuple[LayerError, ...]:
     """Signal to noise in dB at the output of every operation, over the first `limit` samples, in running order.
 
-    Names give the operation and its place in the float file, "CONV_2D#3". `inf` where the two are equal; tensors that
-    are no numbers of the network (shapes, indices) are left out.
+    Names give the operation and its place in the float file, "CONV_2D#3". `inf` where the two are equal. Tensors that
+    are no numbers of the network (shapes, indices), or that LiteRT does not keep (control flow), are left out.
     """
     model, other = flatfile.read(float_file), flatfile.read(file)
     try:
@@ -36,7 +36,8 @@ def layer_errors(float_file: Path, file: Path, samples: Samples, limit: int) -> 
     rows = samples.rows(0, min(limit, samples.count))
     left = _values(Engine(pack(model), name=float_file.name, keep_all=True), rows, {n: w[0] for n, w in where.items()})
     right = _values(Engine(pack(other), name=file.name, keep_all=True), rows, {n: w[1] for n, w in where.items()})
-    return tuple(LayerError(name=name, sqnr_db=sqnr_db(left[name], right[name])) for name in where)
+    both = [name for name in where if name in left and name in right]
+    return tuple(LayerError(name=name, sqnr_db=sqnr_db(left[name], right[name])) for name in both)
 
 
 def sqnr_db(signal: np.ndarray, values: np.ndarray) -> float:
@@ -58,6 +59,8 @@ def _values(engine: Engine, rows: Mapping[str, np.ndarray], where: Mapping[str, 
     for row in range(len(next(iter(rows.values())))):
         engine.stage({name: array[row : row + 1] for name, array in rows.items()})
         engine.invoke()
+        if row == 0:
+            where = {name: index for name, index in where.items() if engine.readable(index)}
         for name, index in where.items():
             found[name].append(to_real(engine.tensor(index), *details[index]))
-    return {name: np.stack(values) for name, values in found.items()}
+    return {name: np.stack(found[name]) for name in where}

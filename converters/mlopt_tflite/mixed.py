@@ -11,6 +11,7 @@ from mlopt_tflite.judge import Distance
 
 GRAIN = 16   # bytes; the alignment of weights in a file, below which nothing is won
 AGREEMENT = 0.975   # of the held-out samples must keep the float file's answer
+SLACK = 0.01        # further from the answers of 8 bits everywhere, where those are outside of the bound themselves
 NOISE = 0.02        # the largest output error power, as a part of the output's signal power (17 dB)
 
 
@@ -58,8 +59,15 @@ def frontier(choices: Sequence[Choice]) -> list[Plan]:
     return plans
 
 
-def acceptable(distance: Distance) -> bool:
-    return distance.agreement >= AGREEMENT and distance.noise <= NOISE
+def acceptable(distance: Distance, at_8_bits: Distance) -> bool:
+    """Within the bound; where 8 bits everywhere are outside of it already, about as good as those are.
+
+    >>> good, poor = Distance(noise=0.001, agreement=0.99), Distance(noise=0.001, agreement=0.95)
+    >>> acceptable(poor, good), acceptable(poor, poor)
+    (False, True)
+    """
+    agreement = min(AGREEMENT, at_8_bits.agreement - SLACK)
+    return distance.agreement >= agreement and distance.noise <= max(NOISE, 2 * at_8_bits.noise)
 
 
 def choose(plans: Sequence[Plan], measure: Callable[[Plan], Distance]) -> tuple[Plan, Distance, int]:
@@ -70,12 +78,13 @@ def choose(plans: Sequence[Plan], measure: Callable[[Plan], Distance]) -> tuple[
     """
     low, high, measured = 0, len(plans) - 1, 0
     best, found = plans[0], measure(plans[0])
+    at_8_bits = found
     measured += 1
     while low < high:
         middle = (low + high + 1) // 2 if measured > 1 else high   # the whole network at 4 bits is tried first
         distance = measure(plans[middle])
         measured += 1
-        if acceptable(distance):
+        if acceptable(distance, at_8_bits):
             low, best, found = middle, plans[middle], distance
         else:
             high = middle - 1

@@ -99,6 +99,9 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     observed = {name: r["seen"] for name, r in rows.items()}
     held_out = {name: r["judged"] for name, r in rows.items()}
     histograms, means, moments = _watch(content, model, observed, seed)
+    hidden = len(activations(model)) - len(histograms)
+    if hidden:
+        notes = (*notes, f"{hidden} tensors of control flow cannot be watched: operations around them stay in float")
     return Observed(
         model=model, content=content, histograms=histograms, means=means, moments=moments,
         exact_inputs=_exact_inputs(model, samples, observed), observed=observed, held_out=held_out,
@@ -138,8 +141,10 @@ def _watch(
     content: bytes, model: Any, inputs: Mapping[str, np.ndarray], seed: int
 ) -> tuple[dict[int, GrowingHistogram], dict[int, np.ndarray], dict[int, Moments]]:
     engine = Engine(content, keep_all=True)
-    tensors = activations(model)
-    owners = layers(model)
+    engine.stage({name: array[:1] for name, array in inputs.items()})
+    engine.invoke()
+    tensors = [i for i in activations(model) if engine.readable(i)]
+    owners = [layer for layer in layers(model) if layer.input in tensors]
     histograms = {i: GrowingHistogram() for i in tensors}
     sums: dict[int, np.ndarray] = {}
     moments: dict[int, Moments] = {}

@@ -40,16 +40,22 @@ def make(
         raise ValueError(f"{precision} is no precision that is made from a TFLite file; these are: {known}")
     # int16 activations run in slow reference kernels: one input proves as much there
     slim.write_slim(model, dest, seed=seed, tries=1 if precision == "int16x8" else 4)
-    _check_stored(dest, precision)
-    return Made(path=dest, choices=choices, notes=notes)
+    return Made(path=dest, choices=choices, notes=(*notes, *_check_stored(dest, precision)))
 
 
-def _check_stored(dest: Path, precision: str) -> None:
-    """The file holds what was asked for: read back, since a quantizer that did nothing would also write a file."""
+def _check_stored(dest: Path, precision: str) -> tuple[str, ...]:
+    """The file holds what was asked for: read back, since a quantizer that did nothing would also write a file.
+
+    Returns a note on what is left in float.
+    """
     storage = read_storage(dest)
     wanted, found = STORED[precision], {layer.weight_dtype for layer in storage.layers}
     if storage.layers and not found & wanted:
         raise MloptError(f"{dest}: asked for {precision}, but the weights are stored as {', '.join(sorted(found))}")
+    left = storage.weights_by_dtype.get("float32", 0)
+    if left and precision != "float16":
+        return (f"{left} numbers in small constants, or constants of operations without such a form, stay float32",)
+    return ()
 
 
 def _float16(model: Any) -> Written:

@@ -155,7 +155,8 @@ def test_the_same_arguments_write_the_same_bytes_in_another_process(exported, tm
     case = exported("small_convnet")
     case.make(precision, tmp_path / "here.tflite")
     program = (
-        "import sys; from pathlib import Path; from mlopt_tflite import quantizer; from mlopt.data.samples import Samples\n"
+        "import sys; from pathlib import Path; from mlopt_tflite import quantizer\n"
+        "from mlopt.data.samples import Samples\n"
         "file, precision, dest, folder = sys.argv[1:]\n"
         "samples = Samples.open(Path(folder)) if folder else None\n"
         "quantizer.make(Path(file), precision, Path(dest), signature=None, samples=samples, seed=0)\n"
@@ -287,7 +288,11 @@ def test_a_file_that_computes_something_else_fails_the_proof(exported):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "empty"), (b"not a model at all", "TFL3"), (b"\x1c\x00\x00\x00TFL3" + bytes(40), "refuses|damaged|no graph")],
+    [
+        (b"", "empty"),
+        (b"not a model at all", "TFL3"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(40), "refuses|damaged|no graph"),
+    ],
 )
 def test_what_is_no_tflite_file_is_refused_in_words(tmp_path, content, says):
     (tmp_path / "x.tflite").write_bytes(content)
@@ -393,3 +398,33 @@ def test_layer_errors_refuse_files_of_two_models(exported):
 def test_the_door_imports_nothing_heavy():
     program = "import sys, mlopt_tflite; print([m for m in ('tensorflow', 'ai_edge_litert') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_recurrent_layer_in_float_still_has_its_weights_in_8_bits(tmp_path):
+    import tf_keras
+
+    sequence = tf_keras.Input((5, 12), name="sequence")
+    model = tiny.TinyModel(tf_keras.Model(sequence, tf_keras.layers.LSTM(16, name="state")(sequence)))
+    export(model, model.signature, tmp_path / "float.tflite")
+    inputs = tiny.inputs_for(model, 24)
+    samples = write_samples(tmp_path / "s", inputs)
+    made = quantizer.make(
+        tmp_path / "float.tflite", "int8", tmp_path / "o.tflite", signature=model.signature, samples=samples, seed=0
+    )
+    kinds = read_storage(tmp_path / "o.tflite").weights_by_dtype
+    assert kinds["int8"] == 4 * (12 * 16 + 16 * 16) and any("LSTM" in note for note in made.notes)
+    expected = model.predict(inputs)["state"]
+    found = open_runtime(tmp_path / "o.tflite", model.signature).predict(inputs)["state"]
+    assert np.mean((found - expected) ** 2) < 0.003 * np.mean(expected**2)   # 25 dB
+
+
+def test_a_recurrent_file_forgets_one_sample_before_the_next_and_says_that_it_has_state(tmp_path):
+    import tf_keras
+
+    sequence = tf_keras.Input((5, 3), name="sequence")
+    model = tiny.TinyModel(tf_keras.Model(sequence, tf_keras.layers.LSTM(4, name="state")(sequence)))
+    made = export(model, model.signature, tmp_path / "float.tflite")
+    inputs = tiny.inputs_for(model, 6)
+    found = open_runtime(tmp_path / "float.tflite", model.signature).predict(inputs)["state"]
+    assert np.allclose(found, model.predict(inputs)["state"], atol=1e-5)
+    assert any("reset" in note for note in made.notes)
