@@ -29,7 +29,7 @@ def samples(folder: Path, x: np.ndarray, labels: np.ndarray | None = None, **opt
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(range(12)), st.lists(st.integers(1, 12), min_size=1, max_size=12), st.integers(1, 5))
 def test_neither_the_order_nor_the_pieces_of_writing_and_reading_show(order, pieces, rows_held):
-    x = random.normal(size=(12, 3, 2)).astype(np.float32)
+    x = (random.normal(size=(12, 3, 2)) * 10.0 ** random.uniform(-12, 12, (12, 3, 2))).astype(np.float32)
     labels = np.arange(12, dtype=np.int32) % 4
     with tempfile.TemporaryDirectory() as folder:
         expected = fingerprint(samples(Path(folder), x, labels))
