@@ -23,6 +23,7 @@ MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and 
 MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
 MAX_ZIP_MEMBERS = 10_000
 CHUNK = 1 << 20
+TRAINING_STATE = ("/optimizer", "/_optimizer", "/metrics")   # groups that Keras never needs for inference
 
 
 class Container(enum.StrEnum):
@@ -158,7 +159,7 @@ def _hdf5(path: Path) -> Sniffed:
 
 
 def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
-    """Bytes of all datasets as they declare themselves, and of those that belong to an optimizer's state."""
+    """Bytes of all datasets as they declare themselves, and of those that hold training state."""
     import h5py
 
     total = optimizer = 0
@@ -181,7 +182,7 @@ def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
                 if entry.external or entry.is_virtual:
                     raise ModelUnreadable(path, f"its dataset {name} reads another file", AGAIN)
                 total += entry.nbytes
-                optimizer += entry.nbytes if name.startswith(("/optimizer", "/_optimizer")) else 0
+                optimizer += entry.nbytes if name.startswith(TRAINING_STATE) else 0
     return total, optimizer
 
 

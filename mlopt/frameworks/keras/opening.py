@@ -141,9 +141,10 @@ def traced_shapes(
     call: Callable[[dict[str, Any]], list[Any]], specs: Sequence[TensorSpec]
 ) -> list[tuple[int | None, ...]]:
     """Output shapes for the inputs' fixed sizes, from a symbolic run."""
-    with tf.Graph().as_default():
-        given = {s.name: tf.compat.v1.placeholder(s.dtype, s.shape) for s in specs}
-        return [tuple(output.shape.as_list()) for output in call(given)]
+    traced = tf.function(call, autograph=False).get_concrete_function(
+        {s.name: tf.TensorSpec(s.shape, s.dtype) for s in specs}
+    )
+    return [tuple(output.shape.as_list()) for output in traced.structured_outputs]
 
 
 def stored_bytes(sniffed: Sniffed) -> tuple[int, int]:

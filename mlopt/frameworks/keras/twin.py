@@ -177,7 +177,7 @@ def _copy_weights(model: Any, made: Any) -> None:
     for name, layer in old.items():
         if isinstance(layer, keras.Model):
             continue                                   # a nested twin has its weights already
-        values = [np.asarray(weight) for weight in layer.weights]
+        values = [weight.numpy() for weight in layer.weights]
         shapes = [tuple(weight.shape) for weight in new[name].weights]
         if [value.shape for value in values] != shapes:
             raise NoTwin(f"the weights of {name} have other shapes in tf_keras")
