@@ -100,7 +100,7 @@ def named(names: Sequence[str]) -> list[str]:
     """Names that every exported format can hold: letters, digits and underscores, unique, not starting with a digit.
 
     >>> named(["image", "block/out:0", "block_out_0", "3d"])
-    ['image', 'block_out_0', 'block_out_0_1', 'x3d']
+    ['image', 'block_out', 'block_out_0', 'x3d']
     """
     taken: list[str] = []
     for raw in names:
