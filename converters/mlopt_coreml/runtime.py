@@ -1,6 +1,8 @@
 """A Core ML package in the MIL reference evaluator, and what it really stores."""
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.model import Signature, TensorSpec
 from mlopt_coreml.mil.blob import DamagedWeights
 from mlopt_coreml.mil.evaluator import Evaluator
-from mlopt_coreml.mil.program import Port, Program
+from mlopt_coreml.mil.program import Operation, Port, Program
+from mlopt_coreml.mil.threads import one_thread_per_product
 from mlopt_coreml.names import port_names
 from mlopt_coreml.package import package_bytes, program_of, read_package
 from mlopt_coreml.stored import Stored, stored_weights, weight_uses
@@ -21,6 +24,7 @@ class CoreMLRuntime:
 
     def __init__(self, program: Program, contract: Contract) -> None:
         self.contract = contract
+        one_thread_per_product()
         self._evaluator = Evaluator(program)
         self._staged: dict[str, np.ndarray] = {}
 
@@ -28,7 +32,9 @@ class CoreMLRuntime:
         prepared = self._prepared(inputs)
         count = len(next(iter(prepared.values())))
         step = self._evaluator.batch_size
-        parts = [self._run({k: v[i : i + step] for k, v in prepared.items()}) for i in range(0, count, step)]
+        batches = [{k: v[i : i + step] for k, v in prepared.items()} for i in range(0, count, step)]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:      # numpy works outside of Python's lock
+            parts = list(pool.map(self._run, batches))
         if not parts:
             return {port.name: np.zeros((0, *(d or 0 for d in port.shape[1:])), np.float32)
                     for port in self.contract.outputs}
@@ -97,7 +103,7 @@ def read_storage(file: Path) -> Storage:
     layers, counted, by_dtype = [], set(), {}
     for op, name in weight_uses(program):
         stored = weights[name]
-        layers.append(_layer(program, op.name, op.kind, next(iter(op.names()), ""), stored))
+        layers.append(_layer(program, op, stored))
         if name not in counted:
             counted.add(name)
             by_dtype[stored.label] = by_dtype.get(stored.label, 0) + stored.elements
@@ -115,9 +121,10 @@ def read_storage(file: Path) -> Storage:
     )
 
 
-def _layer(program: Program, name: str, kind: str, first_input: str, stored: Stored) -> StoredLayer:
-    activation = program.types[first_input].dtype if first_input in program.types else "float32"
+def _layer(program: Program, op: Operation, stored: Stored) -> StoredLayer:
+    first = next((a for p in ("x", "values", "indices") for a in op.arguments.get(p, ()) if isinstance(a, str)), "")
+    activation = program.types[first].dtype if first in program.types else op.outputs[0].type.dtype
     return StoredLayer(
-        name=name, op=kind, weight_dtype=stored.label, activation_dtype=activation, elements=stored.elements,
+        name=op.name, op=op.kind, weight_dtype=stored.label, activation_dtype=activation, elements=stored.elements,
         bytes=stored.bytes,
     )

@@ -10,12 +10,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from mlopt.errors import UnsupportedOps
+from mlopt_coreml.mil.half import rounded_to_half
 from mlopt_coreml.mil.kernels import KERNELS, Call, NotSupported
 from mlopt_coreml.mil.program import Constant, Operation, Program, TensorType
 
 TARGET = "the MIL reference evaluator"
-_BATCH_BYTES = 32 << 20      # the largest value of a batch stays about this small
+_BATCH_BYTES = 2 << 20       # the largest value of a batch stays about this small, near the cache's size
 _MOST_AT_ONCE = 256
+
+# their outputs are numbers that their inputs held, so float16 in is float16 out without rounding
+_MOVES_ONLY = frozenset({
+    "relu", "relu6", "reshape", "transpose", "squeeze", "expand_dims", "flatten2d", "identity", "max_pool", "concat",
+    "split", "stack", "slice_by_index", "slice_by_size", "crop", "reverse", "tile", "maximum", "minimum", "abs",
+    "reduce_max", "reduce_min", "gather", "gather_nd", "gather_along_axis", "select", "pixel_shuffle",
+    "pixel_unshuffle", "space_to_depth", "depth_to_space", "resize_nearest_neighbor", "upsample_nearest_neighbor",
+})
 
 Values = dict[str, np.ndarray]
 
@@ -23,8 +32,7 @@ Values = dict[str, np.ndarray]
 def computed(value: np.ndarray, tensor: TensorType) -> np.ndarray:
     """`value` in the type that kernels compute with, rounded to what `tensor` can hold."""
     if tensor.dtype == "float16":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return value.astype(np.float16).astype(np.float32)
+        return rounded_to_half(value.astype(np.float32, copy=False))
     if tensor.dtype in ("float32", "float64"):
         return value.astype(np.float32, copy=False)
     if tensor.dtype == "bool":
@@ -112,9 +120,11 @@ class Evaluator:
         except NotSupported as err:
             raise UnsupportedOps(TARGET, {f"{op.kind} with {err}": [op.name]}) from err
         outputs = result if isinstance(result, (tuple, list)) else (result,)
+        exact = op.kind in _MOVES_ONLY
         for port, value in zip(op.outputs, outputs, strict=True):
             assert value.shape[1:] == port.type.shape, f"{op.kind} {op.name}: {value.shape[1:]} for {port.type.shape}"
-            values[port.name] = computed(value, port.type)
+            exact_half = exact and port.type.dtype == "float16" and value.dtype == np.float32
+            values[port.name] = value if exact_half else computed(value, port.type)
 
 
 def _constant(held: Constant) -> np.ndarray:

@@ -1,0 +1,131 @@
+"""The source model to the float32 package. Runs where TensorFlow is; torch must be hidden.
+
+The target is iOS 18 / macOS 15 (specification version 9): see the package's own page for why.
+"""
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from mlopt.artifact import Made
+from mlopt.errors import MloptError, UnsupportedOps
+from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.model import Signature
+from mlopt_coreml.compact import compact
+from mlopt_coreml.mil.blob import WeightFile
+from mlopt_coreml.names import port_names
+from mlopt_coreml.package import read_package, write_package
+from mlopt_coreml.quiet import ct
+
+TARGET = ct.target.iOS18
+mb = ct.converters.mil.Builder
+_registry = import_module("coremltools.converters.mil.frontend.tensorflow.tf_op_registry")   # after quiet, so by name
+
+# what coremltools' own passes take away before operations are looked up
+_TAKEN_AWAY = frozenset({"Assert", "CheckNumerics", "Const", "NoOp", "Placeholder", "StopGradient", "PreventGradient"})
+
+
+if "Erfc" not in _registry._TF_OPS_REGISTRY:
+
+    @_registry.register_tf_op
+    def Erfc(context: Any, node: Any) -> None:                  # noqa: N802  the registry goes by the function's name
+        """1 - erf(x): TensorFlow's exact GELU is written with it, and coremltools 9 lacks it."""
+        x = mb.erf(x=context[node.inputs[0]])
+        context.add(node.name, mb.sub(x=1.0, y=x, name=node.name))
+
+
+def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
+    """Write the float32 package of `model`, with a fixed batch of 1, to `dest`."""
+    for spec in signature.inputs:
+        if None in spec.shape[1:]:
+            raise MloptError(
+                f"Core ML packages are written with fixed sizes, and the model takes {spec.describe()}. "
+                "Give the model an input of a fixed size, then compress it."
+            )
+    function = model.concrete_function(1)
+    converted = _convert(function)
+    weights = Path(converted.weights_dir) / "weight.bin"
+    slim, packed = compact(
+        converted.get_spec(),
+        WeightFile(weights.read_bytes() if weights.is_file() else b""),
+        scope=_scope(function),
+        ports=_ports(function, signature, converted),
+    )
+    write_package(slim, packed, dest)
+    read_package(dest)
+    return Made(path=dest, choices={"target": "iOS 18, macOS 15"})
+
+
+def _convert(function: Any) -> Any:
+    try:
+        return ct.convert(
+            [function],
+            source="tensorflow",
+            convert_to="mlprogram",
+            minimum_deployment_target=TARGET,
+            compute_precision=ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+    except NotImplementedError as err:
+        raise UnsupportedOps("Core ML", _unknown_ops(function, err), "Replace these layers, or leave Core ML out.") from err
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
+        words = str(err).strip().splitlines()
+        raise MloptError(
+            f"coremltools could not convert the model ({type(err).__name__}: {words[0] if words else 'no message'})."
+        ) from err
+
+
+def _unknown_ops(function: Any, error: NotImplementedError) -> dict[str, list[str]]:
+    """Every operation that coremltools does not know, with the layers that use it; at least the one it stumbled on."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    known = {name.lower() for name in _registry._TF_OPS_REGISTRY} | {name.lower() for name in _TAKEN_AWAY}
+    found: dict[str, list[str]] = {}
+    for op in convert_variables_to_constants_v2(function).graph.get_operations():
+        if op.type.lower() not in known:
+            found.setdefault(op.type, []).append(op.name.rpartition("/")[0] or op.name)
+    named = re.search(r"TF op '(\w+)'.*?name: \"([^\"]+)\"", str(error), re.DOTALL)
+    if named:
+        layers = found.setdefault(named[1], [])
+        layer = named[2].rpartition("/")[0] or named[2]
+        if layer not in layers:
+            layers.append(layer)
+    return found or {str(error).strip().splitlines()[0]: ["the model"]}
+
+
+def _scope(function: Any) -> str:
+    """The name scopes that all operations share, such as the model's own, as coremltools spells them.
+
+    Two levels of every name are kept: the layer's and the operation's.
+    """
+    paths = [op.name.split("/") for op in function.graph.get_operations() if "/" in op.name]
+    shared = 0
+    while paths and all(len(p) > shared + 2 and p[shared] == paths[0][shared] for p in paths):
+        shared += 1
+    return "".join(re.sub(r"\W", "_", part) + "_" for part in paths[0][:shared]) if paths else ""
+
+
+def _ports(function: Any, signature: Signature, converted: Any) -> Mapping[str, str]:
+    """The package's present names of inputs and outputs, to the names that they shall have."""
+    specs = tf.nest.flatten(function.structured_input_signature)
+    placeholders = {spec.name: tensor.op.name for spec, tensor in zip(specs, function.inputs, strict=False)}
+    results = dict(zip(sorted(function.structured_outputs), function.outputs, strict=True))
+    inputs, outputs = port_names([s.name for s in signature.inputs]), port_names([s.name for s in signature.outputs])
+    ports = {_spelled(placeholders.get(name, name)): new for name, new in inputs.items()}
+    ports |= {_spelled(results[name].op.name): new for name, new in outputs.items()}
+    description = converted.get_spec().description
+    strangers = {port.name for port in (*description.input, *description.output)} - ports.keys()
+    if strangers:
+        raise MloptError(f"coremltools named {', '.join(sorted(strangers))}, which the model's signature does not know; "
+                         f"known are {', '.join(sorted(ports))}.")
+    return ports
+
+
+def _spelled(name: str) -> str:
+    """A TensorFlow name as coremltools writes it."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return "_" + plain if plain[:1].isdigit() else plain

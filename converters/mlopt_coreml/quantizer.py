@@ -1,0 +1,194 @@
+"""One precision out of the float32 package. Sees neither TensorFlow nor torch.
+
+Everything but float32 computes in float16, as phones do; compressed weights are opened to float16 when a device loads
+the package.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlopt.artifact import Made
+from mlopt.data.samples import Samples
+from mlopt.errors import MloptError, ModelUnreadable
+from mlopt.model import Signature
+from mlopt_coreml.compact import compact
+from mlopt_coreml.compress import FORM_BYTES, Compressed, Weight, int8, palette, sparse_int8
+from mlopt_coreml.mil.blob import WeightFile
+from mlopt_coreml.mil.program import Constant, Operation, Program, main_block
+from mlopt_coreml.package import program_of, read_package, write_package
+from mlopt_coreml.quiet import ct
+from mlopt_coreml.stored import weight_uses
+
+SPARSE_ENOUGH = 0.3     # zeros among a layer's weights; below, the mask eats what the zeros save
+
+_BALANCED = "nearest, then moved so that errors cancel in every kernel and channel"
+
+
+def make(
+    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+) -> Made:
+    """Write `precision` of `float_file` to `dest`. Uses no samples and no chance."""
+    if precision == "float32":
+        package = read_package(float_file)
+        write_package(package.model, package.weights.raw, dest)
+        return Made(path=dest)
+    model, weights = _half(float_file)
+    if precision == "float16":
+        return _finish(model, weights, dest, {"activations": "float16", "weights": "float16"}, [])
+    if precision == "int8-weights":
+        return _compressed(model, weights, float_file, dest, int8, {"weights": "int8, a scale for each channel"})
+    if precision == "sparse-int8":
+        if _densest_choice(read_program_of(float_file)) < SPARSE_ENOUGH:
+            raise MloptError(
+                f"sparse-int8 needs layers with at least {SPARSE_ENOUGH:.0%} zeros, and no layer has as many: prune the "
+                "model first, or take int8-weights."
+            )
+        return _compressed(model, weights, float_file, dest, _sparse_or_dense, {"weights": "int8 and a bit mask"})
+    bits = {"palette8": 8, "palette6": 6, "palette4": 4}.get(precision)
+    if bits is None:
+        raise ValueError(f"Core ML packages are not made in {precision}")
+    return _compressed(
+        model, weights, float_file, dest, partial(palette, bits=bits), {"weights": f"tables of {2**bits} values"}
+    )
+
+
+def weight_sparsity(file: Path) -> float:
+    """The share of zeros among all weights of a package, in [0, 1]; nan where it has none."""
+    zeros = total = 0
+    for values in _weights(read_program_of(file)).values():
+        zeros += int(np.count_nonzero(values == 0))
+        total += values.size
+    return zeros / total if total else float("nan")
+
+
+def read_program_of(file: Path) -> Program:
+    return program_of(read_package(file), file)
+
+
+def _densest_choice(program: Program) -> float:
+    """The largest share of zeros in any one layer."""
+    return max((float(np.mean(v == 0)) for v in _weights(program).values()), default=0.0)
+
+
+def _weights(program: Program) -> dict[str, np.ndarray]:
+    held = {
+        op.outputs[0].name: op.arguments["val"][0] for op in program.operations if op.kind == "const"
+    }
+    return {
+        name: constant.array
+        for _, name in weight_uses(program)
+        if isinstance(constant := held.get(name), Constant)
+    }
+
+
+def _sparse_or_dense(weight: Weight) -> Compressed:
+    return sparse_int8(weight) if float(np.mean(weight.values == 0)) >= SPARSE_ENOUGH else int8(weight)
+
+
+def _half(float_file: Path) -> tuple[Any, WeightFile]:
+    """The program in float16, inputs and outputs float32, by coremltools' own pass."""
+    package = read_package(float_file)
+    program_of(package, float_file)                        # says what is wrong before coremltools trips over it
+    load = import_module("coremltools.converters.mil.frontend.milproto.load").load
+    folder = float_file / "Data" / "com.apple.CoreML" / "weights"
+    try:
+        program = load(package.model, package.model.specificationVersion, str(folder))
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
+        raise ModelUnreadable(float_file, f"coremltools cannot read its program ({err})") from err
+    converted = ct.convert(
+        program,
+        source="milinternal",
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT16,
+        minimum_deployment_target=ct.target.iOS18,
+        skip_model_load=True,
+    )
+    weights = Path(converted.weights_dir) / "weight.bin"
+    return converted.get_spec(), WeightFile(weights.read_bytes() if weights.is_file() else b"")
+
+
+def _compressed(
+    model: Any,
+    weights: WeightFile,
+    float_file: Path,
+    dest: Path,
+    store: Callable[[Weight], Compressed],
+    choices: Mapping[str, str],
+) -> Made:
+    slim, packed = compact(model, weights)                 # equal weights are one from here on
+    from mlopt_coreml.mil.program import read_program
+
+    file = WeightFile(packed)
+    program = read_program(slim, file)
+    replaced: dict[str, Compressed] = {}
+    alone: list[str] = []
+    for name, weight in _compressible(program, alone).items():
+        candidate = store(weight)
+        if candidate.bytes + FORM_BYTES < weight.float_bytes:
+            replaced[name] = candidate
+        else:
+            alone.append(f"{weight.layer} ({weight.values.size} weights: smaller as they are)")
+    block = main_block(slim)
+    operations = [
+        new
+        for op in block.operations
+        for new in (replaced[op.outputs[0].name].operations if op.outputs[0].name in replaced else (op,))
+    ]
+    copies = [type(op).FromString(op.SerializeToString()) for op in operations]
+    del block.operations[:]
+    block.operations.extend(copies)
+    notes = [f"Left in float16: {'; '.join(alone)}."] if alone else []
+    if not replaced:
+        notes.append("Nothing in this package is compressed.")
+    kinds = sorted({c.how for c in replaced.values() if c.how})
+    more = {"tables": " or ".join(kinds)} if kinds else {}
+    return _finish(slim, file, dest, {"activations": "float16", **choices, "rounding": _BALANCED, **more}, notes)
+
+
+def _compressible(program: Program, alone: list[str]) -> dict[str, Weight]:
+    """The weights that are float16 constants, by name; what is left in another type goes to `alone`."""
+    values = _weights(program)
+    found: dict[str, Weight] = {}
+    for op, name in weight_uses(program):
+        if name in found or name not in values:
+            continue
+        if values[name].dtype != np.float16:
+            alone.append(f"{op.name} ({values[name].dtype}: beyond float16)")
+            continue
+        if not np.isfinite(values[name]).all():
+            alone.append(f"{op.name} (has weights that float16 cannot hold)")
+            continue
+        found[name] = Weight(name, op.name, values[name].astype(np.float64), _channel_axis(op, name, values[name].ndim))
+    return found
+
+
+def _channel_axis(op: Operation, name: str, rank: int) -> int:
+    """The axis along which the weights of one output lie apart."""
+    if op.kind == "conv_transpose":
+        return 1
+    if op.kind == "einsum":
+        return rank - 1
+    if op.kind == "matmul":
+        right = name in op.arguments["y"]
+        flag = op.arguments.get("transpose_y" if right else "transpose_x", ())
+        swapped = any(isinstance(f, Constant) and bool(f.array) for f in flag)
+        return rank - 1 if right != swapped else rank - 2
+    return 0
+
+
+def _finish(model: Any, weights: WeightFile, dest: Path, choices: Mapping[str, str], notes: list[str]) -> Made:
+    slim, packed = compact(model, weights)
+    write_package(slim, packed, dest)
+    floats = [
+        f"{op.name} ({op.kind})"
+        for op in read_program_of(dest).operations
+        if op.kind not in ("const", "cast", "identity") and any(p.type.dtype == "float32" for p in op.outputs)
+    ]
+    if floats:
+        notes = [*notes, f"Computed in float32, since float16 cannot hold their numbers: {', '.join(floats)}."]
+    return Made(path=dest, choices=dict(choices), notes=tuple(notes))
