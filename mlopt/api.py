@@ -114,9 +114,10 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     require_extras(chosen)
     bundle.check_ours(request.out)
     store = Cache()
-    bundle.check_room(request)
     with bundle.claimed(request.out, store.root / "locks"), Crew() as crew:
-        material = Run(request, chosen, crew, store, on_progress).go()
+        work = Run(request, chosen, crew, store, on_progress)
+        bundle.check_room(request)
+        material = work.go()
         report = finish.report(request, material)
         bundle.write(report, material, request.out)
         store.trim()

@@ -49,6 +49,7 @@ class Job:
     function: str
     arguments: Mapping[str, Any]
     sees: Sees = Sees.NOTHING
+    user_modules: bool = False      # the user named a module to import: it may lie in the current folder
     deadline_s: float = DEADLINE_S
 
 
@@ -121,7 +122,7 @@ class Crew:
 
     def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         request = {"function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
-                   "path": [p for p in sys.path if p]}
+                   "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else [])}
         environment = os.environ | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
             "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
@@ -28,8 +29,11 @@ REMEDY = "Replace the layer by one made of supported operations, or leave this f
 def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     """Write the float32 file of `model` to `dest`, its inputs and outputs named as in `signature`."""
     function = model.concrete_function(1)
-    content = _converted(function, model)
+    content = _converted(function, model.trackable, model)
     parsed = flatfile.parse(content, dest)
+    if any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or []):
+        content = _converted(_frozen(function), tf.Module(), model)
+        parsed = flatfile.parse(content, dest)
     names = [(flatfile.op_name(parsed, op), op) for op in parsed.subgraphs[0].operators or []]
     custom = sorted({_custom_name(parsed, op) for name, op in names if name == "CUSTOM"})
     if custom:
@@ -40,8 +44,8 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     return Made(path=dest, choices={"slimmed": f"{len(content)} to {proof.bytes_after} bytes, same bits"}, notes=notes)
 
 
-def _converted(function: Any, model: TensorFlowModel) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model.trackable)
+def _converted(function: Any, owner: Any, model: TensorFlowModel) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.experimental_lower_tensor_list_ops = True
     try:
@@ -55,6 +59,24 @@ def _converted(function: Any, model: TensorFlowModel) -> bytes:
             said = _first_sentence(err)
             raise MloptError(f"TensorFlow's converter could not write the model as TFLite: {said}") from err
         raise UnsupportedOps("TFLite", missing, REMEDY) from err
+
+
+def _frozen(function: Any) -> Any:
+    """The same function with its weights as constants.
+
+    The converter freezes the variables of a tf_keras model by itself, but keeps those of a Keras 3 model as state that
+    nothing initialises: such a file computes noise. It is not done for all, since it hides from the converter which
+    nodes are one recurrent layer.
+    """
+    names = sorted(function.structured_outputs)     # the order in which TensorFlow flattens a dict
+    constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    specs = [tf.TensorSpec(t.shape, t.dtype, t.name.partition(":")[0]) for t in constant.inputs]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dict(zip(names, constant(*tensors), strict=True))
+
+    return serve.get_concrete_function()
 
 
 def _unsupported(message: str, function: Any, model: TensorFlowModel) -> dict[str, list[str]]:

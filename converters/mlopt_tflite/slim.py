@@ -58,7 +58,7 @@ def write_slim(model: Any, dest: Path, *, seed: int = 0, tries: int = 4) -> Slim
     before, after = pack(model), pack(slimmed(model))
     proof = prove(before, after, seed=seed, tries=tries)
     if not proof.identical:
-        raise MloptError(f"{dest}: the slimmed file computes other outputs than the file before; it was not written")
+        raise MloptError("the slimmed file computes other outputs than the file before slimming; it was not written")
     dest.write_bytes(after)
     return proof
 

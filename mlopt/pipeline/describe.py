@@ -18,7 +18,7 @@ def describe(request: CompressRequest, crew: Crew, store: Cache) -> SourceModel:
         )
         job = Job(
             task="opening the model", function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
-            sees=Sees.TENSORFLOW,
+            sees=Sees.TENSORFLOW, user_modules=bool(request.custom_objects),
         )
         crew.run(job, type(None))
     return cache.read_record(entry / "source.json", SourceModel)

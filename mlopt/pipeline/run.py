@@ -10,7 +10,7 @@ from typing import Any
 
 from mlopt import cache, extras, files
 from mlopt.cache import Cache
-from mlopt.data.identity import identity
+from mlopt.data.identity import identity, is_entry
 from mlopt.data.materialise import CALIBRATION_SAMPLES
 from mlopt.errors import ModelUnreadable, WorkerFailed
 from mlopt.model import SourceModel
@@ -207,7 +207,7 @@ class Run:
     def _run_source(self, task: SourceTask, words: str, hear: Callable[[dict[str, Any]], None], answer: Any) -> None:
         job = Job(
             task=words, function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
-            sees=Sees.TENSORFLOW,
+            sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
         )
         self.crew.run(job, type(None), hear, answer)
 
@@ -257,10 +257,11 @@ class Run:
             def hear(event: dict[str, Any]) -> None:
                 self._report(Progress(part="data", doing=event["doing"], done=event["done"], total=event["total"]))
 
-            self.crew.run(
-                Job(task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task}),
-                type(None), hear,
+            job = Job(
+                task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task},
+                user_modules=any(is_entry(source) for source in (request.data, request.test) if source is not None),
             )
+            self.crew.run(job, type(None), hear)
         self._report(Progress(part="data", doing="read", finished=True))
         if request.data is not None:
             self._set(self.calibration, entry / "calibration")

@@ -19,6 +19,7 @@ class SourceSummary:
     macs: int
     file_bytes: int
     weight_bytes: int
+    optimizer_bytes: int                         # in the file, never shipped
     samples: str                                 # which samples the metric is of: "test", "calibration", "synthesised"
     n: int
     metric: str                                  # "top1", "auc", "r2" or "none"
@@ -75,8 +76,8 @@ def _source(report: Report) -> SourceSummary:
     source, baseline = report.source, report.baseline
     return SourceSummary(
         path=str(source.path), framework=source.framework, sha256=source.digest, parameters=source.parameters,
-        macs=source.macs, file_bytes=source.file_bytes, weight_bytes=source.weight_bytes, samples=baseline.samples,
-        n=baseline.n, metric=baseline.metric, value=_number(baseline.value), interval=_pair(baseline.interval),
+        macs=source.macs, file_bytes=source.file_bytes, weight_bytes=source.weight_bytes,
+        optimizer_bytes=source.optimizer_bytes, samples=baseline.samples, n=baseline.n, metric=baseline.metric, value=_number(baseline.value), interval=_pair(baseline.interval),
     )
 
 
