@@ -13,7 +13,7 @@ demo: .venv/demo-ready
 # The whole suite: style, types, tests, documentation.
 test: .venv/test-ready lint
 	$(BIN)/python -m pytest
-	$(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .
@@ -24,7 +24,7 @@ generated: .venv/test-ready
 	$(BIN)/python docs/generate.py
 
 docs: .venv/test-ready
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 clean:
 	rm -rf .venv build model.h5 model-mlopt digits-train.npz digits-test.npz

@@ -56,7 +56,7 @@ class Wanted:
 
 def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
     """What to make; raises `BadRequest` or `UnknownPlugin` with the names that exist."""
-    names = request.formats or tuple(plugins.converter_names())
+    names = request.formats or sorted(plugins.converter_names(), key=_in_order)
     doors = [plugins.load_converter(name) for name in dict.fromkeys(names)]
     known = {p.name for door in doors for p in door.precisions}
     for name in request.precisions:
@@ -72,6 +72,12 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
             f"{', '.join(sorted({p.name for door in doors for p in door.precisions if p.needs_samples}))}."
         )
     return tuple(chosen)
+
+
+def _in_order(name: str) -> tuple[int, str]:
+    """The format whose search takes longest first, so that its worker starts first; others by name."""
+    first = ("tflite", "onnx", "coreml")
+    return (first.index(name) if name in first else len(first), name)
 
 
 def _of(door: Converter, names: tuple[str, ...]) -> tuple[Precision, ...]:
