@@ -20,12 +20,15 @@ from mlopt.frameworks.keras.starts import Start, along, in_range, noise, starts
 from mlopt.frameworks.keras.statistics import Range, Site
 from mlopt.model import Signature, TensorSpec
 
-WORK = 300e9                 # multiply-accumulates for the descent; about 10 s on two cores
+WORK = 350e9                 # multiply-accumulates for the descent; about 15 CPU seconds
+ELEMENT_WORK = 50            # a normalised number, read and written many times a step, in multiply-accumulates
 STEP_COST = 3                # one step downhill costs about three forward passes
 FEWEST_STEPS, MOST_STEPS = 20, 100
 FEWEST_SAMPLES = 8           # fewer have no statistics worth the name
-SEARCH_WORK = 20e9
+ROUGH_SAMPLES, FINE_SAMPLES = 6, 48      # all starts are tried on few samples, the best ones again on many
+FINALISTS = 8
 SEARCH_SITES = 4             # the scale of the input shows in the first few normalisations
+FINE_WORK = 20e9
 RATE = 0.08                  # of a spread, a step
 LABEL_WEIGHT = 0.02          # pull towards clear-cut classes, so that the last layer sees its real range
 SHIFT = 2                    # pixels of jitter
@@ -47,7 +50,7 @@ def synthesise(
 ) -> tuple[dict[str, np.ndarray], str]:
     """Inputs [count, ...] by input name, and one sentence on how and how far to trust them.
 
-    `flat` takes any batch; `macs` is the work of one sample, by which samples and steps are set, never by the clock.
+    `flat` takes any batch; the work of one sample (`macs`, activations) sets how many and how long, never the clock.
     """
     random = np.random.default_rng(seed)
     sites = tuple(statistics.normalisations(flat))
@@ -56,9 +59,10 @@ def synthesise(
     made = {s.name: _untouched(flat, s, count, random) for s in signature.inputs if s not in moved}
     if not moved:
         return made, _say_noise(flat, signature)
-    distinct, steps = effort(macs, count)
+    work = macs + ELEMENT_WORK * sum(math.prod(size or 1 for size in site.tensor.shape) for site in sites)
+    distinct, steps = effort(work, count)
     task = Task(flat=flat, sites=sites, moved=moved, still={name: values[:distinct] for name, values in made.items()})
-    chosen = _search(task, macs, random)
+    chosen = _search(task, work, random)
     unit = {s.name: noise(random, s, distinct, chosen[s.name].fall) for s in moved}
     found, trace = _descend(task, chosen, unit, steps, random)
     for s in moved:
@@ -67,18 +71,18 @@ def synthesise(
     copies = f", {distinct} of them distinct," if distinct < count else ""
     return made, (
         f"{count} samples{copies} were made from the model's own {len(sites)} batch-norm statistics in {steps} steps "
-        f"(mismatch {trace[0]:.3g} to {trace[-1]:.3g}; inputs found: {scales}): good for calibrating ranges and "
+        f"(mismatch {trace[0]:.3g} to {min(trace):.3g}; inputs found: {scales}): good for calibrating ranges and "
         "comparing files, no measure of accuracy on real data."
     )
 
 
-def effort(macs: int, count: int) -> tuple[int, int]:
-    """(distinct samples, steps downhill) for a network of that much work a sample.
+def effort(work: int, count: int) -> tuple[int, int]:
+    """(distinct samples, steps downhill) for a network of that much work a sample, in multiply-accumulates.
 
-    >>> effort(12_500_000, 128), effort(7_500_000, 128), effort(4_000_000_000, 128)
-    ((128, 62), (128, 100), (8, 20))
+    >>> effort(16_000_000, 128), effort(1_000_000, 128), effort(4_000_000_000, 128)
+    ((128, 56), (128, 100), (8, 20))
     """
-    each = STEP_COST * max(macs, 1)
+    each = STEP_COST * max(work, 1)
     distinct = min(count, max(FEWEST_SAMPLES, int(WORK / (each * FEWEST_STEPS))))
     return distinct, int(min(max(WORK / (each * distinct), FEWEST_STEPS), MOST_STEPS))
 
@@ -98,15 +102,15 @@ def mismatch(sites: Sequence[Site], tensors: Sequence[Any]) -> Any:
     return total / len(sites)
 
 
-def _search(task: Task, macs: int, random: np.random.Generator) -> dict[str, Start]:
+def _search(task: Task, work: int, random: np.random.Generator) -> dict[str, Start]:
     """The start that fits the first normalisations best, for one input after the other; twice round where many."""
     first = task.sites[:SEARCH_SITES]
     probe = task.flat.function.prune(list(task.flat.inputs.values()), [site.tensor for site in first])
     options = {s.name: starts(s, statistics.stated_range(task.flat, s.name)) for s in task.moved}
-    samples = int(min(max(SEARCH_WORK / (max(macs, 1) * 150), 4), 32))
-    given = {name: np.resize(values, (samples, *values.shape[1:])) for name, values in task.still.items()}
+    fine = min(FINE_SAMPLES, max(ROUGH_SAMPLES, int(FINE_WORK / (max(work, 1) * FINALISTS))))
+    given = {name: np.resize(values, (fine, *values.shape[1:])) for name, values in task.still.items()}
     unit = {
-        (s.name, fall): noise(random, s, samples, fall)
+        (s.name, fall): noise(random, s, fine, fall)
         for s in task.moved
         for fall in sorted({option.fall for option in options[s.name]})
     }
@@ -118,9 +122,9 @@ def _search(task: Task, macs: int, random: np.random.Generator) -> dict[str, Sta
     def put(s: TensorSpec, start: Start) -> None:
         given[s.name] = in_range(unit[s.name, start.fall], s, start.range)
 
-    def score(s: TensorSpec, start: Start) -> float:
+    def score(s: TensorSpec, start: Start, samples: int) -> float:
         put(s, start)
-        value = float(loss(*(tf.constant(given[name]) for name in task.flat.inputs)))
+        value = float(loss(*(tf.constant(given[name][:samples]) for name in task.flat.inputs)))
         return value if math.isfinite(value) else math.inf
 
     chosen = {s.name: min(options[s.name], key=lambda o: abs(math.log(o.range.spread.mean()))) for s in task.moved}
@@ -128,7 +132,10 @@ def _search(task: Task, macs: int, random: np.random.Generator) -> dict[str, Sta
         put(s, chosen[s.name])
     for _ in range(min(len(task.moved), 2)):
         for s in task.moved:
-            scores = {option: score(s, option) for option in options[s.name]}
+            rough = {option: score(s, option, ROUGH_SAMPLES) for option in options[s.name]}
+            finalists = sorted(rough, key=rough.__getitem__)[:FINALISTS]
+            finalists += [o for o in rough if math.isfinite(o.range.low) and o not in finalists]
+            scores = {option: score(s, option, fine) for option in finalists}
             best = min(scores, key=scores.__getitem__)
             known = min((o for o in scores if math.isfinite(o.range.low)), key=scores.__getitem__, default=best)
             chosen[s.name] = known if scores[known] <= KEPT * scores[best] else best
@@ -173,11 +180,20 @@ def _descend(
             value.assign(tf.clip_by_value(value - rate * move, frame.low, frame.high))
         return matched
 
-    trace = []
+    trace: list[float] = []
+    calm, best, kept = 1.0, math.inf, [value.numpy() for value in values]
     for index in range(1, steps + 1):
-        rate = RATE * 0.5 * (1 + math.cos(math.pi * (index - 1) / steps))
+        rate = calm * RATE * 0.5 * (1 + math.cos(math.pi * (index - 1) / steps))
         shift = random.integers(-SHIFT, SHIFT + 1, 2) if index % 2 and index < steps else np.zeros(2)
-        trace.append(float(step(np.float32(index), np.float32(rate), tf.constant(shift, tf.int32))))
+        before = [value.numpy() for value in values]
+        now = float(step(np.float32(index), np.float32(rate), tf.constant(shift, tf.int32)))
+        trace.append(now)
+        if now < best:
+            best, kept = now, before
+        elif not now < 2 * best:                       # lost its way, as deep networks do: back, with smaller steps
+            calm /= 2
+            _put(values, kept)
+    _put(values, kept)
     made = dict(zip(flat.inputs, inputs(tf.constant([0, 0])), strict=True))
     return {s.name: np.clip(made[s.name], *_ends(chosen[s.name].range)) for s in task.moved}, trace
 
@@ -200,6 +216,11 @@ def _frame(spec: TensorSpec, where: Range) -> Frame:
 
 def _ends(where: Range) -> tuple[np.float32, np.float32]:
     return np.float32(where.low), np.float32(where.high)
+
+
+def _put(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _balanced(count: int, classes: int, random: np.random.Generator) -> np.ndarray:
