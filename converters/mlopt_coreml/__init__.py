@@ -6,6 +6,7 @@
     compact     names, duplicates and padding that a device does not need, taken out without changing a number
     palettes    optimal tables of 16 to 256 weights
     runtime     the package in the MIL reference evaluator, in the source model's names
+    layers      how far each layer of a package is from the same layer of the float32 package
     mil/        that evaluator: the program, its weight file, and a numpy kernel for each operation
 
 Packages are written for iOS 18 and macOS 15: the first to know tables for groups of channels, 8-bit scales per channel
@@ -25,46 +26,46 @@ class CoreMLConverter:
     precisions = (
         Precision(
             name="float32",
-            about="The numbers as they were trained: the reference that the other packages are held against; iPhones "
-            "run it on the CPU and GPU, never on the neural engine.",
+            about="The numbers as they were trained: the reference that the other packages are held against; "
+            "iPhones run it on the CPU and GPU, never on the neural engine.",
             needs_samples=False,
         ),
         Precision(
             name="float16",
-            about="Weights and activations in 16-bit floats, which is what the neural engine computes in: half the bytes "
-            "and the usual choice; numbers above 65504 overflow.",
+            about="Weights and activations in 16-bit floats, which is what the neural engine computes in: half the "
+            "bytes and the usual choice; numbers above 65504 overflow.",
             needs_samples=False,
         ),
         Precision(
             name="int8-weights",
-            about="8-bit weights with a scale for each output channel, float16 activations: half the bytes of float16 at "
-            "nearly its accuracy; it saves memory, not arithmetic.",
+            about="8-bit weights with a scale for each output channel, float16 activations: half the bytes of float16 "
+            "at nearly its accuracy; it saves memory, not arithmetic.",
             needs_samples=False,
         ),
         Precision(
             name="palette8",
-            about="Each weight is one of 256 values of its layer, float16 activations: the most faithful of the tables; "
-            "below some thousand weights a layer the table costs more than it saves.",
+            about="Each weight is one of 256 values of its layer, float16 activations: the most faithful of the "
+            "tables; in layers below a thousand weights the table costs more than it saves.",
             needs_samples=False,
         ),
         Precision(
             name="palette6",
-            about="Each weight is one of 64 values of its layer, float16 activations: three eighths of float16 at little "
-            "loss, and well supported by the neural engine.",
+            about="Each weight is one of 64 values of its layer, float16 activations: three eighths of float16 at "
+            "little loss, and well supported by the neural engine.",
             needs_samples=False,
         ),
         Precision(
             name="palette4",
-            about="Each weight is one of 16 values of its layer or of a group of its channels, float16 activations: a "
-            "quarter of float16; small networks lose accuracy.",
+            about="Each weight is one of 16 values of its layer, float16 activations: a quarter of float16; small "
+            "networks lose accuracy.",
             needs_samples=False,
         ),
         Precision(
             name="sparse-int8",
-            about="Only the weights that are not zero, in 8 bits, and a bit mask for the rest: for pruned models with at "
-            "least 30 % zeros in a layer; it is refused where no layer has as many.",
+            about="Only the weights that are not zero, in 8 bits, and a bit mask for the rest: for pruned models with "
+            "at least 30 % zeros in a layer; it is refused where no layer has as many.",
             needs_samples=False,
-            by_default=False,
+            refusal="mlopt_coreml.quantizer:not_sparse",
         ),
     )
     export = "mlopt_coreml.exporter:export"
@@ -72,5 +73,7 @@ class CoreMLConverter:
     open_runtime = "mlopt_coreml.runtime:open_runtime"
     read_storage = "mlopt_coreml.runtime:read_storage"
     layer_errors = ""
+    layer_errors = "mlopt_coreml.layers:layer_errors"
     measures_latency = False
+    exports_apart = False
     exports_apart = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlopt_coreml.mil.blob import CODES, WeightFile, WeightFileWriter
 from mlopt_coreml.mil.program import Constant, Operation, TensorType, main_block, read_program
-from mlopt_coreml.package import WEIGHTS_REFERENCE
+from mlopt_coreml.package import WEIGHTS_REFERENCE, Package
 from mlopt_coreml.quiet import MIL_pb2
 
 # A tensor in the weight file costs a 64-byte record, padding to 64 bytes and a reference of 40; up to this size it is
@@ -20,23 +20,18 @@ INLINE_BYTES = 512
 _PASS_SUFFIX = re.compile(r"(_cast_fp16|_to_fp16)+$")
 
 
-def compact(
-    model: Any, weights: WeightFile, *, scope: str = "", ports: Mapping[str, str] | None = None
-) -> tuple[Any, bytes]:
-    """A new `Model_pb2.Model` and the bytes of its weight file.
-
-    `scope` is taken off the front of operation names; `ports` renames inputs and outputs.
-    """
-    slim = type(model)()
-    slim.CopyFrom(model)
+def compacted(package: Package, *, scope: str = "", ports: Mapping[str, str] | None = None) -> Package:
+    """The package anew. `scope` is taken off the front of operation names; `ports` renames inputs and outputs."""
+    slim = type(package.model)()
+    slim.CopyFrom(package.model)
     slim.description.ClearField("metadata")                     # the date, and versions that the bundle records
-    operations = read_program(slim, weights).operations
+    operations = read_program(slim, package.weights).operations
     names = _names(slim, operations, dict(ports or {}), scope)
     writer = WeightFileWriter()
     _rewrite(main_block(slim), operations, names, writer)
     for port in (*slim.description.input, *slim.description.output, *slim.mlProgram.functions["main"].inputs):
         port.name = names.get(port.name, port.name)
-    return slim, writer.finish()
+    return Package(slim, WeightFile(writer.finish()))
 
 
 def _is_constant(kind: str) -> bool:

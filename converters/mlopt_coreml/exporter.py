@@ -15,10 +15,10 @@ from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
 from mlopt.frameworks.protocol import TensorFlowModel
 from mlopt.model import Signature
-from mlopt_coreml.compact import compact
+from mlopt_coreml.compact import compacted
 from mlopt_coreml.mil.blob import WeightFile
 from mlopt_coreml.names import port_names
-from mlopt_coreml.package import read_package, write_package
+from mlopt_coreml.package import Package, write_package
 from mlopt_coreml.quiet import ct
 
 TARGET = ct.target.iOS18
@@ -32,7 +32,7 @@ _TAKEN_AWAY = frozenset({"Assert", "CheckNumerics", "Const", "NoOp", "Placeholde
 if "Erfc" not in _registry._TF_OPS_REGISTRY:
 
     @_registry.register_tf_op
-    def Erfc(context: Any, node: Any) -> None:                  # noqa: N802  the registry goes by the function's name
+    def Erfc(context: Any, node: Any) -> None:                  # the registry goes by the function's name
         """1 - erf(x): TensorFlow's exact GELU is written with it, and coremltools 9 lacks it."""
         x = mb.erf(x=context[node.inputs[0]])
         context.add(node.name, mb.sub(x=1.0, y=x, name=node.name))
@@ -49,14 +49,12 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     function = model.concrete_function(1)
     converted = _convert(function)
     weights = Path(converted.weights_dir) / "weight.bin"
-    slim, packed = compact(
-        converted.get_spec(),
-        WeightFile(weights.read_bytes() if weights.is_file() else b""),
+    package = compacted(
+        Package(converted.get_spec(), WeightFile(weights.read_bytes() if weights.is_file() else b"")),
         scope=_scope(function),
         ports=_ports(function, signature, converted),
     )
-    write_package(slim, packed, dest)
-    read_package(dest)
+    write_package(package.model, package.weights.raw, dest)
     return Made(path=dest, choices={"target": "iOS 18, macOS 15"})
 
 
@@ -71,7 +69,8 @@ def _convert(function: Any) -> Any:
             skip_model_load=True,
         )
     except NotImplementedError as err:
-        raise UnsupportedOps("Core ML", _unknown_ops(function, err), "Replace these layers, or leave Core ML out.") from err
+        remedy = "Replace these layers, or leave Core ML out."
+        raise UnsupportedOps("Core ML", _unknown_ops(function, err), remedy) from err
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         words = str(err).strip().splitlines()
         raise MloptError(
@@ -114,14 +113,17 @@ def _ports(function: Any, signature: Signature, converted: Any) -> Mapping[str, 
     specs = tf.nest.flatten(function.structured_input_signature)
     placeholders = {spec.name: tensor.op.name for spec, tensor in zip(specs, function.inputs, strict=False)}
     results = dict(zip(sorted(function.structured_outputs), function.outputs, strict=True))
-    inputs, outputs = port_names([s.name for s in signature.inputs]), port_names([s.name for s in signature.outputs])
+    inputs = port_names([spec.name for spec in signature.inputs])
+    outputs = port_names([spec.name for spec in signature.outputs])
     ports = {_spelled(placeholders.get(name, name)): new for name, new in inputs.items()}
     ports |= {_spelled(results[name].op.name): new for name, new in outputs.items()}
     description = converted.get_spec().description
     strangers = {port.name for port in (*description.input, *description.output)} - ports.keys()
     if strangers:
-        raise MloptError(f"coremltools named {', '.join(sorted(strangers))}, which the model's signature does not know; "
-                         f"known are {', '.join(sorted(ports))}.")
+        raise MloptError(
+            f"coremltools named {', '.join(sorted(strangers))}, which the model's signature does not know; known are "
+            f"{', '.join(sorted(ports))}."
+        )
     return ports
 
 

@@ -5,15 +5,15 @@ protobuf is serialised in a fixed order, so that the same model gives the same b
 """
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from mlopt import files
 from mlopt.errors import ModelUnreadable, OutputUnwritable
 from mlopt_coreml.mil.blob import DamagedWeights, WeightFile
 from mlopt_coreml.mil.program import Program, UnreadableProgram, read_program
@@ -94,7 +94,7 @@ def program_of(package: Package, folder: Path) -> Program:
 
 def write_package(model: Any, weights: bytes, dest: Path) -> None:
     """Write the folder beside `dest` and rename it into place, replacing what was there."""
-    files = {
+    contents = {
         "Manifest.json": json.dumps(_MANIFEST, separators=(",", ":"), sort_keys=True).encode(),
         f"Data/{MODEL_FILE}": model.SerializeToString(deterministic=True),
         f"Data/{WEIGHTS_FILE}": weights,
@@ -104,18 +104,11 @@ def write_package(model: Any, weights: bytes, dest: Path) -> None:
         scratch = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent))
         try:
             scratch.chmod(0o755)
-            for name, data in files.items():
+            for name, data in contents.items():
                 (scratch / name).parent.mkdir(parents=True, exist_ok=True)
                 (scratch / name).write_bytes(data)
-            if dest.is_dir() and not dest.is_symlink():
-                shutil.rmtree(dest)
-            os.replace(scratch, dest)
-        except BaseException:
+            files.replace_folder(scratch, dest)
+        finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            raise
     except OSError as err:
         raise OutputUnwritable(dest, err.strerror or str(err)) from err
-
-
-def package_bytes(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

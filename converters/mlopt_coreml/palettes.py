@@ -1,8 +1,8 @@
 """Tables of a few values that stand for all weights of a layer: k-means in one dimension, solved exactly.
 
-coremltools' own palettes come from scikit-learn's k-means, which starts at random and stops at a local optimum. On a line
-the optimal clusters are intervals, so dynamic programming finds them (Wang and Song, "Ckmeans.1d.dp", 2011); the best
-split moves monotonically, which divide and conquer uses. Same weights, same table.
+coremltools' own palettes come from scikit-learn's k-means, which starts at random and stops at a local optimum. On a
+line the optimal clusters are intervals, so dynamic programming finds them (Wang and Song, "Ckmeans.1d.dp", 2011); the
+best split moves monotonically, which divide and conquer uses. Same weights, same table.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,9 @@ _MOST_ROUNDS = 200        # of polishing, should it converge that slowly
 def best_table(values: np.ndarray, entries: int) -> np.ndarray:
     """The `entries` numbers, ascending, with the least squared distance from `values` to the nearest of them.
 
-    Exact up to 512 distinct values, or 16 for each entry. Beyond, values are gathered on a uniform grid for the exact search, and Lloyd's
-    iteration then polishes the result on the values themselves: each round lowers the squared distance or stops.
+    Exact up to 512 distinct values, or 16 for each entry. Beyond, values are gathered on a uniform grid for the exact
+    search, and Lloyd's iteration then polishes the result on the values themselves: each round lowers the squared
+    distance or stops.
     Returns float64 [entries]; where there are fewer distinct values, the last is repeated.
 
     >>> best_table(np.array([0.0, 0.1, 1.0, 1.1, 5.0]), 3).round(3).tolist()

@@ -5,6 +5,7 @@ the package.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,17 +17,38 @@ from mlopt.artifact import Made
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.model import Signature
-from mlopt_coreml.compact import compact
+from mlopt_coreml.compact import compacted
 from mlopt_coreml.compress import FORM_BYTES, Compressed, Weight, int8, palette, sparse_int8
 from mlopt_coreml.mil.blob import WeightFile
-from mlopt_coreml.mil.program import Constant, Operation, Program, main_block
-from mlopt_coreml.package import program_of, read_package, write_package
+from mlopt_coreml.mil.program import Constant, Operation, Program, main_block, read_program
+from mlopt_coreml.package import WEIGHTS_FOLDER, Package, program_of, read_package, write_package
 from mlopt_coreml.quiet import ct
 from mlopt_coreml.stored import weight_uses
 
 SPARSE_ENOUGH = 0.3     # zeros among a layer's weights; below, the mask eats what the zeros save
 
 _BALANCED = "nearest, then moved so that errors cancel in every kernel and channel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How a precision stores each weight, and what it says of itself."""
+
+    weights: str
+    store: Callable[[Weight], Compressed]
+
+
+def _sparse_or_dense(weight: Weight) -> Compressed:
+    return sparse_int8(weight) if float(np.mean(weight.values == 0)) >= SPARSE_ENOUGH else int8(weight)
+
+
+_WAYS = {
+    "int8-weights": _Way(weights="int8, a scale for each channel", store=int8),
+    "palette8": _Way(weights="one of 256 values", store=partial(palette, bits=8)),
+    "palette6": _Way(weights="one of 64 values", store=partial(palette, bits=6)),
+    "palette4": _Way(weights="one of 16 values", store=partial(palette, bits=4)),
+    "sparse-int8": _Way(weights="int8, a scale for each channel, zeros as a bit mask", store=_sparse_or_dense),
+}
 
 
 def make(
@@ -37,42 +59,34 @@ def make(
         package = read_package(float_file)
         write_package(package.model, package.weights.raw, dest)
         return Made(path=dest)
-    model, weights = _half(float_file)
     if precision == "float16":
-        return _finish(model, weights, dest, {"activations": "float16", "weights": "float16"}, [])
-    if precision == "int8-weights":
-        return _compressed(model, weights, float_file, dest, int8, {"weights": "int8, a scale for each channel"})
-    if precision == "sparse-int8":
-        if _densest_choice(read_program_of(float_file)) < SPARSE_ENOUGH:
-            raise MloptError(
-                f"sparse-int8 needs layers with at least {SPARSE_ENOUGH:.0%} zeros, and no layer has as many: prune the "
-                "model first, or take int8-weights."
-            )
-        return _compressed(model, weights, float_file, dest, _sparse_or_dense, {"weights": "int8 and a bit mask"})
-    bits = {"palette8": 8, "palette6": 6, "palette4": 4}.get(precision)
-    if bits is None:
+        half = _half(float_file)
+        return _finish(half, dest, {"activations": "float16", "weights": "float16"}, [])
+    if precision not in _WAYS:
         raise ValueError(f"Core ML packages are not made in {precision}")
-    return _compressed(
-        model, weights, float_file, dest, partial(palette, bits=bits), {"weights": f"tables of {2**bits} values"}
+    if precision == "sparse-int8" and (reason := not_sparse(float_file)):
+        raise MloptError(reason)
+    return _compressed(_half(float_file), dest, _WAYS[precision])
+
+
+def not_sparse(float_file: Path) -> str:
+    """Why sparse weights make no sense for this model, or an empty text."""
+    shares = [float(np.mean(values == 0)) for values in _weights(_program(float_file)).values()]
+    if max(shares, default=0.0) >= SPARSE_ENOUGH:
+        return ""
+    return (
+        f"sparse-int8 needs a layer with at least {SPARSE_ENOUGH:.0%} zeros among its weights, and the most that any "
+        f"layer has is {max(shares, default=0.0):.0%}: prune the model first, or take int8-weights."
     )
 
 
 def weight_sparsity(file: Path) -> float:
     """The share of zeros among all weights of a package, in [0, 1]; nan where it has none."""
     zeros = total = 0
-    for values in _weights(read_program_of(file)).values():
+    for values in _weights(_program(file)).values():
         zeros += int(np.count_nonzero(values == 0))
         total += values.size
     return zeros / total if total else float("nan")
-
-
-def read_program_of(file: Path) -> Program:
-    return program_of(read_package(file), file)
-
-
-def _densest_choice(program: Program) -> float:
-    """The largest share of zeros in any one layer."""
-    return max((float(np.mean(v == 0)) for v in _weights(program).values()), default=0.0)
 
 
 def _weights(program: Program) -> dict[str, np.ndarray]:
@@ -86,16 +100,12 @@ def _weights(program: Program) -> dict[str, np.ndarray]:
     }
 
 
-def _sparse_or_dense(weight: Weight) -> Compressed:
-    return sparse_int8(weight) if float(np.mean(weight.values == 0)) >= SPARSE_ENOUGH else int8(weight)
-
-
-def _half(float_file: Path) -> tuple[Any, WeightFile]:
+def _half(float_file: Path) -> Package:
     """The program in float16, inputs and outputs float32, by coremltools' own pass."""
     package = read_package(float_file)
     program_of(package, float_file)                        # says what is wrong before coremltools trips over it
     load = import_module("coremltools.converters.mil.frontend.milproto.load").load
-    folder = float_file / "Data" / "com.apple.CoreML" / "weights"
+    folder = float_file / "Data" / WEIGHTS_FOLDER
     try:
         program = load(package.model, package.model.specificationVersion, str(folder))
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
@@ -109,45 +119,34 @@ def _half(float_file: Path) -> tuple[Any, WeightFile]:
         skip_model_load=True,
     )
     weights = Path(converted.weights_dir) / "weight.bin"
-    return converted.get_spec(), WeightFile(weights.read_bytes() if weights.is_file() else b"")
+    held = WeightFile(weights.read_bytes() if weights.is_file() else b"")
+    return compacted(Package(converted.get_spec(), held))  # equal weights are one from here on
 
 
-def _compressed(
-    model: Any,
-    weights: WeightFile,
-    float_file: Path,
-    dest: Path,
-    store: Callable[[Weight], Compressed],
-    choices: Mapping[str, str],
-) -> Made:
-    slim, packed = compact(model, weights)                 # equal weights are one from here on
-    from mlopt_coreml.mil.program import read_program
-
-    file = WeightFile(packed)
-    program = read_program(slim, file)
+def _compressed(half: Package, dest: Path, way: _Way) -> Made:
+    program = read_program(half.model, half.weights)
     replaced: dict[str, Compressed] = {}
     alone: list[str] = []
     for name, weight in _compressible(program, alone).items():
-        candidate = store(weight)
+        candidate = way.store(weight)
         if candidate.bytes + FORM_BYTES < weight.float_bytes:
             replaced[name] = candidate
         else:
             alone.append(f"{weight.layer} ({weight.values.size} weights: smaller as they are)")
-    block = main_block(slim)
-    operations = [
-        new
-        for op in block.operations
-        for new in (replaced[op.outputs[0].name].operations if op.outputs[0].name in replaced else (op,))
-    ]
+    block = main_block(half.model)
+    operations: list[Any] = []
+    for op in block.operations:
+        held = replaced.get(op.outputs[0].name)
+        operations += [op] if held is None else held.operations
     copies = [type(op).FromString(op.SerializeToString()) for op in operations]
     del block.operations[:]
     block.operations.extend(copies)
     notes = [f"Left in float16: {'; '.join(alone)}."] if alone else []
     if not replaced:
         notes.append("Nothing in this package is compressed.")
-    kinds = sorted({c.how for c in replaced.values() if c.how})
-    more = {"tables": " or ".join(kinds)} if kinds else {}
-    return _finish(slim, file, dest, {"activations": "float16", **choices, "rounding": _BALANCED, **more}, notes)
+    choices = {"activations": "float16", "weights": way.weights, "rounding": _BALANCED}
+    forms = sorted({c.how for c in replaced.values() if c.how})
+    return _finish(half, dest, choices | ({"tables": " or ".join(forms)} if forms else {}), notes)
 
 
 def _compressible(program: Program, alone: list[str]) -> dict[str, Weight]:
@@ -181,14 +180,18 @@ def _channel_axis(op: Operation, name: str, rank: int) -> int:
     return 0
 
 
-def _finish(model: Any, weights: WeightFile, dest: Path, choices: Mapping[str, str], notes: list[str]) -> Made:
-    slim, packed = compact(model, weights)
-    write_package(slim, packed, dest)
+def _finish(package: Package, dest: Path, choices: Mapping[str, str], notes: list[str]) -> Made:
+    final = compacted(package)
+    write_package(final.model, final.weights.raw, dest)
     floats = [
         f"{op.name} ({op.kind})"
-        for op in read_program_of(dest).operations
+        for op in read_program(final.model, final.weights).operations
         if op.kind not in ("const", "cast", "identity") and any(p.type.dtype == "float32" for p in op.outputs)
     ]
     if floats:
         notes = [*notes, f"Computed in float32, since float16 cannot hold their numbers: {', '.join(floats)}."]
     return Made(path=dest, choices=dict(choices), notes=tuple(notes))
+
+
+def _program(file: Path) -> Program:
+    return program_of(read_package(file), file)

@@ -1,9 +1,9 @@
 """Rounding so that errors cancel where a layer adds them up, without any data.
 
-A layer sums weight times input, and most inputs have a mean that is not zero (after ReLU none is negative). The rounding
-errors of one output channel then shift its mean by about (sum of errors) x (mean input), which hurts far more than their
-squares say. As SQuant does for uniform grids (Guo et al., ICLR 2022), the nearest values are taken first; then single
-weights move to the second nearest while that lowers
+A layer sums weight times input, and most inputs have a mean that is not zero (after ReLU none is negative). The
+rounding errors of one output channel then shift its mean by about (sum of errors) x (mean input), which hurts far more
+than their squares say. As SQuant does for uniform grids (Guo et al., ICLR 2022), the nearest values are taken first;
+then single weights move to the second nearest while that lowers
 
     sum of squared errors + (sum of errors in a kernel)^2,   and then the same over the whole channel.
 

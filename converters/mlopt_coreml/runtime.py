@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlopt import files
 from mlopt.artifact import Contract, PortContract, Storage, StoredLayer
 from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.model import Signature, TensorSpec
@@ -15,7 +16,7 @@ from mlopt_coreml.mil.evaluator import Evaluator
 from mlopt_coreml.mil.program import Operation, Port, Program
 from mlopt_coreml.mil.threads import one_thread_per_product
 from mlopt_coreml.names import port_names
-from mlopt_coreml.package import package_bytes, program_of, read_package
+from mlopt_coreml.package import program_of, read_package
 from mlopt_coreml.stored import Stored, stored_weights, weight_uses
 
 
@@ -100,7 +101,9 @@ def read_storage(file: Path) -> Storage:
     """What each weight is stored as, from the package's own program and weight file."""
     program = program_of(read_package(file), file)
     weights = stored_weights(program)
-    layers, counted, by_dtype = [], set(), {}
+    layers: list[StoredLayer] = []
+    counted: set[str] = set()
+    by_dtype: dict[str, int] = {}
     for op, name in weight_uses(program):
         stored = weights[name]
         layers.append(_layer(program, op, stored))
@@ -117,7 +120,7 @@ def read_storage(file: Path) -> Storage:
             ops[dtype] = ops.get(dtype, 0) + 1
     held = sum(stored.bytes for stored in weights.values())
     return Storage(
-        weights_by_dtype=by_dtype, ops_by_dtype=ops, layers=tuple(layers), overhead_bytes=package_bytes(file) - held
+        weights_by_dtype=by_dtype, ops_by_dtype=ops, layers=tuple(layers), overhead_bytes=files.size(file) - held
     )
 
 

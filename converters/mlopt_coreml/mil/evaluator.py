@@ -66,7 +66,7 @@ class Evaluator:
         return int(np.clip(_BATCH_BYTES // (4 * max(1, largest)), 1, _MOST_AT_ONCE))
 
     def run(self, inputs: Mapping[str, np.ndarray], *, keep: frozenset[str] = frozenset()) -> Values:
-        """`inputs` hold [N, *declared shape] by the program's names, and so do the outputs (and the values in `keep`)."""
+        """`inputs` hold [N, *declared shape] by the program's names; so do the outputs, and the values in `keep`."""
         values = {p.name: computed(np.asarray(inputs[p.name]), p.type) for p in self.program.inputs}
         samples = len(next(iter(values.values())))
         kept = set(keep) | set(self.program.outputs)

@@ -1,8 +1,8 @@
 """Matrix products on one thread.
 
-OpenBLAS spreads even small products over all cores and its threads spin while they wait: beside another busy process the
-evaluator was measured up to twenty times slower than on one thread. Its many small products gain little from threads;
-batches run side by side instead.
+OpenBLAS spreads even small products over all cores, and its threads spin while they wait: beside another busy process
+the evaluator was measured up to twenty times slower than on one thread. Its many small products gain little from
+threads; batches run side by side instead.
 """
 
 import ctypes

@@ -1,6 +1,7 @@
 """Compressed constants, opened as the device does when it loads the file.
 
-Both generations: iOS 16 keeps flat packed bytes and a shape, iOS 18 keeps typed tensors with tables or scales per block.
+Both generations: iOS 16 keeps flat packed bytes and a shape; iOS 18 keeps typed tensors, with tables or scales for
+blocks of them.
 """
 
 import numpy as np
@@ -30,12 +31,11 @@ def affine_dequantize(call: Call) -> Tensor:
 @kernel("constexpr_blockwise_shift_scale")
 @per_sample
 def blockwise_shift_scale(call: Call) -> Tensor:
-    offset = call["offset"] if "offset" in call else None
-    return shift_scale(call["data"], call["scale"], offset)
+    return shift_scale(call["data"], call["scale"], call.optional("offset"))
 
 
 def shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
-    """scale * (data - offset); `scale` has one number for each block of `data`, of the same rank."""
+    """Multiply: scale * (data - offset). `scale` has one number for each block of `data`, of the same rank."""
     whole = data.astype(np.float32)
     if offset is not None:
         whole = whole - spread(offset, data.shape).astype(np.float32)
@@ -68,7 +68,7 @@ def lut_to_dense(call: Call) -> Tensor:
 
 
 def looked_up(indices: Tensor, lut: Tensor, vector_axis: int) -> Tensor:
-    """`lut` [*groups, entries, vector]: each block of `indices` has its table; an entry fills `vector` along an axis."""
+    """Each block of `indices` has its table in `lut` [*blocks, entries, vector]; an entry fills a vector on an axis."""
     entries, vector = lut.shape[-2:]
     tables = np.arange(lut.size // (entries * vector)).reshape(lut.shape[:-2])
     table = spread(tables, indices.shape)
@@ -113,6 +113,6 @@ def lut_to_sparse(call: Call) -> tuple[Tensor, Tensor]:
 @per_sample
 def sparse_blockwise_shift_scale(call: Call) -> tuple[Tensor, Tensor]:
     mask = call["data_mask"]
-    offset = call["offset"] if "offset" in call else None
+    offset = call.optional("offset")
     dense = shift_scale(filled(call["nonzero_data"], mask), call["scale"], offset)
     return mask, dense[mask != 0]

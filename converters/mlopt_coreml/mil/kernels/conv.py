@@ -1,5 +1,7 @@
 """Convolutions, channels first: columns and one matrix product, or tap by tap where channels stand alone."""
 
+from typing import Any
+
 import numpy as np
 
 from mlopt_coreml.mil.kernels.registry import Call, NotSupported, Tensor, kernel
@@ -23,7 +25,7 @@ def conv(call: Call) -> Tensor:
     if groups == channels and weight.shape[1] == 1:
         y = _depthwise(x, weight, strides, dilations, outputs)
     else:
-        y = _grouped(x, weight, strides, dilations, outputs, groups)
+        y = _grouped(x, weight, strides, dilations, outputs, groups=groups)
     if "bias" in call:
         y += call.setting("bias").reshape(-1, *(1,) * spatial)
     return y.reshape(samples, batch, weight.shape[0], *outputs)
@@ -38,15 +40,16 @@ def _depthwise(
     y = np.zeros((count, channels, multiplier, *outputs), np.float32)
     product = np.empty_like(y)
     for position, met in taps(x, weight.shape[2:], strides, dilations, outputs):
-        factor = weight[(slice(None), 0, *position)].reshape(channels, multiplier, *(1,) * len(outputs))
+        here: tuple[Any, ...] = (slice(None), 0, *position)
+        factor = weight[here].reshape(channels, multiplier, *(1,) * len(outputs))
         y += np.multiply(met[:, :, None], factor, out=product)
     return y.reshape(count, channels * multiplier, *outputs)
 
 
 def _grouped(
-    x: Tensor, weight: Tensor, strides: list[int], dilations: list[int], outputs: tuple[int, ...], groups: int
+    x: Tensor, weight: Tensor, strides: list[int], dilations: list[int], outputs: tuple[int, ...], *, groups: int
 ) -> Tensor:
-    """x [N, C, *sizes], weight [out, C / groups, *kernel] -> [N, out, *outputs]."""
+    """Groups of channels: x [N, C, *sizes], weight [out, C / groups, *kernel] -> [N, out, *outputs]."""
     count, channels = x.shape[:2]
     out, each, *sizes = weight.shape
     places = int(np.prod(outputs))
@@ -90,10 +93,12 @@ def conv_transpose(call: Call) -> Tensor:
     y = np.zeros((samples * batch, out, *canvas), np.float32)
     flat = x.reshape(samples * batch, groups, channels // groups, -1)
     for position, met in taps(y, kernel_sizes, strides, dilations, sizes):
-        factor = weight[(slice(None), slice(None), *position)].reshape(groups, channels // groups, -1)
+        here: tuple[Any, ...] = (slice(None), slice(None), *position)
+        factor = weight[here].reshape(groups, channels // groups, -1)
         spread = np.matmul(np.swapaxes(factor, 1, 2), flat)
-        met += spread.reshape(samples * batch, out, *sizes)
-    y = y[(..., *(slice(b, b + o) for b, o in zip(before, outputs, strict=True)))]
+        np.add(met, spread.reshape(samples * batch, out, *sizes), out=met)
+    kept: tuple[Any, ...] = (..., *(slice(b, b + o) for b, o in zip(before, outputs, strict=True)))
+    y = y[kept]
     if "bias" in call:
         y = y + call.setting("bias").reshape(-1, *(1,) * spatial)
     return y.reshape(samples, batch, out, *outputs)

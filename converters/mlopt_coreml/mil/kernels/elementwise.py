@@ -102,7 +102,7 @@ def quantize(call: Call) -> Tensor:
 
 @kernel("dequantize")
 def dequantize(call: Call) -> Tensor:
-    """scale * (input - zero_point)."""
+    """Multiply: scale * (input - zero_point)."""
     scale, zero_point = _scales(call)
     return (call["input"].astype(np.float32) - zero_point) * scale
 

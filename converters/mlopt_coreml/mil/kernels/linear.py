@@ -8,7 +8,7 @@ from mlopt_coreml.mil.kernels.registry import Call, NotSupported, Tensor, kernel
 
 @kernel("linear")
 def linear(call: Call) -> Tensor:
-    """x [..., in] times weight [out, in] transposed, plus bias [out]."""
+    """The product of x [..., in] and weight [out, in] transposed, plus bias [out]."""
     x = call["x"]
     weight = call.setting("weight")
     y = x.reshape(-1, x.shape[-1]) @ weight.T

@@ -51,7 +51,7 @@ def l2_norm(call: Call) -> Tensor:
 
 @kernel("local_response_norm")
 def local_response_norm(call: Call) -> Tensor:
-    """x / (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta."""
+    """Each x / (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta."""
     x, size = call["x"], call.integer("size")
     if size % 2 == 0:
         raise NotSupported("an even size, where the window could lean either way")

@@ -20,7 +20,7 @@ Result = np.ndarray | Sequence[np.ndarray]
 
 
 class NotSupported(Exception):
-    """This operation, with these settings, has no reference semantics here; the message says which setting."""
+    """An operation with settings that have no reference semantics here; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Call:
     def __getitem__(self, parameter: str) -> Tensor:
         """The tensor, with its sample axis."""
         return self.values[parameter][0]
+
+    def optional(self, parameter: str) -> Tensor | None:
+        return self.values[parameter][0] if parameter in self.values else None
 
     def all(self, parameter: str) -> list[Tensor]:
         return self.values[parameter]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +49,10 @@ def padded(x: np.ndarray, pads: Pads, value: float = 0.0) -> np.ndarray:
     if not any(before or after for before, after in pads):
         return x
     lead = x.ndim - len(pads)
-    shape = x.shape[:lead] + tuple(n + b + a for n, (b, a) in zip(x.shape[lead:], pads, strict=True))
+    shape = [*x.shape[:lead], *(n + b + a for n, (b, a) in zip(x.shape[lead:], pads, strict=True))]
     out = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
-    out[(...,) + tuple(slice(b, b + n) for n, (b, _) in zip(x.shape[lead:], pads, strict=True))] = x
+    inside: tuple[Any, ...] = tuple(slice(b, b + n) for n, (b, _) in zip(x.shape[lead:], pads, strict=True))
+    out[(..., *inside)] = x
     return out
 
 
@@ -59,7 +61,7 @@ def taps(
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
     """For each position in the kernel: the position, and a view of `x` [..., *outputs] of what it meets."""
     for position in itertools.product(*(range(k) for k in kernel)):
-        cut = tuple(
+        cut: tuple[Any, ...] = tuple(
             slice(p * d, p * d + (o - 1) * s + 1, s)
             for p, d, s, o in zip(position, dilations, strides, outputs, strict=True)
         )
