@@ -74,7 +74,8 @@ def test_an_interrupted_run_says_so_leaves_nothing_and_ends_its_workers(files, t
         if "exporting" in line:
             break
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    said = process.stderr.read()
+    process.wait(timeout=20)
     assert process.returncode == 130
     assert "the same command goes on" in said and "Traceback" not in said
     assert not (tmp_path / "bundle").exists()
