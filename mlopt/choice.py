@@ -3,8 +3,9 @@
 The rule. A file meets the limit when it is proven, all its outputs are finite, and its drop (where there are labels) is
 at most `max_drop`; without labels its agreement must be at least 1 - max_drop. That bound is the stricter one: top-1
 cannot fall by more than the share of samples whose top-1 changed. Of the files that meet it, each format recommends the
-smallest. Files within 1 % of its size count as equally small; among those the winner is the one whose whole interval is
-within the limit, then the fastest, then the nearest to the source.
+smallest, unless it surely takes more than five times the float file's time here: such a file is for special hardware, and
+is recommended only where nothing else meets the limit. Files within 1 % of the smallest count as equally small; among
+those the winner is the one whose whole interval is within the limit, then the fastest, then the nearest to the source.
 """
 
 import math
@@ -16,6 +17,8 @@ from mlopt.words import grouped, known, percent, points, points_interval, ratio
 
 MAX_DROP = 0.01        # one point: about what rivals' reports call "no loss", and more than the noise of 5,000 samples
 AS_SMALL = 1.01        # sizes within 1 %: what a file's own metadata moves
+
+TOO_SLOW = 5.0         # times float; unpacking 4-bit weights takes up to 4, operations without a fast kernel 25 and more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +78,25 @@ def meets(candidate: Candidate, measure: str, max_drop: float) -> bool:
     return bool(candidate.path) and loss(candidate, measure) <= max_drop + 1e-12     # 1 - 0.99 is more than 0.01
 
 
+def too_slow(candidate: Candidate) -> bool:
+    """Whether even the low end of its time here is over five times the float file's; unknown is not."""
+    return candidate.latency.ratio_interval.low > TOO_SLOW
+
+
 def nearest(candidates: Sequence[Candidate], measure: str) -> Candidate | None:
     """The candidate with the smallest known loss; the smaller file where two are equal."""
     able = [c for c in candidates if c.path and not math.isnan(loss(c, measure))]
     return min(able, key=lambda c: (loss(c, measure), c.bytes), default=None)
 
 
-def _best(peers: Sequence[Candidate], measure: str, max_drop: float) -> Candidate | None:
+def _eligible(peers: Sequence[Candidate], measure: str, max_drop: float) -> list[Candidate]:
+    """Those within the limit, without the ones that are too slow where others are left."""
     able = [c for c in peers if meets(c, measure, max_drop)]
+    return [c for c in able if not too_slow(c)] or able
+
+
+def _best(peers: Sequence[Candidate], measure: str, max_drop: float) -> Candidate | None:
+    able = _eligible(peers, measure, max_drop)
     if not able:
         return None
     smallest = min(c.bytes for c in able)
@@ -111,11 +125,13 @@ def _reason(c: Candidate, peers: Sequence[Candidate], best: Candidate | None, me
         return _why_unknown(c, measure)
     figures = _figures(c, measure, max_drop)
     if c is best:
-        able = [p for p in peers if meets(p, measure, max_drop)]
+        able = _eligible(peers, measure, max_drop)
         among = f"smallest of {len(able)} files within the limit" if len(able) > 1 else "only file within the limit"
         if any(p.bytes < c.bytes for p in able):
             among = f"as small as the smallest of {len(able)} files within the limit, to 1 %, and better otherwise"
         return f"{among}: {grouped(c.bytes)} bytes, {figures}{_speed(c)}"
+    if best is not None and meets(c, measure, max_drop) and too_slow(c) and not too_slow(best):
+        return f"within the limit but slow: {ratio(c.latency.ratio)} of float on this processor; {figures}"
     if best is not None and meets(c, measure, max_drop):
         than = f"larger than {best.precision}" if c.bytes > best.bytes else f"no better than {best.precision}"
         return f"within the limit but {than}: {figures}"

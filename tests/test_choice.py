@@ -146,3 +146,16 @@ def test_no_recommended_file_is_beaten_and_the_front_is_what_nothing_dominates(p
     for c, (size, drop) in zip(choice.candidates, pairs, strict=True):
         beaten = any(s <= size and d <= drop and (s, d) != (size, drop) for s, d in pairs)
         assert c.on_pareto_front is not beaten
+
+
+def test_a_file_that_takes_many_times_longer_is_not_recommended_while_another_is_within_the_limit():
+    slow = file("int16x8", 80_000, 0.0, ratio=27.0)
+    choice = choose([*FILES, slow])
+    assert recommended(choice) == ["tflite/int8"]
+    assert reason(choice, "int16x8").startswith("within the limit but slow: 27.00× of float on this processor")
+    assert reason(choice, "int8").startswith("smallest of 2 files within the limit")
+    assert recommended(choose([file("int8", 87_000, 0.5), slow])) == ["tflite/int16x8"]
+
+
+def test_being_slower_than_float_by_less_than_five_times_does_not_exclude():
+    assert recommended(choose([*FILES, file("mixed", 50_000, 0.001, ratio=4.0)])) == ["tflite/mixed"]

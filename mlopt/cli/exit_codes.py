@@ -43,10 +43,9 @@ def explained(command: Callable[[], Any]) -> int:
     try:
         command()
     except SystemExit as leaving:
+        if leaving.code == Exit.INTERRUPTED:      # Typer has caught the KeyboardInterrupt
+            _say("stopped. Finished parts are kept: the same command goes on from there.")
         return leaving.code if isinstance(leaving.code, int) else Exit.BAD_INPUT if leaving.code else Exit.DONE
-    except KeyboardInterrupt:
-        _say("stopped. Finished parts are kept: the same command goes on from there.")
-        return Exit.INTERRUPTED
     except WorkerCrashed as err:
         _say(str(err) if _traceback_wanted() else str(err).partition("\n")[0])
         if err.last_words and not _traceback_wanted():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlopt import cache, files, plain, plugins, worker
+from mlopt.data.blends import BLENDED, with_blends
 from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
@@ -19,6 +20,7 @@ from mlopt.report import Baseline
 from mlopt.verify.parity import measure_source
 from mlopt.verify.task import identify_task
 
+_BLENDS = 7           # for each synthesised input that files are compared on
 _BATCH = 256          # rows of one reference inference: large enough for BLAS, small enough for memory
 
 
@@ -88,15 +90,15 @@ def _synthesise(model: Any, task: SourceTask) -> None:
         worker.emit(doing="synthesising inputs")
         inputs, how = model.synthesise(task.synthesised_count, task.seed)
         with files.new_folder(task.synthesise) as folder:
-            split = task.calibration_count
-            parts = {Role.CALIBRATION: slice(None, split), Role.TEST: slice(split, None)}
+            kept = {name: values[task.calibration_count :] for name, values in inputs.items()}
+            parts = {
+                Role.CALIBRATION: {name: values[: task.calibration_count] for name, values in inputs.items()},
+                Role.TEST: with_blends(kept, _BLENDS * len(next(iter(kept.values()))), task.seed),
+            }
             found = {}
-            for role, rows in parts.items():
-                summary = write_arrays(
-                    folder / role.value, {name: values[rows] for name, values in inputs.items()}, role=role,
-                    signature=model.source.signature,
-                )
-                found[role.value] = replace(gathered(summary), notes=(how,))
+            for role, arrays in parts.items():
+                summary = write_arrays(folder / role.value, arrays, role=role, signature=model.source.signature)
+                found[role.value] = replace(gathered(summary), notes=(how,) if role is Role.CALIBRATION else (BLENDED,))
             cache.write_record(folder / GATHERED, found)
     worker.emit(ready="synthesised")
 
