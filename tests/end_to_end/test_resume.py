@@ -66,16 +66,16 @@ def test_ten_kills_at_random_moments_lose_nothing_and_change_nothing(files, done
 
 
 def test_an_interrupted_run_says_so_leaves_nothing_and_ends_its_workers(files, tmp_path):
-    process = subprocess.Popen(
-        command(files, tmp_path / "bundle"), env=os.environ | {"MLOPT_CACHE": str(tmp_path / "cache")},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )
-    for line in process.stderr:
-        if "exporting" in line:
-            break
-    os.kill(process.pid, signal.SIGINT)
-    said = process.stderr.read()
-    process.wait(timeout=20)
+    environment = os.environ | {"MLOPT_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        command(files, tmp_path / "bundle"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as process:
+        for line in process.stderr:
+            if "exporting" in line:
+                break
+        os.kill(process.pid, signal.SIGINT)
+        said = process.stderr.read()
     assert process.returncode == 130
     assert "the same command goes on" in said and "Traceback" not in said
     assert not (tmp_path / "bundle").exists()
