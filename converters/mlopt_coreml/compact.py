@@ -26,9 +26,12 @@ def compacted(package: Package, *, scope: str = "", ports: Mapping[str, str] | N
     slim.CopyFrom(package.model)
     slim.description.ClearField("metadata")                     # the date, and versions that the bundle records
     operations = read_program(slim, package.weights).operations
-    names = _names(slim, operations, dict(ports or {}), scope)
+    fixed = {port.name for port in slim.mlProgram.functions["main"].inputs} | set(main_block(slim).outputs)
+    names = {name: (ports or {}).get(name, name) for name in sorted(fixed)}
+    titles = _name_operations(operations, names, scope)
+    _name_constants(operations, names)
     writer = WeightFileWriter()
-    _rewrite(main_block(slim), operations, names, writer)
+    _rewrite(main_block(slim), operations, names, titles, writer)
     for port in (*slim.description.input, *slim.description.output, *slim.mlProgram.functions["main"].inputs):
         port.name = names.get(port.name, port.name)
     return Package(slim, WeightFile(writer.finish()))
@@ -38,17 +41,36 @@ def _is_constant(kind: str) -> bool:
     return kind == "const" or kind.startswith("constexpr_")
 
 
-def _names(model: Any, operations: Sequence[Operation], ports: Mapping[str, str], scope: str) -> dict[str, str]:
-    """Old name to new for every value; equal constants get one name."""
-    fixed = {port.name for port in model.mlProgram.functions["main"].inputs} | set(main_block(model).outputs)
-    names = {name: ports.get(name, name) for name in sorted(fixed)}
-    taken = set(names.values())
+def _name_operations(operations: Sequence[Operation], names: dict[str, str], scope: str) -> dict[str, str]:
+    """Add the values that operations give to `names`, old to new; returns each operation's own name, by its last value.
+
+    The operation keeps its layer's name also where a cast to float32 after it took that name for the model's output.
+    """
+    taken, taken_titles = set(names.values()), set[str]()
     counts: dict[str, int] = {}
+    titles: dict[str, str] = {}
+    plain: dict[str, str] = {}
     for op in operations:
-        if not _is_constant(op.kind):
-            for port in op.outputs:
-                if port.name not in fixed:
-                    names[port.name] = _free(_plain(port.name, op.kind, scope, counts), taken)
+        if _is_constant(op.kind):
+            continue
+        last = op.outputs[-1].name
+        for port in op.outputs:
+            title = names.get(port.name) or _plain(port.name, op.kind, scope, counts)
+            counted = op.name == last or _is_counted(op.name, op.kind)
+            plain[port.name] = title if counted else _plain(op.name, op.kind, scope, counts)
+            if port.name not in names:
+                names[port.name] = _free(title, taken)
+    for casts in (False, True):
+        for op in operations:
+            if not _is_constant(op.kind) and (op.kind == "cast") == casts:
+                last = op.outputs[-1].name
+                titles[last] = _free(plain[last], taken_titles)
+    return titles
+
+
+def _name_constants(operations: Sequence[Operation], names: dict[str, str]) -> None:
+    """Add the constants to `names`: short ones, and one for all that are equal."""
+    fixed, taken = set(names), set(names.values())
     seen: dict[tuple[TensorType, bytes], str] = {}
     serial = 0
     for op in operations:
@@ -66,7 +88,6 @@ def _names(model: Any, operations: Sequence[Operation], ports: Mapping[str, str]
             else:
                 name = seen[key]
             names[port.name] = name
-    return names
 
 
 def _identity(op: Operation) -> tuple[TensorType, bytes] | None:
@@ -81,10 +102,15 @@ def _identity(op: Operation) -> tuple[TensorType, bytes] | None:
 def _plain(name: str, kind: str, scope: str, counts: dict[str, int]) -> str:
     """The name without what conversion passes added; names that coremltools counted up are counted anew."""
     name = _PASS_SUFFIX.sub("", name)
-    if re.fullmatch(rf"{kind}_\d+", name):                      # depends on what this process converted before
+    if _is_counted(name, kind):
         counts[kind] = counts.get(kind, 0) + 1
         return f"{kind}_{counts[kind]}"
     return name.removeprefix(scope) if scope else name
+
+
+def _is_counted(name: str, kind: str) -> bool:
+    """True for a name like conv_17, whose number depends on what this process converted before."""
+    return re.fullmatch(rf"{kind}_\d+", name) is not None
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -97,7 +123,11 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _rewrite(
-    block: Any, operations: Sequence[Operation], names: Mapping[str, str], writer: WeightFileWriter
+    block: Any,
+    operations: Sequence[Operation],
+    names: Mapping[str, str],
+    titles: Mapping[str, str],
+    writer: WeightFileWriter,
 ) -> None:
     kept: list[Any] = []
     written: set[str] = set()
@@ -106,7 +136,9 @@ def _rewrite(
         if op.kind == "const" and new_names[0] in written:
             continue
         written.update(new_names)
-        kept.append(_renamed(message, op, names, writer))
+        new = _renamed(message, op, names, writer)
+        set_name(new, titles.get(op.outputs[-1].name, new_names[-1]))
+        kept.append(new)
     del block.operations[:]
     block.operations.extend(kept)
     block.outputs[:] = [names[name] for name in block.outputs]
@@ -117,7 +149,6 @@ def _renamed(message: Any, op: Operation, names: Mapping[str, str], writer: Weig
     new.CopyFrom(message)
     for output in new.outputs:
         output.name = names[output.name]
-    set_name(new, new.outputs[-1].name)
     for parameter, argument in new.inputs.items():
         for binding, held in zip(argument.arguments, op.arguments[parameter], strict=True):
             if isinstance(held, Constant):

@@ -1,7 +1,4 @@
-"""The source model to the float32 package. Runs where TensorFlow is; torch must be hidden.
-
-The target is iOS 18 / macOS 15 (specification version 9): see the package's own page for why.
-"""
+"""The source model to the float32 package. Runs where TensorFlow is; torch must be hidden."""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +13,11 @@ from mlopt.errors import MloptError, UnsupportedOps
 from mlopt.frameworks.protocol import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_coreml.compact import compacted
-from mlopt_coreml.mil.blob import WeightFile
+from mlopt_coreml.converting import converted
 from mlopt_coreml.names import port_names
 from mlopt_coreml.package import Package, write_package
 from mlopt_coreml.quiet import ct
 
-TARGET = ct.target.iOS18
 mb = ct.converters.mil.Builder
 _registry = import_module("coremltools.converters.mil.frontend.tensorflow.tf_op_registry")   # after quiet, so by name
 
@@ -47,27 +43,15 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
                 "Give the model an input of a fixed size, then compress it."
             )
     function = model.concrete_function(1)
-    converted = _convert(function)
-    weights = Path(converted.weights_dir) / "weight.bin"
-    package = compacted(
-        Package(converted.get_spec(), WeightFile(weights.read_bytes() if weights.is_file() else b"")),
-        scope=_scope(function),
-        ports=_ports(function, signature, converted),
-    )
+    raw = _convert(function)
+    package = compacted(raw, scope=_scope(function), ports=_ports(function, signature, raw))
     write_package(package.model, package.weights.raw, dest)
     return Made(path=dest, choices={"target": "iOS 18, macOS 15"})
 
 
-def _convert(function: Any) -> Any:
+def _convert(function: Any) -> Package:
     try:
-        return ct.convert(
-            [function],
-            source="tensorflow",
-            convert_to="mlprogram",
-            minimum_deployment_target=TARGET,
-            compute_precision=ct.precision.FLOAT32,
-            skip_model_load=True,
-        )
+        return converted([function], source="tensorflow", half=False)
     except NotImplementedError as err:
         remedy = "Replace these layers, or leave Core ML out."
         raise UnsupportedOps("Core ML", _unknown_ops(function, err), remedy) from err
@@ -108,7 +92,7 @@ def _scope(function: Any) -> str:
     return "".join(re.sub(r"\W", "_", part) + "_" for part in paths[0][:shared]) if paths else ""
 
 
-def _ports(function: Any, signature: Signature, converted: Any) -> Mapping[str, str]:
+def _ports(function: Any, signature: Signature, package: Package) -> Mapping[str, str]:
     """The package's present names of inputs and outputs, to the names that they shall have."""
     specs = tf.nest.flatten(function.structured_input_signature)
     placeholders = {spec.name: tensor.op.name for spec, tensor in zip(specs, function.inputs, strict=False)}
@@ -117,7 +101,7 @@ def _ports(function: Any, signature: Signature, converted: Any) -> Mapping[str, 
     outputs = port_names([spec.name for spec in signature.outputs])
     ports = {_spelled(placeholders.get(name, name)): new for name, new in inputs.items()}
     ports |= {_spelled(results[name].op.name): new for name, new in outputs.items()}
-    description = converted.get_spec().description
+    description = package.model.description
     strangers = {port.name for port in (*description.input, *description.output)} - ports.keys()
     if strangers:
         raise MloptError(

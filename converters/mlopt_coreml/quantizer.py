@@ -19,10 +19,9 @@ from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.model import Signature
 from mlopt_coreml.compact import compacted
 from mlopt_coreml.compress import FORM_BYTES, Compressed, Weight, int8, palette, sparse_int8
-from mlopt_coreml.mil.blob import WeightFile
+from mlopt_coreml.converting import converted
 from mlopt_coreml.mil.program import Constant, Operation, Program, main_block, read_program
 from mlopt_coreml.package import WEIGHTS_FOLDER, Package, program_of, read_package, write_package
-from mlopt_coreml.quiet import ct
 from mlopt_coreml.stored import weight_uses
 
 SPARSE_ENOUGH = 0.3     # zeros among a layer's weights; below, the mask eats what the zeros save
@@ -110,17 +109,7 @@ def _half(float_file: Path) -> Package:
         program = load(package.model, package.model.specificationVersion, str(folder))
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         raise ModelUnreadable(float_file, f"coremltools cannot read its program ({err})") from err
-    converted = ct.convert(
-        program,
-        source="milinternal",
-        convert_to="mlprogram",
-        compute_precision=ct.precision.FLOAT16,
-        minimum_deployment_target=ct.target.iOS18,
-        skip_model_load=True,
-    )
-    weights = Path(converted.weights_dir) / "weight.bin"
-    held = WeightFile(weights.read_bytes() if weights.is_file() else b"")
-    return compacted(Package(converted.get_spec(), held))  # equal weights are one from here on
+    return compacted(converted(program, source="milinternal", half=True))    # equal weights are one from here on
 
 
 def _compressed(half: Package, dest: Path, way: _Way) -> Made:
