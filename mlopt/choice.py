@@ -3,9 +3,9 @@
 The rule. A file meets the limit when it is proven, all its outputs are finite, and its drop (where there are labels) is
 at most `max_drop`; without labels its agreement must be at least 1 - max_drop. That bound is the stricter one: top-1
 cannot fall by more than the share of samples whose top-1 changed. Of the files that meet it, each format recommends the
-smallest, unless it surely takes more than five times the float file's time here: such a file is for special hardware, and
-is recommended only where nothing else meets the limit. Files within 1 % of the smallest count as equally small; among
-those the winner is the one whose whole interval is within the limit, then the fastest, then the nearest to the source.
+smallest, unless it surely takes more than five times the float file's time here: such a file is for special hardware,
+and is recommended only where nothing else meets the limit. Files within 1 % of the smallest count as equally small;
+among those the winner is the one whose whole interval is within the limit, then the fastest, then the nearest.
 """
 
 import math
@@ -18,7 +18,7 @@ from mlopt.words import grouped, known, percent, points, points_interval, ratio
 MAX_DROP = 0.01        # one point: about what rivals' reports call "no loss", and more than the noise of 5,000 samples
 AS_SMALL = 1.01        # sizes within 1 %: what a file's own metadata moves
 
-TOO_SLOW = 5.0         # times float; unpacking 4-bit weights takes up to 4, operations without a fast kernel 25 and more
+TOO_SLOW = 5.0         # times float; unpacking 4-bit weights takes up to 4, what has no fast kernel 25 and more
 
 
 @dataclass(frozen=True, kw_only=True)

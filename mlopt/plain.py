@@ -32,7 +32,7 @@ def error_class(name: str) -> type[MloptError]:
     """The error class "module:Name", as a worker named it."""
     found = resolve(name)
     assert issubclass(found, MloptError), name
-    return found 
+    return found
 
 
 def _encode(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt_tflite import bias, flatfile, ranges, rounding, weight_files
+from mlopt_tflite import bias, equalizing, flatfile, ranges, rounding, weight_files
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
@@ -44,8 +44,7 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
     """The model with activations of `kind` ("int8" or "int16"), what was chosen, and notes."""
     model = observed.model
     candidate = Candidate(
-        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind),
-        weights={layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)},
+        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind), weights=_spanned(model),
     )
     refused: set[int] = set()
 
@@ -57,6 +56,7 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
     candidate.in_float = frozenset(refused)
     judge = Judge(inputs=observed.held_out, reference=observed.reference).first(JUDGED[kind])
     choices = {"weights": "8 bits, a scale for each output channel"}
+    model = _search_equalization(candidate, choices)
     if kind == "int8":
         error = _search_ranges(candidate, judge, choices)
     else:
@@ -75,7 +75,7 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
 
 def _compact(model: Any) -> Any:
     """Weights of the operations that stayed in float are stored in 8 bits too, and unpacked when the file is loaded."""
-    rest = {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}
+    rest = _spanned(model)
     tables = weight_files.tables(model)
     return weight_files.with_tables(weight_files.unpacked(model, rest, {}), tables) if rest or tables else model
 
@@ -85,6 +85,26 @@ def _starting_ranges(observed: Observed, kind: str) -> dict[int, Range]:
     if kind == "int8":
         return found
     return {i: (low * HEADROOM, high * HEADROOM) for i, (low, high) in found.items()}
+
+
+def _spanned(model: Any) -> dict[int, Quantized]:
+    return {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}
+
+
+def _search_equalization(candidate: Candidate, choices: dict[str, str]) -> Any:
+    """The float model to lower, from here on the candidate's: with channels evened out where that gains."""
+
+    def trial(model: Any, found: Mapping[int, Range]) -> bytes:
+        weights = _spanned(model)
+        if candidate.kind != "int8":   # all that is rounded hard there are the weights, and float kernels are fast
+            return pack(weight_files.replaced(model, {op: q.real() for op, q in weights.items()}, {}))
+        return pack(lower(model, candidate.kind, ranges=found, weights=weights, in_float=candidate.in_float).model)
+
+    observed, choices["equalization"] = equalizing.search(candidate.observed, trial)
+    if observed is not candidate.observed:
+        candidate.observed, candidate.ranges = observed, _starting_ranges(observed, candidate.kind)
+        candidate.weights = _spanned(observed.model)
+    return observed.model
 
 
 def _search_ranges(candidate: Candidate, judge: Judge, choices: dict[str, str]) -> float:

@@ -5,7 +5,7 @@ LiteRT has no 4-bit kernel for them that runs on float activations, and they are
 from collections.abc import Mapping, Set
 from typing import Any
 
-from mlopt_tflite import bias, mixed, rounding, weight_files
+from mlopt_tflite import bias, equalizing, mixed, rounding, weight_files
 from mlopt_tflite.judge import Distance, Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
@@ -17,15 +17,17 @@ FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit ker
 
 def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
     """4 bits wherever a kernel takes them."""
+    observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
     every = frozenset(four)
     model, biases_kept, distance, more = _assembled(observed, four, every)
-    choices = _described(observed, every, biases_kept, distance)
+    choices = _described(observed, every, biases_kept, distance) | {"equalization": evened}
     return model, choices, (*notes, *_kept_at_8(observed, every), *more)
 
 
 def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
     """4 bits for as many layers as the measured distance to the float file allows."""
+    observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
     judge = _judge(observed)
     choices = [
@@ -41,7 +43,7 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
 
     plan, distance, measured = mixed.choose(plans, measure)
     model, biases_kept, distance, more = _assembled(observed, four, plan.ops)
-    described = _described(observed, plan.ops, biases_kept, distance)
+    described = _described(observed, plan.ops, biases_kept, distance) | {"equalization": evened}
     bound = f"agreement >= {mixed.AGREEMENT:g} and noise <= {mixed.NOISE:g}"
     described["search"] = f"{measured} of {len(plans)} mixtures measured; wanted {bound}"
     at_8_bits = seen[plans[0].ops]
@@ -49,6 +51,17 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
         found = f"agreement {at_8_bits.agreement:.4f}, noise {at_8_bits.noise:.3g}"
         more = (*more, f"8 bits everywhere miss the bound on held-out samples ({found}): they were the measure")
     return model, described, (*notes, *more)
+
+
+def _equalized(observed: Observed) -> tuple[Observed, str]:
+    """What the layers see once channels are evened out, where that helps weights of 4 bits; tried in float kernels."""
+
+    def trial(model: Any, _: Mapping[int, Any]) -> bytes:
+        four = {layer.op: fitted(weight_of(model, layer), layer.axis, 4).real()
+                for layer in layers(model) if layer.kind in FOUR_BITS}
+        return pack(weight_files.replaced(model, four, {}))
+
+    return equalizing.search(observed, trial)
 
 
 def _judge(observed: Observed) -> Judge:

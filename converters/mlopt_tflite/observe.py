@@ -5,7 +5,7 @@ The pass is shared by all precisions that one worker process makes of a file: it
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlopt.errors import DataMismatch
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.histogram import GrowingHistogram
+from mlopt_tflite.packing import pack
 from mlopt_tflite.patches import patches
 from mlopt_tflite.weights import Layer, layers
 
@@ -56,16 +57,19 @@ class Observed:
     content: bytes
     histograms: Mapping[int, GrowingHistogram]
     means: Mapping[int, np.ndarray]                # per channel (last axis), of the inputs of layers
+    spans: Mapping[int, np.ndarray]                # least and largest value of each channel (last axis), [2, channels]
     moments: Mapping[int, Moments]
     exact_inputs: Mapping[int, tuple[float, float]]   # ranges of inputs that are known beyond the samples
     observed: Mapping[str, np.ndarray]
     held_out: Mapping[str, np.ndarray]
     reference: Mapping[str, np.ndarray]            # the float file's outputs on held_out
     synthesised: bool
+    seed: int
     notes: tuple[str, ...] = field(default=())
 
 
 _last: dict[tuple[str, ...], Observed] = {}
+_again: dict[str, Observed] = {}      # by content, of the models that were made of the last file
 
 
 def observe(float_file: Path, samples: Samples, seed: int) -> Observed:
@@ -74,8 +78,19 @@ def observe(float_file: Path, samples: Samples, seed: int) -> Observed:
     key = (hashlib.sha256(content).hexdigest(), _fingerprint(samples), str(seed))
     if key not in _last:
         _last.clear()
+        _again.clear()
         _last[key] = _pass(content, flatfile.parse(content, float_file), samples, seed)
     return _last[key]
+
+
+def again(observed: Observed, model: Any) -> Observed:
+    """The same samples through `model`, a float model with the same tensors; from memory where it was seen before."""
+    content = pack(model)
+    key = hashlib.sha256(content + observed.content).hexdigest()
+    if key not in _again:
+        watched = _watch(content, model, observed.observed, observed.seed)
+        _again[key] = replace(observed, model=model, content=content, **watched)
+    return _again[key]
 
 
 def _fingerprint(samples: Samples) -> str:
@@ -98,14 +113,15 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
             for name in fast.inputs}
     observed = {name: r["seen"] for name, r in rows.items()}
     held_out = {name: r["judged"] for name, r in rows.items()}
-    histograms, means, moments = _watch(content, model, observed, seed)
-    hidden = len(activations(model)) - len(histograms)
+    watched = _watch(content, model, observed, seed)
+    hidden = len(activations(model)) - len(watched["histograms"])
     if hidden:
         notes = (*notes, f"{hidden} tensors of control flow cannot be watched: operations around them stay in float")
     return Observed(
-        model=model, content=content, histograms=histograms, means=means, moments=moments,
+        model=model, content=content, **watched,
         exact_inputs=_exact_inputs(model, samples, observed), observed=observed, held_out=held_out,
-        reference=fast.predict(held_out), synthesised=samples.origin != "given", notes=notes,
+        reference=fast.predict(held_out), synthesised=samples.origin != "given", seed=seed,
+        notes=notes,
     )
 
 
@@ -139,7 +155,8 @@ def _exact_inputs(
 
 def _watch(
     content: bytes, model: Any, inputs: Mapping[str, np.ndarray], seed: int
-) -> tuple[dict[int, GrowingHistogram], dict[int, np.ndarray], dict[int, Moments]]:
+) -> dict[str, Any]:
+    """What `Observed` holds of the tensors, by its field names."""
     engine = Engine(content, keep_all=True)
     engine.stage({name: array[:1] for name, array in inputs.items()})
     engine.invoke()
@@ -147,6 +164,7 @@ def _watch(
     owners = [layer for layer in layers(model) if layer.input in tensors]
     histograms = {i: GrowingHistogram() for i in tensors}
     sums: dict[int, np.ndarray] = {}
+    spans: dict[int, np.ndarray] = {}
     moments: dict[int, Moments] = {}
     collected: dict[int, list[np.ndarray]] = {layer.op: [] for layer in owners if _has_moments(layer)}
     random = np.random.default_rng(seed)
@@ -159,6 +177,7 @@ def _watch(
         values = {i: engine.tensor(i) for i in tensors}
         for i, value in values.items():
             histograms[i].add(value)
+            spans[i] = widened(spans.get(i), value)
             if i in entering:
                 sums[i] = sums.get(i, 0.0) + channel_mean(value)
         for layer in owners:
@@ -168,7 +187,8 @@ def _watch(
             for op, rows in collected.items():
                 moments.setdefault(op, Moments()).add(np.concatenate(rows))
                 rows.clear()
-    return histograms, {i: total / count for i, total in sums.items()}, moments
+    means = {i: total / count for i, total in sums.items()}
+    return {"histograms": histograms, "means": means, "spans": spans, "moments": moments}
 
 
 def _has_moments(layer: Layer) -> bool:
@@ -181,6 +201,13 @@ def activations(model: Any) -> list[int]:
     graph = model.subgraphs[0]
     made = {int(i) for i in graph.inputs} | {i for op in flatfile.ops(model) for i in op.outputs}
     return [i for i in sorted(made) if flatfile.type_name(graph.tensors[i]) == "float32"]
+
+
+def widened(span: np.ndarray | None, value: np.ndarray) -> np.ndarray:
+    """[2, channels]: the least and the largest of each channel, of `value` and of what `span` holds already."""
+    rows = value.reshape(-1, value.shape[-1] if value.ndim else 1)
+    new = np.stack([rows.min(axis=0), rows.max(axis=0)])
+    return new if span is None else np.stack([np.minimum(span[0], new[0]), np.maximum(span[1], new[1])])
 
 
 def channel_mean(value: np.ndarray) -> np.ndarray:

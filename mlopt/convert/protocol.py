@@ -32,7 +32,7 @@ class Precision:
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
-    proof_samples: int = 0     # 0: proven on all; else no host kernel is fast for it, and only so many are used: n says so
+    proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
 
 
 class Converter(Protocol):

@@ -94,7 +94,7 @@ def percentile(histogram: Histogram, percent: float) -> Range:
     edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
     tail = (100 - percent) / 200
     low = edges[np.searchsorted(share, tail, side="right")]
-    high = edges[min(np.searchsorted(share, 1 - tail, side="left") + 1, len(edges) - 1)]
+    high = edges[min(int(np.searchsorted(share, 1 - tail, side="left")) + 1, len(edges) - 1)]
     return Range(low=min(0.0, float(low)), high=max(0.0, float(high)))
 
 

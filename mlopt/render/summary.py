@@ -77,7 +77,8 @@ def _source(report: Report) -> SourceSummary:
     return SourceSummary(
         path=str(source.path), framework=source.framework, sha256=source.digest, parameters=source.parameters,
         macs=source.macs, file_bytes=source.file_bytes, weight_bytes=source.weight_bytes,
-        optimizer_bytes=source.optimizer_bytes, samples=baseline.samples, n=baseline.n, metric=baseline.metric, value=_number(baseline.value), interval=_pair(baseline.interval),
+        optimizer_bytes=source.optimizer_bytes, samples=baseline.samples, n=baseline.n, metric=baseline.metric,
+        value=_number(baseline.value), interval=_pair(baseline.interval),
     )
 
 

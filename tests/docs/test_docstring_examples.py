@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {"mlopt": ROOT / "mlopt"} | {f"mlopt_{n}": ROOT / f"converters/mlopt_{n}" for n in ("tflite", "onnx", "coreml")}
+CONVERTERS = ("mlopt_tflite", "mlopt_onnx", "mlopt_coreml")
+FOLDERS = {"mlopt": ROOT / "mlopt"} | {name: ROOT / "converters" / name for name in CONVERTERS}
 
 
 def module_names():

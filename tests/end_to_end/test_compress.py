@@ -6,8 +6,8 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 
-from mlopt import manifest
 from mlopt import files as whole
+from mlopt import manifest
 from mlopt.render.json import from_json
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_progress_goes_to_standard_error(done):
 
 
 def test_the_same_command_again_repeats_nothing_and_ends_the_same(done, files, mlopt, tmp_path):
-    folder, summary, _ = done
+    _, summary, _ = done
     again = mlopt("compress", files / "model.h5", "--data", files / "samples.npz", "--test", files / "test.npz",
                   "--out", tmp_path / "again", "--max-drop", "0.1", "--json")
     assert json.loads(again.stdout) == summary

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("worker", "worker_main"),
     ("model",), ("artifact",), ("report",), ("words",), ("cache",), ("data",), ("manifest",), ("frameworks",),
-    ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("pipeline",), ("diagnosis",), ("api",), ("cli",),
-    ("testing",),
+    ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("pipeline",), ("diagnosis",), ("api",),
+    ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",
