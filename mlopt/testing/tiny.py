@@ -173,7 +173,7 @@ class TinyModel:
 
 def inputs_for(model: TinyModel, count: int, seed: int = 1) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
-    return {s.name: random.normal(size=(count, *s.shape[1:])).astype(np.float32) for s in model.signature.inputs}
+    return {s.name: random.normal(size=(count, *(d or 1 for d in s.shape[1:]))).astype(np.float32) for s in model.signature.inputs}
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
