@@ -14,6 +14,7 @@ from mlopt.frameworks.protocol import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_coreml.compact import compacted
 from mlopt_coreml.converting import converted
+from mlopt_coreml.mil.program import main_block
 from mlopt_coreml.names import port_names
 from mlopt_coreml.package import Package, write_package
 from mlopt_coreml.quiet import ct
@@ -44,6 +45,7 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
             )
     function = model.concrete_function(1)
     raw = _convert(function)
+    _refuse_loops(raw)
     package = compacted(raw, scope=_scope(function), ports=_ports(function, signature, raw))
     write_package(package.model, package.weights.raw, dest)
     return Made(path=dest, choices={"target": "iOS 18, macOS 15"})
@@ -60,6 +62,17 @@ def _convert(function: Any) -> Package:
         raise MloptError(
             f"coremltools could not convert the model ({type(err).__name__}: {words[0] if words else 'no message'})."
         ) from err
+
+
+def _refuse_loops(package: Package) -> None:
+    """Core ML has loops and lists; nothing here could make such a package smaller or run it."""
+    found: dict[str, list[str]] = {}
+    for op in main_block(package.model).operations:
+        if op.blocks or any(output.type.WhichOneof("type") != "tensorType" for output in op.outputs):
+            found.setdefault(op.type, []).append(op.outputs[0].name)
+    if found:
+        remedy = "Recurrent layers need no loop when they are built with unroll=True."
+        raise UnsupportedOps("mlopt's Core ML converter", found, remedy)
 
 
 def _unknown_ops(function: Any, error: NotImplementedError) -> dict[str, list[str]]:

@@ -268,6 +268,22 @@ def test_operations_that_coreml_lacks_are_named_with_their_layers(tmp_path: Path
     assert not (tmp_path / "m.mlpackage").exists()
 
 
+def test_recurrent_layers_run_unrolled_and_loops_are_refused_with_that_remedy(tmp_path: Path) -> None:
+    for unroll in (True, False):
+        frames = tf_keras.Input((4, 3), name="frames")
+        one = tiny.TinyModel(tf_keras.Model(frames, layers.LSTM(5, unroll=unroll)(frames)))
+        if not unroll:
+            with pytest.raises(UnsupportedOps, match=r"while_loop.*unroll=True"):
+                export(one, one.signature, tmp_path / "loop.mlpackage")
+            continue
+        export(one, one.signature, tmp_path / "m.mlpackage")
+        inputs = tiny.inputs_for(one, 6)
+        [wanted], [found] = (
+            m.predict(inputs).values() for m in (one, open_runtime(tmp_path / "m.mlpackage", one.signature))
+        )
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 def test_inputs_of_free_size_are_refused_with_the_remedy(tmp_path: Path) -> None:
     image = tf_keras.Input((None, 4), name="frames")
     one = tiny.TinyModel(tf_keras.Model(image, layers.Dense(2)(image)))
