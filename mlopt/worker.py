@@ -126,6 +126,7 @@ class Crew:
         environment = os.environ | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OPENBLAS_NUM_THREADS": "1",      # workers share the cores: spinning threads made one 20 times slower
             "KERAS_BACKEND": "tensorflow",
             "TOKENIZERS_PARALLELISM": "false",
         }
