@@ -9,7 +9,7 @@ from mlopt.artifact import Made
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
 from mlopt.model import Signature
-from mlopt_onnx import half, qdq
+from mlopt_onnx import equalizing, half, qdq
 from mlopt_onnx.calibration import histograms, rows, split
 from mlopt_onnx.graph import Graph, read_model, write_model
 from mlopt_onnx.plan import plan
@@ -58,16 +58,19 @@ def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, see
     if not chosen.tensors and not chosen.weights:
         raise NothingToQuantize(float_file)
     parts = split(samples.count, seed)
-    seen = histograms(graph, chosen.tensors, rows(samples, parts.calibration))
+    inputs = rows(samples, parts.calibration)
     choosing, confirming = (Judge(graph, chosen, rows(samples, n)) for n in (parts.choosing, parts.confirming))
-    found = search(graph, chosen, seen, choosing, confirming)
+    graph, evened = equalizing.search(graph, chosen, inputs, choosing)
+    seen = histograms(graph, chosen.tensors, inputs)
+    found = search(graph, chosen, seen, choosing.of(graph), confirming.of(graph))
     _finish(qdq.insert(graph, chosen, found.grids), graph, dest, rows(samples, parts.choosing[:8]))
     notes = list(chosen.notes)
     if parts.shared:
         notes.append(f"Only {samples.count} samples: ranges were taken from and compared on the same ones.")
     if chosen.integer and found.grids.most_weight > NARROW:
         notes.append(SATURATION)
-    return Made(path=dest, choices=_choices(found, len(parts.calibration)), notes=tuple(notes))
+    choices = _choices(found, len(parts.calibration)) | {"equalization": evened}
+    return Made(path=dest, choices=choices, notes=tuple(notes))
 
 
 def _choices(found: Found, calibrated: int) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The choice of activation ranges and bias corrections: by the error at the model's outputs, on samples held out."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -46,6 +47,12 @@ class Judge:
     def __init__(self, graph: Graph, chosen: Plan, inputs: Mapping[str, np.ndarray]) -> None:
         self.graph, self.plan, self.inputs = graph, chosen, inputs
         self.expected = self._outputs(graph)
+
+    def of(self, graph: Graph) -> "Judge":
+        """The same judge for a float graph that computes the same in another way."""
+        other = copy.copy(self)
+        other.graph = graph
+        return other
 
     def score(self, grids: Grids) -> float:
         """Mean over the outputs of the signal to noise in dB, at most `BEST_DB` each; minus infinity for NaN."""

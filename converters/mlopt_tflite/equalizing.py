@@ -15,7 +15,6 @@ import numpy as np
 from mlopt.convert import equalize
 from mlopt.convert.equalize import Link
 from mlopt_tflite import flatfile, ranges, weight_files
-from mlopt_tflite.judge import Judge
 from mlopt_tflite.observe import Observed, again
 from mlopt_tflite.scales import Range
 from mlopt_tflite.weights import Layer, bias_of, layers, weight_of
@@ -153,24 +152,21 @@ def search(observed: Observed, trial: Trial) -> tuple[Observed, str]:
     """
     every = [p for p in pairs(observed.model) if all(t in observed.spans for t in p.tensors)]
     links = [link(observed, pair) for pair in every]
-    uneven = [i for i, one in enumerate(links) if _lost(one) > equalize.BALANCED]
-    if not uneven:
-        return observed, "channels left: " + ("even already" if every else "no two layers share channels of their own")
-    judge = Judge(inputs=observed.held_out, reference=observed.reference).first(JUDGED)
+    if not every:
+        return observed, "left: no layer alone reads another's channels behind a homogeneous activation (ReLU6 is none)"
+    if not equalize.worth_trying(links):
+        return observed, f"left: the {len(links)} tensors between two layers are even already"
+    judge = observed.judge().first(JUDGED)
     start = judge.distance(trial(observed.model, ranges.ranges_of(observed, "min-max"))).noise
     best, least, chosen = "", start * GAIN, observed.model
-    for name, ways in (("activations", equalize.by_activations), ("weights", equalize.by_weights)):
-        factors = ways(links)
+    for name, way in equalize.WAYS.items():
+        factors = way(links)
         model = rescaled(observed.model, every, factors)
         noise = judge.distance(trial(model, _rescaled_ranges(observed, every, factors))).noise
         if noise < least:
             best, least, chosen = name, noise, model
     if not best:
-        return observed, f"channels left: evening out {len(every)} tensors did not lower the output error"
+        return observed, f"left: evening out {len(every)} tensors did not lower the output error"
     fell = f"a trial's noise fell from {start:.3g} to {least:.3g}"
-    return again(observed, chosen), f"channels of {len(every)} tensors evened out by {best}: {fell}"
+    return again(observed, chosen), f"{len(every)} tensors evened out by {best}: {fell}"
 
-
-def _lost(one: Link) -> float:
-    """Bits that uneven channels cost, in the activations and in the weights that read them."""
-    return max(equalize.bits_lost(one.peaks), 0.0 if one.shares is None else equalize.bits_lost(one.shares))

@@ -54,7 +54,7 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
 
     _, notes = settle(model, build)
     candidate.in_float = frozenset(refused)
-    judge = Judge(inputs=observed.held_out, reference=observed.reference).first(JUDGED[kind])
+    judge = observed.judge().first(JUDGED[kind])
     choices = {"weights": "8 bits, a scale for each output channel"}
     model = _search_equalization(candidate, choices)
     if kind == "int8":

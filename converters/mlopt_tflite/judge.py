@@ -1,6 +1,6 @@
 """How far a file's outputs are from the float file's, on samples that only judge."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,32 +21,35 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Float outputs [N, ...] by name for inputs [N, ...] by name."""
+    """Float outputs [N, ...] by name for inputs [N, ...] by name; `decisions` names those that say yes or no at 0.5."""
 
     inputs: Mapping[str, np.ndarray]
     reference: Mapping[str, np.ndarray]
+    decisions: frozenset[str] = frozenset()
 
     def first(self, count: int) -> "Judge":
         """A quicker judge, on the first `count` samples."""
         return Judge(
             inputs={n: v[:count] for n, v in self.inputs.items()},
             reference={n: v[:count] for n, v in self.reference.items()},
+            decisions=self.decisions,
         )
 
     def distance(self, content: bytes) -> Distance:
-        return distance(self.reference, Engine(content).predict(self.inputs))
+        return distance(self.reference, Engine(content).predict(self.inputs), self.decisions)
 
 
-def distance(reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> Distance:
+def distance(
+    reference: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], decisions: Set[str] = frozenset()
+) -> Distance:
     """
     >>> a = {"y": np.array([[0.9, 0.1], [0.2, 0.8]])}
     >>> distance(a, {"y": np.array([[0.6, 0.4], [0.2, 0.8]])}).agreement
     1.0
     """
-    pairs = [(reference[name].astype(np.float64), outputs[name].astype(np.float64)) for name in sorted(reference)]
-    return Distance(
-        noise=float(np.mean([noise(a, b) for a, b in pairs])), agreement=float(min(agreement(a, b) for a, b in pairs))
-    )
+    pairs = {name: (reference[name].astype(np.float64), outputs[name].astype(np.float64)) for name in sorted(reference)}
+    same = [same_side(a, b) if name in decisions else agreement(a, b) for name, (a, b) in pairs.items()]
+    return Distance(noise=float(np.mean([noise(a, b) for a, b in pairs.values()])), agreement=float(min(same)))
 
 
 def noise(reference: np.ndarray, values: np.ndarray) -> float:
@@ -72,6 +75,15 @@ def agreement(reference: np.ndarray, values: np.ndarray) -> float:
     rows, others = reference.reshape(len(reference), -1), values.reshape(len(values), -1)
     size, error = np.linalg.norm(rows, axis=1), np.linalg.norm(rows - others, axis=1)
     return float(np.mean(error <= FAR * np.maximum(size, 1e-12)))
+
+
+def same_side(reference: np.ndarray, values: np.ndarray) -> float:
+    """The share of numbers on the same side of one half.
+
+    >>> same_side(np.array([[0.01], [0.6]]), np.array([[0.03], [0.4]]))
+    0.5
+    """
+    return float(np.mean((reference > 0.5) == (values > 0.5)))
 
 
 def is_scores(output: np.ndarray) -> bool:

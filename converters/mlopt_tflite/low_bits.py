@@ -29,7 +29,7 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
     """4 bits for as many layers as the measured distance to the float file allows."""
     observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
-    judge = _judge(observed)
+    judge = observed.judge()
     choices = [
         mixed.Choice(op=layer.op, saved_bytes=layer.elements // 2, noise=_alone(observed, judge, four[layer.op], layer))
         for layer in layers(observed.model) if layer.op in four
@@ -64,10 +64,6 @@ def _equalized(observed: Observed) -> tuple[Observed, str]:
     return equalizing.search(observed, trial)
 
 
-def _judge(observed: Observed) -> Judge:
-    return Judge(inputs=observed.held_out, reference=observed.reference)
-
-
 def _four_bits(observed: Observed) -> tuple[dict[int, Quantized], tuple[str, ...]]:
     """4-bit weights by operation, rounded against what the layers see; and notes on layers too wide for that."""
     found, wide = {}, []
@@ -95,7 +91,7 @@ def _assembled(
     observed: Observed, four: Mapping[int, Quantized], ops: Set[int]
 ) -> tuple[Any, bool, Distance, tuple[str, ...]]:
     """The file's model with `ops` at 4 bits and the rest at 8, whether biases were moved, its distance, and notes."""
-    model, judge = observed.model, _judge(observed)
+    model, judge = observed.model, observed.judge()
     chosen = {
         layer.op: four[layer.op] if layer.op in ops else spanned(weight_of(model, layer), layer.axis, 8)
         for layer in layers(model)

@@ -16,6 +16,7 @@ from mlopt.errors import DataMismatch
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.histogram import GrowingHistogram
+from mlopt_tflite.judge import Judge
 from mlopt_tflite.packing import pack
 from mlopt_tflite.patches import patches
 from mlopt_tflite.weights import Layer, layers
@@ -63,9 +64,13 @@ class Observed:
     observed: Mapping[str, np.ndarray]
     held_out: Mapping[str, np.ndarray]
     reference: Mapping[str, np.ndarray]            # the float file's outputs on held_out
+    decisions: frozenset[str]                      # outputs that say yes or no
     synthesised: bool
     seed: int
     notes: tuple[str, ...] = field(default=())
+
+    def judge(self) -> Judge:
+        return Judge(inputs=self.held_out, reference=self.reference, decisions=self.decisions)
 
 
 _last: dict[tuple[str, ...], Observed] = {}
@@ -120,9 +125,17 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     return Observed(
         model=model, content=content, **watched,
         exact_inputs=_exact_inputs(model, samples, observed), observed=observed, held_out=held_out,
-        reference=fast.predict(held_out), synthesised=samples.origin != "given", seed=seed,
+        reference=fast.predict(held_out), decisions=_decisions(model), synthesised=samples.origin != "given", seed=seed,
         notes=notes,
     )
+
+
+def _decisions(model: Any) -> frozenset[str]:
+    """Outputs of one number that a sigmoid makes."""
+    made = {op.outputs[0] for op in flatfile.ops(model) if op.name == "LOGISTIC"}
+    shapes = {name: flatfile.shape_of(model.subgraphs[0].tensors[i])
+              for name, i in flatfile.output_names(model).items() if i in made}
+    return frozenset(name for name, shape in shapes.items() if shape == (1, 1))
 
 
 def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -10,7 +10,7 @@ bias correction"; balancing activations against the weights that read them: Xiao
 Everything here works on arrays and knows no file format. All factors divide what a link carries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,3 +157,15 @@ def _following(links: Sequence[Link]) -> dict[int, int]:
 def by_activations(links: Sequence[Link]) -> list[np.ndarray]:
     """Settled factors of each link from what samples showed and the weights that read it."""
     return [settled(activation_factors(link), link.peaks) for link in links]
+
+
+WAYS: Mapping[str, Callable[[Sequence[Link]], list[np.ndarray]]] = {
+    "activations": by_activations,
+    "weights": by_weights,
+}
+
+
+def worth_trying(links: Sequence[Link]) -> bool:
+    """Whether any link's channels, or the weights that read them, leave more than `BALANCED` bits unused."""
+    lost = (bits_lost(values) for link in links for values in (link.peaks, link.shares) if values is not None)
+    return any(bits > BALANCED for bits in lost)
