@@ -3,14 +3,13 @@
 Takes half a minute on two cores; the images are 8 x 8 with values 0..16.
 """
 
-import os
+import warnings
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
-import tf_keras
 from sklearn.datasets import load_digits
+
+from mlopt.frameworks.keras.quiet import tf_keras      # without TensorFlow's start-up chatter
 
 layers = tf_keras.layers
 
@@ -43,7 +42,9 @@ def main(folder: Path = Path()) -> None:
     model.compile(tf_keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(images[held_out:], labels[held_out:], batch_size=64, epochs=15, verbose=0)
     accuracy = model.evaluate(images[:held_out], labels[:held_out], verbose=0)[1]
-    model.save(folder / "model.h5")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")     # it is meant
+        model.save(folder / "model.h5")
     print(f"trained on {len(labels) - held_out} digits: {accuracy:.1%} right on {held_out} others; saved model.h5")
 
 
