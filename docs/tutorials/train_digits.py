@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mlopt.frameworks.keras.quiet import tf_keras      # without TensorFlow's start-up chatter
+from mlopt.frameworks.keras.quiet import tf_keras  # without TensorFlow's start-up chatter
 
 layers = tf_keras.layers
 

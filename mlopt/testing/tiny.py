@@ -173,7 +173,8 @@ class TinyModel:
 
 def inputs_for(model: TinyModel, count: int, seed: int = 1) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
-    return {s.name: random.normal(size=(count, *(d or 1 for d in s.shape[1:]))).astype(np.float32) for s in model.signature.inputs}
+    shapes = {s.name: (count, *(d or 1 for d in s.shape[1:])) for s in model.signature.inputs}
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
