@@ -4,26 +4,28 @@ An entry is a folder named by a digest of everything that its content depends on
 settings, and the code. It appears by one rename when it is complete, so a kill at any moment loses no finished stage.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import mlopt
-from mlopt import extras, files, plain
+from mlopt import extras, files, plain, plugins
 from mlopt.errors import OutputUnwritable
 
 T = TypeVar("T")
 
 LARGEST_BYTES = 10 * 1024**3    # 10 GiB: some hundred runs of mobile models; the least recently used go first
 _UNTOUCHABLE_S = 24 * 3600      # another run may be using what was used within a day
-_LIBRARIES = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime",
-              "tf2onnx", "coremltools", "numpy", "scipy", "pillow", "pyarrow")
+_LIBRARIES = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx", "coremltools",
+              "numpy", "scipy", "pillow", "pyarrow")
+_OURS = re.compile(r"(?P<half_made>\.)?[a-z]+-[0-9a-f]{40}(?(half_made)\..+)")     # nothing else is ever deleted
 
 
 class Cache:
@@ -44,19 +46,25 @@ class Cache:
         text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
         key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
         path = self.root / f"{stage}-{key[:40]}"
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
             os.utime(path)
         return path
 
     def trim(self, largest_bytes: int = LARGEST_BYTES) -> None:
         """Delete the least recently used entries above the limit, and what killed runs left half-made."""
+        with contextlib.suppress(FileNotFoundError):     # another run deletes or finishes an entry: it trims too
+            self._trim(largest_bytes)
+
+    def _trim(self, largest_bytes: int) -> None:
         now = time.time()
-        old = [p for p in self.root.iterdir() if p.is_dir() and now - p.stat().st_mtime > _UNTOUCHABLE_S]
+        ours = [p for p in self.root.iterdir() if _OURS.fullmatch(p.name)]
+        used = {p: p.stat().st_mtime for p in ours}
+        old = {p for p in ours if now - used[p] > _UNTOUCHABLE_S}
         for left_over in [p for p in old if p.name.startswith(".")]:
             shutil.rmtree(left_over, ignore_errors=True)
-        entries = {p: files.size(p) for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+        entries = {p: files.size(p) for p in ours if not p.name.startswith(".")}
         excess = sum(entries.values()) - largest_bytes
-        for path in sorted((p for p in entries if p in old), key=lambda p: p.stat().st_mtime):
+        for path in sorted(old & entries.keys(), key=lambda p: used[p]):
             if excess <= 0:
                 return
             excess -= entries[path]
@@ -81,23 +89,10 @@ def read_record(path: Path, kind: type[T]) -> T:
 
 @functools.cache
 def code_digest() -> str:
-    """Digest of our own source files and of the libraries' versions: a changed tool makes a stage again."""
+    """Digest of our source files, every converter's, and the libraries' versions: a changed tool makes all again."""
     whole = hashlib.sha256()
-    packages = Path(mlopt.__file__).parent
-    folders: Mapping[str, Path] = {"mlopt": packages} | {f"mlopt_{n}": p for n, p in _converter_folders().items()}
-    for name, folder in sorted(folders.items()):
-        for file in sorted(folder.rglob("*.py")):
+    for name, folder in {"mlopt": Path(mlopt.__file__).parent, **plugins.converter_sources()}.items():
+        for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
             whole.update(f"{name}/{file.relative_to(folder)}\0".encode() + file.read_bytes())
     whole.update(json.dumps({library: extras.version(library) for library in _LIBRARIES}).encode())
     return whole.hexdigest()
-
-
-def _converter_folders() -> dict[str, Path]:
-    import importlib.util
-
-    found = {}
-    for name in ("tflite", "onnx", "coreml"):
-        spec = importlib.util.find_spec(f"mlopt_{name}")
-        if spec is not None and spec.origin is not None:
-            found[name] = Path(spec.origin).parent
-    return found

@@ -1,7 +1,9 @@
 """Plug-ins by entry point: names without importing anything, then one loaded at a time."""
 
 import difflib
+import importlib.util
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from mlopt.errors import MloptError
@@ -30,6 +32,16 @@ def load_converter(name: str) -> "Converter":
     if name not in found:
         refuse_unknown("format", name, sorted(found))
     return cast("Converter", found[name].load()())
+
+
+def converter_sources() -> dict[str, Path]:
+    """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
+    packages = sorted({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
+    specs = {name: importlib.util.find_spec(name) for name in packages}
+    return {
+        name: Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
+        for name, spec in specs.items() if spec is not None and spec.origin
+    }
 
 
 def refuse_unknown(kind: str, name: str, known: list[str]) -> NoReturn:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mlopt import cache, files
+from mlopt import cache, files, plugins
 from mlopt.cache import Cache
 from mlopt.errors import OutputUnwritable
 
@@ -57,11 +57,24 @@ def test_using_an_entry_makes_it_recent(tmp_path):
 
 def test_what_a_killed_run_left_half_made_is_deleted_after_a_day(tmp_path):
     store = Cache(tmp_path)
-    left = tmp_path / ".a-123.tmp"
+    left = tmp_path / f".{store.entry('a', x=1).name}.tmp"
     left.mkdir()
     os.utime(left, (0, 0))
     store.trim()
     assert not left.exists()
+
+
+def test_trimming_never_deletes_what_mlopt_did_not_make(tmp_path):
+    """The folder that MLOPT_CACHE names may hold other things."""
+    for name in ("thesis", ".ssh", "locks", "a-1", ".config-old"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    Cache(tmp_path).trim(largest_bytes=0)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_every_converter_counts_as_code():
+    assert {"mlopt_tflite", "mlopt_onnx", "mlopt_coreml"} <= plugins.converter_sources().keys()
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
