@@ -18,6 +18,7 @@ from mlopt_tflite.engine import Engine
 from mlopt_tflite.histogram import GrowingHistogram
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.packing import pack
+from mlopt_tflite.pairs import pairs
 from mlopt_tflite.patches import patches
 from mlopt_tflite.weights import Layer, layers
 
@@ -58,7 +59,7 @@ class Observed:
     content: bytes
     histograms: Mapping[int, GrowingHistogram]
     means: Mapping[int, np.ndarray]                # per channel (last axis), of the inputs of layers
-    spans: Mapping[int, np.ndarray]                # least and largest value of each channel (last axis), [2, channels]
+    spans: Mapping[int, np.ndarray]                # [2, channels]: least and largest, between pairs of layers
     moments: Mapping[int, Moments]
     exact_inputs: Mapping[int, tuple[float, float]]   # ranges of inputs that are known beyond the samples
     observed: Mapping[str, np.ndarray]
@@ -183,6 +184,7 @@ def _watch(
     random = np.random.default_rng(seed)
     count = len(next(iter(inputs.values())))
     each = -(-PATCHES // count)
+    passing = {tensor for pair in pairs(model) for tensor in pair.tensors}
     entering = {layer.input for layer in owners}
     for row in range(count):
         engine.stage({name: array[row : row + 1] for name, array in inputs.items()})
@@ -190,7 +192,8 @@ def _watch(
         values = {i: engine.tensor(i) for i in tensors}
         for i, value in values.items():
             histograms[i].add(value)
-            spans[i] = widened(spans.get(i), value)
+            if i in passing:
+                spans[i] = widened(spans.get(i), value)
             if i in entering:
                 sums[i] = sums.get(i, 0.0) + channel_mean(value)
         for layer in owners:
