@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlopt.cache import Cache
 from mlopt.model import SourceModel
-from mlopt.pipeline import bundle, describe, finish
+from mlopt.pipeline import bundle, finish, opening
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Progress, Run, require_extras
 from mlopt.render import terminal
@@ -66,7 +66,7 @@ def load(
         input_shapes=input_shapes or {},
     )
     with Crew() as crew:
-        return describe.describe(request, crew, Cache())
+        return opening.describe(request, crew, Cache())
 
 
 def compress(
@@ -130,7 +130,8 @@ def default_folder(model: Path) -> Path:
     >>> str(default_folder(Path("nets/model.h5")))
     'nets/model-mlopt'
     """
-    return model.with_name(f"{model.stem}-mlopt")
+    named = model if model.name else model.absolute()      # "." is a SavedModel folder that one stands in
+    return named.with_name(f"{named.stem}-mlopt")
 
 
 def _silent(progress: Progress) -> None:

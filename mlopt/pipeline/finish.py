@@ -5,7 +5,7 @@ import platform
 
 from mlopt import cache, choice, extras
 from mlopt.pipeline.bundle import placed
-from mlopt.pipeline.request import CompressRequest
+from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Material
 from mlopt.profile import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
@@ -49,11 +49,12 @@ def _data_findings(request: CompressRequest, material: Material) -> list[Finding
         Finding(severity=Severity.WARNING, code="data-doubtful", about=role, message=warning)
         for role, facts in material.gathered.items() for warning in facts.warnings
     ]
-    if request.data is None:
+    calibrated = _calibrated(request, material)
+    if request.data is None and calibrated:
         found.append(Finding(
             severity=Severity.WARNING, code="calibration-synthesised", about="data",
-            message="no --data was given: full-integer files were calibrated on inputs synthesised from the model. "
-                    "Their accuracy on real samples is unknown until they are compared on some.",
+            message=f"no --data was given: {', '.join(calibrated)} files were calibrated on inputs synthesised from "
+                    "the model. Their accuracy on real samples is unknown until they are compared on some.",
         ))
     if request.data is None and request.test is None:
         found.append(Finding(
@@ -62,6 +63,15 @@ def _data_findings(request: CompressRequest, material: Material) -> list[Finding
                     "is with the source model on synthesised inputs; --test gives it real ones.",
         ))
     return found
+
+
+def _calibrated(request: CompressRequest, material: Material) -> list[str]:
+    """The precisions that were made and that calibrate, each once."""
+    made = {(c.format, c.precision) for c in material.candidates}
+    return list(dict.fromkeys(
+        precision.name for one in wanted(request) for precision in one.precisions
+        if precision.needs_samples and (one.converter.name, precision.name) in made
+    ))
 
 
 def _host() -> Host:

@@ -26,6 +26,7 @@ _LAYER_ERROR_SAMPLES = 16     # per-layer signal to noise moves by less than 1 d
 class FormatTask:
     format: str
     source: SourceModel
+    stem: str                       # files are called STEM-PRECISION
     float_file: Path
     calibration: Path               # samples to calibrate on
     proof: Path                     # samples to compare on
@@ -57,7 +58,7 @@ def make_and_prove(task: FormatTask) -> None:
 
 
 def _candidate(task: FormatTask, door: Converter, precision: Precision, folder: Path) -> None:
-    path = folder / f"{task.source.path.stem}-{precision.name}{door.suffix}"
+    path = folder / f"{task.stem}-{precision.name}{door.suffix}"
     made = _make(task, door, precision, path)
     storage: Storage = plain.resolve(door.read_storage)(path)
     candidate = Candidate(

@@ -6,15 +6,11 @@ from pathlib import Path
 
 from mlopt import plugins
 from mlopt.convert.protocol import Converter, Precision
-from mlopt.errors import MloptError
+from mlopt.errors import BadRequest
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
 SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
-
-
-class BadRequest(MloptError):
-    """A combination of settings that makes no sense; the sentence says which and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +32,11 @@ class CompressRequest:
     slice_columns: tuple[str, ...] = ()
     seed: int = 0
 
+    @property
+    def stem(self) -> str:
+        """What exported files are named after; "." and the like stand for a folder that has a name."""
+        return self.model.absolute().stem
+
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop < 1:
             raise BadRequest(
@@ -44,6 +45,14 @@ class CompressRequest:
         if self.test is not None and self.test == self.data:
             raise BadRequest("--data and --test name the same samples: a file tested on what it was calibrated on "
                              "proves little. Give --data alone and a part of it is held out for the test.")
+        if self.seed < 0:
+            raise BadRequest(f"--seed is a whole number from 0 on; got {self.seed}")
+        idle = {"--normalise": self.normalise, "--resize": self.resize, "--slices": self.slice_columns}
+        named = [option for option, value in idle.items() if value]
+        if named and self.data is None and self.test is None:
+            raise BadRequest(
+                f"{' and '.join(named)} would not be used: no samples were given. Name them with --data or --test."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +73,8 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
             plugins.refuse_unknown("precision", name, sorted(known))
     chosen = [Wanted(converter=door, precisions=_of(door, request.precisions)) for door in doors]
     if request.precisions:
+        for door in doors if request.formats else ():
+            _require_any(door, request.precisions)
         chosen = [one for one in chosen if any(p.name in request.precisions for p in one.precisions)]
     if request.data is not None and request.test is not None and not _calibrates(chosen):
         raise BadRequest(
@@ -83,6 +94,16 @@ def _in_order(name: str) -> tuple[int, str]:
 def _of(door: Converter, names: tuple[str, ...]) -> tuple[Precision, ...]:
     first, *others = door.precisions
     return (first, *(p for p in others if (p.name in names if names else p.by_default)))
+
+
+def _require_any(door: Converter, names: tuple[str, ...]) -> None:
+    """A format that was asked for by name is not dropped because it has none of the precisions asked for."""
+    has = [p.name for p in door.precisions]
+    if not set(has) & set(names):
+        raise BadRequest(
+            f"{door.name} makes no {' or '.join(names)}; it makes {', '.join(has)}. Leave {door.name} out of --to, or "
+            f"add one of them to --precision."
+        )
 
 
 def _calibrates(chosen: list[Wanted]) -> bool:

@@ -12,10 +12,11 @@ from mlopt import cache, extras, files
 from mlopt.cache import Cache
 from mlopt.data.identity import identity, is_entry
 from mlopt.data.materialise import CALIBRATION_SAMPLES
-from mlopt.errors import ModelUnreadable, WorkerFailed
+from mlopt.errors import WorkerFailed
 from mlopt.model import SourceModel
 from mlopt.pipeline.data_stage import GATHERED, DataTask, Gathered
 from mlopt.pipeline.format_stage import SKIPPED, FormatTask
+from mlopt.pipeline.opening import opening_of, source_in
 from mlopt.pipeline.request import (
     HOLDOUT_SAMPLES,
     SYNTHESISED_SAMPLES,
@@ -87,7 +88,7 @@ class Run:
                 self._fail_all(Cancelled("the run was stopped"))
                 raise
         return Material(
-            source=replace(self.source.result(), path=self.request.model),
+            source=self.source.result(),
             calibration=self.calibration.result(),
             proof=self.proof.result(),
             gathered=self._gathered(),
@@ -224,7 +225,7 @@ class Run:
         return self.store.entry("float", **self.opening, format=name)
 
     def _source_ready(self, entry: Path) -> None:
-        self._set(self.source, cache.read_record(entry / "source.json", SourceModel))
+        self._set(self.source, source_in(entry, self.request.model))
 
     def _float_ready(self, name: str, entry: Path | None) -> None:
         self._set(self.floats[name], entry)
@@ -309,7 +310,7 @@ class Run:
                 ended.add(event["finished"])
 
         task = FormatTask(
-            format=name, source=self.source.result(),
+            format=name, source=self.source.result(), stem=self.request.stem,
             float_file=float_entry / f"float{wanted.converter.suffix}",
             calibration=self.calibration.result(), proof=self.proof.result(), proof_name=self._proof_name(),
             reference=self.reference.result(), entries=entries, class_names=self._gathered()["test"].class_names,
@@ -332,7 +333,7 @@ class Run:
         samples = [_entry_name(self.calibration.result()), _entry_name(self.proof.result())]
         return {
             precision.name: self.store.entry(
-                "candidate", **self.opening, stem=self.request.model.stem, format=wanted.converter.name,
+                "candidate", **self.opening, stem=self.request.stem, format=wanted.converter.name,
                 precision=precision.name, samples=samples, seed=self.request.seed, proof=self._proof_name(),
             )
             for precision in wanted.precisions
@@ -432,24 +433,6 @@ class Run:
 def _entry_name(samples: Path) -> str:
     """What names a folder of samples in the keys of later stages."""
     return f"{samples.parent.name}/{samples.name}"
-
-
-def opening_of(request: CompressRequest) -> dict[str, Any]:
-    """Everything that decides what opening the model gives: part of every later stage's key."""
-    return {
-        "digest": digest_of(request.model), "trust_code": request.trust_code,
-        "custom_objects": request.custom_objects, "input_shapes": request.input_shapes,
-    }
-
-
-def digest_of(model: Path) -> str:
-    """The model's digest; raises `ModelUnreadable` where there is nothing to read."""
-    try:
-        return files.digest(model)
-    except FileNotFoundError as err:
-        raise ModelUnreadable(model, "no such file or folder", "Give the path of a trained model.") from err
-    except OSError as err:
-        raise ModelUnreadable(model, f"cannot be read ({err.strerror})") from err
 
 
 def require_extras(wanted: tuple[Wanted, ...]) -> None:
