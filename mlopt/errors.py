@@ -1,6 +1,7 @@
 """Everything that mlopt raises on purpose.
 
     MloptError                 a sound request that the world refused; the command line exits with 2
+    ├── BadRequest             settings that make no sense together or for this model
     ├── ModelUnreadable        missing, empty, truncated, of another kind, without weights, with NaN weights
     ├── UntrustedCode          opening the model would run code stored in it
     ├── UnsupportedOps         a target cannot express some layers
@@ -35,6 +36,10 @@ class MloptError(Exception):
         Exception.__init__(error, message)
         vars(error).update(facts)
         return error
+
+
+class BadRequest(MloptError, ValueError):
+    """Settings that make no sense, together or for this model; the sentence says which and what to do."""
 
 
 class ModelUnreadable(MloptError):

@@ -172,5 +172,6 @@ def test_a_new_run_replaces_the_old_bundle_whole(files, mlopt, tmp_path):
         run = mlopt("compress", files / "model.h5", "--test", files / "test.npz", "--out", out, "--to", "tflite",
                     "--precision", precision)
         assert run.returncode == 0, run.stderr
+        assert "calibrated" not in run.stdout       # neither of the two is, and nothing says it were
     assert sorted(p.name for p in (out / "tflite").iterdir()) == ["model-float32.tflite", "model-int8-weights.tflite"]
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.errors import ModelUnreadable
+from mlopt.errors import BadRequest, ModelUnreadable
 from mlopt.frameworks.keras import graph
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.frameworks.sniff import Sniffed, digest, size_on_disk
@@ -138,14 +138,14 @@ def fixed(sniffed: Sniffed, specs: Sequence[TensorSpec], input_shapes: Mapping[s
     unknown = set(input_shapes) - {spec.name for spec in specs}
     if unknown:
         have = ", ".join(spec.describe() for spec in specs)
-        raise ValueError(f"no input is called {', '.join(sorted(unknown))}; the model has {have}")
+        raise BadRequest(f"--input-shape: no input is called {', '.join(sorted(unknown))}; the model has {have}")
     done = []
     for spec in specs:
         shape = spec.shape
         if spec.name in input_shapes:
             given = tuple(input_shapes[spec.name])
             if len(given) != len(shape) or any(o not in (None, g) for o, g in zip(shape[1:], given[1:], strict=True)):
-                raise ValueError(f"the shape {given} does not fit the input {spec.describe()}")
+                raise BadRequest(f"--input-shape: the shape {given} does not fit the input {spec.describe()}")
             shape = (None, *given[1:])
         if None in shape[1:]:
             axes = [f"{spec.layout[i]} (axis {i})" for i, d in enumerate(shape) if i and d is None]

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from mlopt.errors import ModelUnreadable
+from mlopt.errors import BadRequest, ModelUnreadable
 from mlopt.frameworks import trust
 from mlopt.frameworks.keras import layers, legacy
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
@@ -88,7 +88,7 @@ def resolve(sniffed: Sniffed, texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         module, _, name = text.partition(":")
         if not module or not name:
-            raise ValueError(f"custom objects are given as module:NAME, e.g. my_layers:Swish; got {text!r}")
+            raise BadRequest(f"custom objects are given as module:NAME, e.g. my_layers:Swish; got {text!r}")
         try:
             found[name] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as err:

@@ -1,0 +1,42 @@
+"""A request that would be carried out only in part is refused before any work, with what to do instead."""
+
+from pathlib import Path
+
+import pytest
+
+from mlopt.errors import BadRequest
+from mlopt.pipeline.request import CompressRequest, wanted
+
+
+def asked(**settings):
+    return CompressRequest(model=Path("model.h5"), out=Path("out"), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seed": -1}, "--seed is a whole number from 0 on; got -1"),
+        ({"max_drop": float("nan")}, "--max-drop is a fraction"),
+        ({"resize": True}, "--resize would not be used: no samples were given"),
+        ({"normalise": (0.0, 1.0), "slice_columns": ("device",)}, "--normalise and --slices would not be used"),
+        ({"data": "a.npz", "test": "a.npz"}, "name the same samples"),
+    ],
+)
+def test_settings_that_make_no_sense_say_what_to_do(settings, words):
+    with pytest.raises(BadRequest, match=words):
+        asked(**settings)
+
+
+def test_the_same_settings_are_taken_where_samples_are_given():
+    assert asked(test="a.npz", resize=True, normalise=(0.0, 1.0), slice_columns=("device",)).resize
+
+
+def test_a_format_asked_for_by_name_is_not_dropped_because_it_has_none_of_the_precisions():
+    with pytest.raises(BadRequest, match="onnx makes no int8-dynamic; it makes float32, float16, int8"):
+        wanted(asked(formats=("tflite", "onnx"), precisions=("int8-dynamic",)))
+
+
+def test_without_formats_those_that_have_the_precision_make_it():
+    chosen = wanted(asked(precisions=("int8-dynamic",)))
+    assert [(one.converter.name, [p.name for p in one.precisions]) for one in chosen] == [
+        ("tflite", ["float32", "int8-dynamic"])]
