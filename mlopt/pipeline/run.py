@@ -164,7 +164,11 @@ class Run:
             seed=self.request.seed, reference=True,
         )
 
+        exporting = ""
+
         def hear(event: dict[str, Any]) -> None:
+            nonlocal exporting
+            exporting = event.get("exporting", "")
             ready = event.get("ready")
             if ready == "source":
                 self._source_ready(describe)
@@ -187,7 +191,16 @@ class Run:
                 samples=self.proof.result(), samples_name=self._proof_name(), dest=entry
             )
 
-        self._run_source(task, "opening and exporting the model", hear, answer)
+        while True:
+            try:
+                self._run_source(task, "opening and exporting the model", hear, answer)
+                break
+            except WorkerFailed as err:
+                if not exporting:
+                    raise
+                self._find(Severity.FAILURE, "worker-failed", exporting, str(err))
+                self._float_ready(exporting, None)       # another worker goes on with the other formats
+                task = replace(task, floats={n: entry for n, entry in entries.items() if not self.floats[n].done()})
         self._report(Progress(part="source", doing="exported", finished=True))
 
     def _export_apart(self, name: str) -> None:

@@ -71,7 +71,7 @@ def export_source(task: SourceTask) -> None:
 
 def _export(model: Any, name: str, entry: Path) -> None:
     if not entry.exists():
-        worker.emit(doing=f"exporting {name}")
+        worker.emit(doing=f"exporting {name}", exporting=name)
         door = plugins.load_converter(name)
         try:
             with files.new_folder(entry) as folder:

@@ -1,4 +1,4 @@
-"""A candidate whose worker dies costs that candidate, and nothing else."""
+"""What dies in a worker costs that candidate, or that format, and nothing else."""
 
 import json
 import os
@@ -25,12 +25,19 @@ class Doomed(ZippedConverter):
         Precision(name="broken", about="A bug with a traceback.", needs_samples=False),
         ZippedConverter.precisions[1],
     )
+
+class Stillborn(ZippedConverter):
+    name = "stillborn"
+    export = "mlopt_doomed.room:export"
 '''
 ROOM = '''
 import os
 import signal
 from mlopt.errors import UnsupportedOps
 from mlopt_zipped import files
+
+def export(model, signature, dest):
+    os.abort()
 
 def make(float_file, precision, dest, **rest):
     if precision == "killed":
@@ -53,12 +60,14 @@ def ended(files, cache, tmp_path_factory):
     (package / "__init__.py").write_text(DOOR)
     (package / "room.py").write_text(ROOM)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mlopt-doomed\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[mlopt.converters]\ndoomed = mlopt_doomed:Doomed\n")
+    (metadata / "entry_points.txt").write_text(
+        "[mlopt.converters]\ndoomed = mlopt_doomed:Doomed\nstillborn = mlopt_doomed:Stillborn\n"
+    )
     out = tmp_path_factory.mktemp("ended") / "bundle"
     environment = os.environ | {"MLOPT_CACHE": str(cache), "PYTHONPATH": os.pathsep.join([str(site), str(EXAMPLES)])}
     run = subprocess.run(
         [MLOPT, "compress", str(files / "model.h5"), "--test", str(files / "test.npz"), "--out", str(out),
-         "--to", "doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],
+         "--to", "stillborn,doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )
     return run, json.loads(run.stdout)
@@ -70,14 +79,16 @@ def test_the_others_are_made_and_the_exit_code_says_that_some_are_not(ended):
     assert verified == {
         ("doomed", "float32"): True, ("doomed", "killed"): False, ("doomed", "refused"): False,
         ("doomed", "broken"): False, ("doomed", "int8"): True, ("tflite", "float32"): True, ("tflite", "int8"): True,
+        ("stillborn", "float32"): False, ("stillborn", "int8"): False,
     }
     assert run.returncode == 3
 
 
-def test_each_failure_is_a_finding_about_its_candidate(ended):
+def test_each_failure_is_a_finding_about_its_candidate_or_format(ended):
     _, summary = ended
     told = {f["about"]: f["message"] for f in summary["findings"] if f["severity"] == "failure"}
-    assert told.keys() == {"doomed/killed", "doomed/refused", "doomed/broken"}
+    assert told.keys() == {"doomed/killed", "doomed/refused", "doomed/broken", "stillborn"}
+    assert "ended by SIGABRT" in told["stillborn"]
     assert "ended by SIGKILL; the system was probably out of memory" in told["doomed/killed"]
     assert "Conv2D in conv2d_1" in told["doomed/refused"]
     assert "ZeroDivisionError: a bug" in told["doomed/broken"]
