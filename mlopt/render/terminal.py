@@ -24,6 +24,8 @@ from mlopt.words import (
 )
 
 _WIDE = 100            # columns from which there is room for reasons and for two decimals in intervals
+_NARROW = 76           # columns below which intervals stand only in the report
+_SHORT = {"recommended": "chosen", "over limit": "over", "not proven": "unproven"}
 _STYLES = {Severity.FAILURE: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
 
@@ -60,7 +62,9 @@ def _table(report: Report, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, collapse_padding=True)
     table.add_column("", no_wrap=True)
     table.add_column("File", overflow="fold")
-    for title in ("Bytes", *(("Drop", "95 %") if labelled else ()), "Agrees", *(() if labelled else ("95 %",)), "Time"):
+    interval = ("95 %",) if width >= _NARROW else ()
+    measured = ("Drop", *interval, "Agrees") if labelled else ("Agrees", *interval)
+    for title in ("Bytes", *measured, "Time"):
         table.add_column(f" {title}", justify="right", no_wrap=True)
     table.add_column(" ", no_wrap=True)
     for _, rows in groupby(report.candidates, key=lambda c: c.format):
@@ -72,16 +76,20 @@ def _table(report: Report, width: int) -> Table:
 
 def _cells(c: Candidate, first: bool, labelled: bool, width: int) -> list[Text]:
     digits = 2 if width >= _WIDE else 1
+    narrow = width < _NARROW
     evidence = c.evidence
     cells = [clean(c.format) if first else "", clean(c.precision), f" {grouped(c.bytes) if c.path else UNKNOWN_TEXT}"]
     if evidence is None:
-        cells += [""] * (3 if labelled else 2)
+        cells += [""] * (1 + labelled + (not narrow))
     elif labelled:
-        cells += [f" {points(evidence.drop)}", f" {points_interval(evidence.drop_interval, digits)}"]
+        cells += [f" {points(evidence.drop)}"]
+        cells += [] if narrow else [f" {points_interval(evidence.drop_interval, digits)}"]
         cells += [f" {percent(evidence.agreement)}"]
     else:
-        cells += [f" {percent(evidence.agreement, 2)}", f" {_share_interval(evidence.agreement_interval)}"]
-    cells += [f" {ratio(c.latency.ratio)}", f" {_mark(c)}"]
+        cells += [f" {percent(evidence.agreement, 2)}"]
+        cells += [] if narrow else [f" {_share_interval(evidence.agreement_interval)}"]
+    mark = _mark(c)
+    cells += [f" {ratio(c.latency.ratio)}", f" {_SHORT.get(mark, mark) if narrow else mark}"]
     return [Text(text) for text in cells]
 
 

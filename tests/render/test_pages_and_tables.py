@@ -77,6 +77,15 @@ def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(report, width):
         assert not c.path or f"{c.bytes:,}" in text
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_sixty_columns_hold_each_precision_in_one_piece_without_the_intervals(labelled):
+    narrow = sample_report(n=400, labelled=labelled)
+    lines = printed(narrow, 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    for c in narrow.candidates:
+        assert any(f" {c.precision} " in line and f" {c.bytes:,} " in line for line in lines), c.precision
+
+
 def test_colour_is_for_terminals_alone(report):
     assert "\x1b[" not in printed(report, 80)
     assert "\x1b[" in printed(report, 80, force_terminal=True, color_system="standard")
