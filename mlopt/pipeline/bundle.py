@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 from mlopt import files, manifest
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable
-from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, Normalisation
+from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
 from mlopt.pipeline import golden
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
@@ -23,6 +24,8 @@ from mlopt.render import json, markdown
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
 
+_REPORTS = ("report.json", "report.md", "report.html")
+_GOLDEN = "golden"
 _COPIES = 6     # all files of a run together came to 5 times the source's size on the models measured
 
 
@@ -31,15 +34,26 @@ def bundle_path(candidate: Candidate) -> str:
 
 
 def check_ours(out: Path) -> None:
-    """Raise `OutputUnwritable` when `out` holds something that is no bundle: it would be replaced."""
+    """Raise `OutputUnwritable` when `out` holds anything that is not of a bundle: it would be replaced as a whole."""
+    elsewhere = "Choose another folder with --out"
+    if out.resolve() in (here := Path.cwd(), *here.parents):
+        raise OutputUnwritable(out, "the folder is replaced as a whole, and this is the current one", f"{elsewhere}.")
     if not out.exists():
         return
     if not out.is_dir():
-        raise OutputUnwritable(out, "a file of that name is there", "Choose another folder with --out.")
-    if any(out.iterdir()) and not (out / manifest.NAME).exists():
-        raise OutputUnwritable(
-            out, "the folder is not empty and no bundle of mlopt's", "Choose another folder with --out, or empty it."
-        )
+        raise OutputUnwritable(out, "a file of that name is there", f"{elsewhere}.")
+    held = {entry.name for entry in out.iterdir()}
+    if not held:
+        return
+    try:
+        ours = manifest.read(out / manifest.NAME)
+    except ManifestUnreadable as err:
+        found = "the folder is not empty and no bundle of mlopt's"
+        raise OutputUnwritable(out, found, f"{elsewhere}, or empty it.") from err
+    foreign = held - {manifest.NAME, *_REPORTS, _GOLDEN, *(file.path.partition("/")[0] for file in ours.files)}
+    if foreign:
+        found = f"it would be replaced, and {', '.join(sorted(foreign))} in it is not of the bundle"
+        raise OutputUnwritable(out, found, "Move that, or choose another folder with --out.")
 
 
 def check_room(request: CompressRequest) -> None:
@@ -54,7 +68,8 @@ def check_room(request: CompressRequest) -> None:
 def claimed(out: Path, locks: Path) -> Iterator[None]:
     """Hold `out` for this run: a second one at the same time is refused, before it works for nothing."""
     locks.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:16]
+    place = out.resolve()
+    name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
     with (locks / f"{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,13 +77,14 @@ def claimed(out: Path, locks: Path) -> Iterator[None]:
             raise OutputUnwritable(
                 out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
             ) from err
-        for left_over in out.parent.glob(f".{out.name}.bundle.*"):   # of a run that was killed while it wrote
+        for left_over in place.parent.glob(f".{glob.escape(place.name)}.bundle.*"):     # of a run killed at this
             shutil.rmtree(left_over, ignore_errors=True)
         yield
 
 
 def write(report: Report, material: Material, out: Path) -> None:
     """Write the bundle of `report` to `out`; the paths in the report are relative to it."""
+    out = out.resolve()         # a link stays, and what it leads to is replaced
     try:
         staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.bundle."))
         try:
@@ -90,9 +106,9 @@ def _fill(folder: Path, report: Report, material: Material) -> None:
             target.parent.mkdir(exist_ok=True)
             (shutil.copytree if made.is_dir() else shutil.copyfile)(made, target)
     (folder / manifest.NAME).write_bytes(manifest.to_json(_manifest(folder, report, material)))
-    (folder / "report.json").write_bytes(json.to_json(report))
-    (folder / "report.md").write_text(markdown.to_markdown(report))
-    (folder / "report.html").write_text(to_html(report))
+    written = (json.to_json(report), markdown.to_markdown(report).encode(), to_html(report).encode())
+    for name, content in zip(_REPORTS, written, strict=True):
+        (folder / name).write_bytes(content)
 
 
 def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
@@ -108,7 +124,7 @@ def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
         ),
         normalisation=Normalisation(scale=samples.scale, offset=samples.offset),
         labels=report.class_names,
-        golden_inputs=tuple(_golden(folder, "golden/inputs", given)),
+        golden_inputs=tuple(_golden(folder, f"{_GOLDEN}/inputs", given)),
         calibration=calibration.fingerprint,
         calibration_origin=samples.origin,
         files=tuple(_file(folder, c, material) for c in report.candidates if c.path),
@@ -121,7 +137,7 @@ def _file(folder: Path, candidate: Candidate, material: Material) -> ManifestFil
     if made.exists():
         with np.load(made) as stored:
             outputs = {name: stored[name] for name in stored.files}
-    place = f"golden/{candidate.format}-{candidate.precision}"
+    place = f"{_GOLDEN}/{candidate.format}-{candidate.precision}"
     return ManifestFile(
         path=candidate.path, format=candidate.format, precision=candidate.precision, sha256=candidate.sha256,
         bytes=candidate.bytes, verified=candidate.verified, recommended=candidate.recommended,

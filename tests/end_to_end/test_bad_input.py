@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import h5py
@@ -161,6 +162,34 @@ def test_a_folder_that_is_somebody_elses_is_not_replaced(mlopt, files, tmp_path)
     (out / "thesis.txt").write_text("years of work")
     refused(mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite"), "not empty")
     assert (out / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_manifest_of_something_else_does_not_make_a_folder_ours(mlopt, files, tmp_path):
+    out = tmp_path / "extension"
+    out.mkdir()
+    (out / "manifest.json").write_text('{"manifest_version": 3, "name": "a browser extension"}')
+    refused(mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite"), "no bundle of mlopt's")
+
+
+def test_what_was_put_into_a_bundle_is_not_deleted_with_it(mlopt, files, done, tmp_path):
+    shutil.copytree(done[0], tmp_path / "bundle")
+    shutil.copyfile(files / "model.h5", tmp_path / "bundle" / "model.h5")
+    refused(mlopt("compress", tmp_path / "bundle" / "model.h5", "--out", tmp_path / "bundle"), "model.h5 in it is not")
+
+
+def test_the_folder_that_one_stands_in_is_not_replaced(mlopt, files, tmp_path):
+    refused(mlopt("compress", files / "model.h5", "--out", ".", "--to", "tflite", cwd=tmp_path), "the current one")
+
+
+def test_a_link_to_a_bundle_stays_a_link(mlopt, files, tmp_path):
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "latest").symlink_to(tmp_path / "bundles" / "first")
+    for _ in range(2):
+        run = mlopt("compress", files / "model.h5", "--out", tmp_path / "latest", "--to", "tflite", "--precision",
+                    "float16")
+        assert run.returncode in (0, 1), run.stderr
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "bundles" / "first" / "manifest.json").exists()
 
 
 def test_a_place_that_does_not_exist_or_is_a_file(mlopt, files, tmp_path):
