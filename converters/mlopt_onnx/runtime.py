@@ -8,12 +8,14 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from mlopt.artifact import Contract, PortContract
+from mlopt.convert.equalize import unscaled
 from mlopt.convert.ranges import sqnr_db
 from mlopt.data.samples import Samples
 from mlopt.errors import ModelUnreadable
 from mlopt.model import Signature, TensorSpec
 from mlopt.report import LayerError
 from mlopt_onnx.graph import Graph, read_model
+from mlopt_onnx.pairs import pairs
 from mlopt_onnx.session import open_session
 from mlopt_onnx.storage import read_storage
 
@@ -97,7 +99,8 @@ def layer_errors(float_file: Path, file: Path, samples: Samples, limit: int = 64
     """Signal to noise at every tensor that both files hold, on the first `limit` samples, in the order of computation.
 
     Files made from one float file keep its tensor names: a quantized tensor's name is that of its dequantized value.
-    Tensors that the file no longer holds (an activation joined to its convolution) are not listed.
+    Tensors that the file no longer holds (an activation joined to its convolution) are not listed. Where scale can have
+    moved between two layers (`mlopt.convert.equalize`), it is moved back first.
     """
     reference, candidate = Graph.of(read_model(float_file)), Graph.of(read_model(file))
     held = candidate.producers()
@@ -105,8 +108,11 @@ def layer_errors(float_file: Path, file: Path, samples: Samples, limit: int = 64
     rows = samples.rows(0, min(limit, samples.count))
     expected = exposed(reference, list(named), float_file).run(list(named), rows)
     found = exposed(candidate, list(named), file).run(list(named), rows)
+    movable = {tensor for pair in pairs(reference) for tensor in pair.tensors}
     return tuple(
-        LayerError(name=named[tensor], sqnr_db=sqnr_db(a, b.astype(np.float32)))
+        LayerError(
+            name=named[tensor], sqnr_db=sqnr_db(a, unscaled(a, b, 1) if tensor in movable else b.astype(np.float32))
+        )
         for tensor, a, b in zip(named, expected, found, strict=True)
         if a.dtype == np.float32
     )

@@ -133,6 +133,22 @@ def scaled(weights: np.ndarray, factors: np.ndarray, axis: int) -> np.ndarray:
     return weights * factors.reshape([-1 if a == axis % weights.ndim else 1 for a in range(weights.ndim)])
 
 
+def unscaled(reference: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
+    """`values` with each channel times the power of two that brings its size nearest to the reference's.
+
+    Takes settled factors out again, so that tensors of a file with equalized channels can be compared with the float
+    file's. Channels along `axis`; one that is all zero, or not finite, stays.
+
+    >>> unscaled(np.array([[8.0, 1.0]]), np.array([[2.1, 1.1]]), axis=1).tolist()
+    [[8.4, 1.1]]
+    """
+    others = tuple(a for a in range(reference.ndim) if a != axis % reference.ndim)
+    ours, theirs = (np.sqrt(np.square(v, dtype=np.float64).sum(axis=others)) for v in (reference, values))
+    known = (ours > 0) & (theirs > 0) & np.isfinite(ours) & np.isfinite(theirs)
+    logs = np.rint(np.log2(np.where(known, ours, 1.0)) - np.log2(np.where(known, theirs, 1.0)))
+    return scaled(values, np.exp2(logs), axis)
+
+
 def by_weights(links: Sequence[Link]) -> list[np.ndarray]:
     """Settled factors of each link from the weights alone, along chains of depthwise layers."""
     after = _following(links)
