@@ -1,5 +1,6 @@
 """Wall time of `mlopt compress` against a hand-written sequential script that makes the same files.
 
+    uv pip install --group benchmarks --constraints constraints.txt
     MLOPT_DATA=folder python benchmarks/compress_against_script.py [ROUNDS]
 
 `MLOPT_DATA` holds ic_resnet8.h5 and cifar10_jpeg_train.parquet. Both start with nothing cached; mlopt also runs every

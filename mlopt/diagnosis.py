@@ -5,7 +5,6 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlopt import cache, extras, files, plain
 from mlopt.errors import OutputUnwritable
@@ -18,7 +17,7 @@ _GIVES = {
     "coreml": "writes Core ML packages; on Linux they run in mlopt's reference evaluator",
     "torch": "opens PyTorch models",
 }
-_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}
+_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +87,6 @@ def _abilities(features: list[str]) -> list[Ability]:
         Ability(
             name="latency of Core ML files", possible=False,
             detail="Core ML runs on Apple systems only; numbers are proven by the reference evaluator",
-        ),
-        Ability(
-            name="memory of worker processes", possible=Path("/proc/self/status").exists(),
-            detail="from /proc, peak resident size",
         ),
         _cache_ability(),
     ]

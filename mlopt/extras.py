@@ -7,7 +7,7 @@ from mlopt.errors import MissingExtra
 
 PACKAGES_BY_EXTRA: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow", "tf_keras", "keras"),
-    "tflite": ("tensorflow", "tf_keras", "ai_edge_litert", "ai_edge_quantizer"),
+    "tflite": ("tensorflow", "tf_keras", "ai_edge_litert"),
     "onnx": ("tensorflow", "tf_keras", "onnx", "onnxruntime", "tf2onnx"),
     "coreml": ("tensorflow", "tf_keras", "coremltools"),
     "torch": ("torch",),

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, synced, renamed."""
+"""Folders that are whole or absent: written under a temporary name, synced, renamed; digests and sizes."""
 
 import contextlib
 import ctypes
@@ -17,21 +17,6 @@ from mlopt.errors import OutputUnwritable
 _CHUNK = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, or leave what was there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
@@ -67,8 +52,13 @@ def replace_folder(new: Path, path: Path) -> None:
         return
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
     path.rename(aside / "old")
-    new.rename(path)
-    shutil.rmtree(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        (aside / "old").rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside)
 
 
 def sync_folder(folder: Path) -> None:

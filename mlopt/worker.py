@@ -53,12 +53,6 @@ class Job:
     deadline_s: float = DEADLINE_S
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    wall_s: float
-    peak_bytes: int           # resident memory at its highest (VmHWM), 0 where the system does not tell
-
-
 class Cancelled(MloptError):
     """The crew was told to stop while this worker ran."""
 
@@ -70,7 +64,6 @@ class Crew:
         self._living: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
-        self.usage: dict[str, Usage] = {}
 
     def __enter__(self) -> "Crew":
         return self
@@ -117,7 +110,6 @@ class Crew:
                 if time.monotonic() >= started + job.deadline_s:
                     raise WorkerTimeout(job.task, job.deadline_s)
                 raise WorkerCrashed(job.task, _how(process.returncode), _tail(log))
-        self.usage[job.task] = Usage(wall_s=time.monotonic() - started, peak_bytes=answer.get("peak_bytes", 0))
         return _unpack(job, answer, returns)
 
     def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -244,14 +236,3 @@ def connect(line: Line) -> None:
     """For the worker's own main: where `emit` and `ask` go."""
     global _line  # noqa: PLW0603  # one line a process, set once before any work
     _line = line
-
-
-def peak_bytes() -> int:
-    """Highest resident memory of this process; `ru_maxrss` would include the parent's, VmHWM does not."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    for line in status.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -47,7 +47,7 @@ def main() -> None:
         answer = {"error": _storage_error(err)}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
         answer = {"error": _bug(err)}
-    send(answer | {"peak_bytes": worker.peak_bytes()})
+    send(answer)
     pipe.close()
     sys.stdout.flush()
     os._exit(0)                # frameworks take seconds to tear down, and some crash while they do

@@ -8,19 +8,10 @@ from mlopt import files
 _READ_WHOLE = 1 << 30      # 1 GiB: hashed in about a second; larger sources are told by names, sizes and times
 
 
-def is_entry(text: str) -> bool:
-    """Whether `text` names a Python function and not a file: package.module:function.
-
-    >>> is_entry("mydata.readers:samples")
-    True
-    """
-    return ":" in text and not Path(text).expanduser().exists()
-
-
 def identity(text: str) -> str:
     """The same text for the same bytes; a Python entry is a new one each time, since its data may have changed."""
     path = Path(text).expanduser()
-    if is_entry(text) or not path.exists():
+    if not path.exists():
         return f"entry {text} {uuid.uuid4()}"
     if files.size(path) <= _READ_WHOLE:
         return f"sha256 {files.digest(path)} {path.name}"

@@ -1,12 +1,10 @@
 """What kind of model a path holds, told from its content; no framework is imported and nothing of it is run."""
 
 import enum
-import hashlib
 import json
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ MAX_CONFIG_BYTES = 64 << 20     # the largest architecture JSON seen in the wild
 MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and protobuf stop at 2 GiB anyway
 MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
 MAX_ZIP_MEMBERS = 10_000
-CHUNK = 1 << 20
 TRAINING_STATE = ("/optimizer", "/_optimizer", "/metrics")   # groups that Keras never needs for inference
 
 
@@ -52,34 +49,6 @@ def sniff(path: Path) -> Sniffed:
         raise ModelUnreadable(path, "it cannot be read: permission denied", "Check the permissions.") from err
     except OSError as err:
         raise ModelUnreadable(path, f"it cannot be read: {err}") from err
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file; of a folder, over each file's relative name, size and bytes in name order.
-
-    Read in pieces, so the size of the model does not matter.
-    """
-    total = hashlib.sha256()
-    for name, file in _files(path):
-        if name:
-            total.update(f"{name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while piece := stream.read(CHUNK):
-                total.update(piece)
-    return total.hexdigest()
-
-
-def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return sum(file.stat().st_size for _, file in _files(path))
-
-
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield "", path
-    else:
-        found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-        yield from sorted(found.items())
 
 
 def _folder(path: Path) -> Sniffed:

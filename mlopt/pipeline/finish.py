@@ -10,8 +10,8 @@ from mlopt.pipeline.run import Material
 from mlopt.profile import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
 
-_VERSIONS = ("mlopt", "tensorflow", "tf_keras", "keras", "ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime",
-             "tf2onnx", "coremltools", "numpy")
+_VERSIONS = ("mlopt", "tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx",
+             "coremltools", "numpy")
 
 
 def report(request: CompressRequest, material: Material) -> Report:

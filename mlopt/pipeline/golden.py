@@ -18,10 +18,11 @@ def inputs(signature: Signature, samples: Samples, seed: int) -> dict[str, np.nd
     seen = samples.rows(0, min(samples.count, 64))
     made = {}
     for spec in signature.inputs:
-        low, high = float(seen[spec.name].min()), float(seen[spec.name].max())
-        shape = (COUNT, *seen[spec.name].shape[1:])
-        if seen[spec.name].dtype.kind in "iu":
-            made[spec.name] = random.integers(int(low), int(high) + 1, shape).astype(seen[spec.name].dtype)
+        values = seen[spec.name]
+        low, high = values.min().item(), values.max().item()
+        shape = (COUNT, *values.shape[1:])
+        if values.dtype.kind in "iu":
+            made[spec.name] = random.integers(low, high, shape, dtype=values.dtype, endpoint=True)
         else:
             made[spec.name] = random.uniform(low, high, shape).astype(np.float32)
     return made

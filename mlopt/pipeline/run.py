@@ -10,8 +10,9 @@ from typing import Any
 
 from mlopt import cache, extras, files
 from mlopt.cache import Cache
-from mlopt.data.identity import identity, is_entry
+from mlopt.data.identity import identity
 from mlopt.data.materialise import CALIBRATION_SAMPLES
+from mlopt.data.readers.python import is_entry
 from mlopt.errors import WorkerFailed
 from mlopt.model import SourceModel
 from mlopt.pipeline.data_stage import GATHERED, DataTask, Gathered

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlopt.errors import ModelUnreadable
-from mlopt.frameworks.sniff import Container, digest, sniff
+from mlopt.frameworks.sniff import Container, sniff
 
 ARCHITECTURE = {"class_name": "Sequential", "config": {"name": "m", "layers": []}}
 
@@ -161,21 +161,3 @@ def test_architecture_that_is_nested_without_end_is_refused(tmp_path):
     with h5py.File(tmp_path / "deep.h5", "w") as file:
         file.attrs["model_config"] = "[" * 60_000
     assert "no valid JSON" in refusal(tmp_path / "deep.h5")
-
-
-def test_the_digest_of_a_file_is_its_sha256(tmp_path):
-    (tmp_path / "m").write_bytes(b"abc")
-    # FIPS 180-2, appendix B.1
-    assert digest(tmp_path / "m") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_digest_of_a_folder_sees_names_contents_and_where_one_file_ends(tmp_path):
-    def of(**files: str) -> str:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        folder.mkdir()
-        for name, text in files.items():
-            (folder / name).write_text(text)
-        return digest(folder)
-
-    assert of(a="1", b="2") == of(b="2", a="1")
-    assert len({of(a="1", b="2"), of(a="2", b="1"), of(a="12", b=""), of(a="1", c="2")}) == 4

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlopt import extras, files, worker
+from mlopt import extras, worker
 from mlopt.errors import DataMismatch
 
 
@@ -73,5 +73,7 @@ def chatter() -> int:
 
 def with_child(pids: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    files.write_atomically(pids, f"{os.getpid()} {child.pid}".encode())
+    being_written = pids.with_suffix(".new")
+    being_written.write_text(f"{os.getpid()} {child.pid}")
+    being_written.rename(pids)
     wait_for_ever()

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mlopt import files
 from mlopt.errors import BadRequest, ModelUnreadable
 from mlopt.frameworks.keras import graph
 from mlopt.frameworks.keras.quiet import tf
-from mlopt.frameworks.sniff import Sniffed, digest, size_on_disk
+from mlopt.frameworks.sniff import Sniffed
 from mlopt.model import Signature, SourceModel, TensorSpec
 
 
@@ -84,8 +85,8 @@ class OpenedModel:
             framework="keras",
             container=self.sniffed.container.value,
             loaded_by=self.loaded_by,
-            digest=digest(self.sniffed.path),
-            file_bytes=size_on_disk(self.sniffed.path),
+            digest=files.digest(self.sniffed.path),
+            file_bytes=files.size(self.sniffed.path),
             weight_bytes=self._bytes[0],
             optimizer_bytes=self._bytes[1],
             parameters=self._parameters,
