@@ -140,6 +140,26 @@ def test_mixed_precision_is_read_as_float32(tmp_path):
     assert "mixed precision read as float32" in opened.source.loaded_by
 
 
+@pytest.mark.parametrize(("library", "name"), [(tf_keras, "m.h5"), (keras, "m.h5"), (tf_keras, "m.keras"),
+                                               (keras, "m.keras")])
+@pytest.mark.parametrize(("policy", "said"), [("float16", "float16"), ("mixed_bfloat16", "mixed precision"),
+                                              ("float64", "float64")])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5:UserWarning")    # the kind to be opened
+def test_a_model_of_another_floating_type_is_read_as_float32_whoever_saved_it(tmp_path, library, name, policy, said):
+    inputs = library.Input((4,), dtype="float16" if policy == "float16" else "float32")
+    x = library.layers.Dense(3, activation="tanh", dtype=policy)(inputs)
+    model = library.Model(inputs, library.layers.BatchNormalization(dtype=policy)(x))
+    model.save(tmp_path / name)
+    opened = open_model(tmp_path / name)
+    assert {s.dtype for s in (*opened.signature.inputs, *opened.signature.outputs)} == {"float32"}
+    assert not [op for op in opened.concrete_function(1).graph.get_operations() if op.type == "Cast"]
+    assert f"{said} read as float32" in opened.source.loaded_by
+    rows = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    wanted = np.asarray(model(rows, training=False), np.float32)
+    np.testing.assert_allclose(next(iter(opened.predict({opened.signature.inputs[0].name: rows}).values())), wanted,
+                               atol=0.03)
+
+
 def keras_3_convnet() -> keras.Model:
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(4, 3)(image)

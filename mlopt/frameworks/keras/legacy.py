@@ -1,6 +1,7 @@
 """Load what the legacy Keras (1.x names, 2.x, tf.keras) wrote: .h5 files, and the .keras files of its last releases."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebui
     ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError, OSError, AssertionError,
     tf.errors.OpError,
 )   # fmt: skip
-REDUCED = ("mixed_float16", "mixed_bfloat16")
+MIXED = ("mixed_float16", "mixed_bfloat16")
+OTHER_FLOATS = ("float16", "bfloat16", "float64")      # as the type of a whole layer, which no format takes as it is
 COMPILED = ("compile_config", "training_config")
 
 
@@ -42,22 +44,33 @@ def load_zip(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code:
 
 
 def for_inference(config: Any) -> Any:
-    """The architecture without its training settings, and with mixed precision read as float32, as its weights are.
+    """The architecture without its training settings, and with every floating type read as float32.
 
     >>> for_inference({"config": {"dtype": {"class_name": "Policy", "config": {"name": "mixed_float16"}}},
     ...                "compile_config": {"loss": "mse"}})
     {'config': {'dtype': 'float32'}}
+    >>> for_inference({"name": "float16", "dtype": "float16"})
+    {'name': 'float16', 'dtype': 'float32'}
     """
     if isinstance(config, list):
         return [for_inference(item) for item in config]
     if isinstance(config, str):
-        return "float32" if config in REDUCED else config
+        return "float32" if config in MIXED else config
     if not isinstance(config, dict):
         return config
-    inner = config.get("config")
-    if isinstance(inner, dict) and inner.get("name") in REDUCED and str(config.get("class_name")).endswith("Policy"):
+    if _policy(config) in MIXED + OTHER_FLOATS:
         return "float32"
-    return {key: for_inference(value) for key, value in config.items() if key not in COMPILED}
+    return {
+        key: "float32" if key == "dtype" and value in OTHER_FLOATS else for_inference(value)
+        for key, value in config.items() if key not in COMPILED
+    }
+
+
+def _policy(config: Mapping[str, Any]) -> str:
+    """The name of the dtype policy that `config` stands for; empty where it is something else."""
+    inner = config.get("config")
+    is_policy = isinstance(inner, dict) and str(config.get("class_name")).endswith("Policy")
+    return str(inner.get("name")) if is_policy and isinstance(inner, dict) else ""
 
 
 def for_inference_zip(sniffed: Sniffed, folder: Path) -> Path:
@@ -77,6 +90,22 @@ def for_inference_zip(sniffed: Sniffed, folder: Path) -> Path:
     return copy
 
 
+def for_inference_h5(sniffed: Sniffed, folder: Path) -> Path:
+    """The .h5 file itself where its architecture needs no change; else one in `folder` with the changed one."""
+    config = for_inference(sniffed.config)
+    if config != sniffed.config:
+        copy = Path(shutil.copyfile(sniffed.path, folder / "model.h5"))
+        with h5py.File(copy, "r+") as file:
+            del file.attrs["model_config"]
+            file.attrs["model_config"] = json.dumps(config)
+        return copy
+    if sniffed.path.suffix in (".h5", ".hdf5"):
+        return sniffed.path
+    named = folder / "model.h5"                      # Keras goes by the suffix
+    named.symlink_to(sniffed.path.resolve())
+    return named
+
+
 def full_names(config: Any, custom_objects: Mapping[str, Any]) -> dict[str, Any]:
     """The caller's objects under their own names and under each "package>Name" that the architecture uses."""
     found = dict(custom_objects)
@@ -92,7 +121,21 @@ def full_names(config: Any, custom_objects: Mapping[str, Any]) -> dict[str, Any]
     return found
 
 
-def reduced_precision(config: Any) -> bool:
-    """Whether the model was trained in mixed precision."""
-    text = json.dumps(config)
-    return any(f'"{name}"' in text for name in REDUCED)
+def other_floats(config: Any) -> list[str]:
+    """What `for_inference` reads as float32: "mixed precision", or the types by name.
+
+    >>> other_floats({"layers": [{"dtype": "mixed_float16"}, {"dtype": "float16"}, {"dtype": "int32"}]})
+    ['float16', 'mixed precision']
+    """
+    found: set[str] = set()
+    pending = [config]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, str) and node in MIXED:
+            found.add("mixed precision")
+        elif isinstance(node, list):
+            pending.extend(node)
+        elif isinstance(node, dict):
+            pending.extend(value for key, value in node.items() if key not in COMPILED)
+            found |= {name for name in (node.get("dtype"), _policy(node)) if name in OTHER_FLOATS}
+    return sorted(found)

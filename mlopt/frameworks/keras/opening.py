@@ -67,8 +67,8 @@ def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -
                 f"it was written by {version} and cannot be rebuilt: {brief(error)}",
                 "If the file is whole, load it where it was trained and save it again as .keras or as a SavedModel.",
             ) from error
-    if legacy.reduced_precision(sniffed.config):
-        loaded_by += ", mixed precision read as float32"
+    if floats := legacy.other_floats(sniffed.config):
+        loaded_by += f", {' and '.join(floats)} read as float32"
     return model, loaded_by
 
 

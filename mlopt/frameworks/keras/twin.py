@@ -47,11 +47,8 @@ def load_keras_3(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_c
     with TemporaryDirectory(prefix="mlopt-") as folder:
         if sniffed.container is Container.KERAS_ZIP:
             path = legacy.for_inference_zip(sniffed, Path(folder))
-        elif sniffed.path.suffix in (".h5", ".hdf5"):
-            path = sniffed.path
         else:
-            path = Path(folder) / "model.h5"           # Keras goes by the suffix
-            path.symlink_to(sniffed.path.resolve())
+            path = legacy.for_inference_h5(sniffed, Path(folder))
         return keras.saving.load_model(str(path), custom_objects=customs, compile=False, safe_mode=not trust_code)
 
 
