@@ -15,7 +15,6 @@ _GIVES = {
     "tflite": "writes TFLite files and runs them in LiteRT",
     "onnx": "writes ONNX files and runs them in ONNX Runtime",
     "coreml": "writes Core ML packages; on Linux they run in mlopt's reference evaluator",
-    "torch": "opens PyTorch models",
 }
 _DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert"}
 
@@ -64,7 +63,7 @@ def diagnose() -> Diagnosis:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=host["processor"], features=tuple(host["features"]), cores=os.cpu_count() or 1,
         cache=str(root), cache_bytes=files.size(root) if root.is_dir() else 0,
-        extras=tuple(_extra(name) for name in extras.PACKAGES_BY_EXTRA), abilities=tuple(_abilities(host["features"])),
+        extras=tuple(_extra(name) for name in _GIVES), abilities=tuple(_abilities(host["features"])),
     )
 
 

@@ -15,8 +15,8 @@ PACKAGES_BY_EXTRA: dict[str, tuple[str, ...]] = {
 
 
 def missing(extra: str) -> tuple[str, ...]:
-    """The packages of `extra` that are not installed."""
-    return tuple(name for name in PACKAGES_BY_EXTRA[extra] if importlib.util.find_spec(name) is None)
+    """The packages of `extra` that are not installed; of an extra that is not ours nothing is known to be missing."""
+    return tuple(name for name in PACKAGES_BY_EXTRA.get(extra, ()) if importlib.util.find_spec(name) is None)
 
 
 def require(extra: str, purpose: str) -> None:

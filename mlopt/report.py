@@ -90,7 +90,7 @@ class Evidence:
     """
 
     runtime: str
-    samples: str                          # "test", "calibration", "synthesised"
+    samples: str                          # "test", "holdout", "synthesised"
     n: int
     metric: str
     value: float = UNKNOWN

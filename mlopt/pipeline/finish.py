@@ -3,7 +3,7 @@
 import os
 import platform
 
-from mlopt import cache, choice, extras
+from mlopt import cache, choice, extras, plugins
 from mlopt.pipeline.bundle import placed
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Material
@@ -24,7 +24,9 @@ def report(request: CompressRequest, material: Material) -> Report:
         host=_host(),
         limit=chosen.limit,
         candidates=placed(chosen.candidates),
-        findings=(*material.findings, *chosen.findings, *_data_findings(request, material)),
+        findings=(
+            *material.findings, *chosen.findings, *_data_findings(request, material), *_not_installed(request),
+        ),
         class_names=material.gathered["test"].class_names,
         seed=request.seed,
     )
@@ -72,6 +74,18 @@ def _calibrated(request: CompressRequest, material: Material) -> list[str]:
         precision.name for one in wanted(request) for precision in one.precisions
         if precision.needs_samples and (one.converter.name, precision.name) in made
     ))
+
+
+def _not_installed(request: CompressRequest) -> list[Finding]:
+    """Formats that a run over all formats leaves out."""
+    found = []
+    for door in map(plugins.load_converter, plugins.converter_names() if not request.formats else ()):
+        lacks = extras.missing(door.extra)
+        if lacks:
+            wanting = ", ".join(lacks)
+            message = f"no {door.name} files were made, for want of {wanting}: pip install 'mlopt[{door.extra}]'"
+            found.append(Finding(severity=Severity.NOTE, code="not-installed", about=door.name, message=message))
+    return found
 
 
 def _host() -> Host:

@@ -52,7 +52,7 @@ def make_and_prove(task: FormatTask) -> None:
                 else:
                     _candidate(task, door, precision, folder)
         except MloptError as err:
-            worker.emit(failed=name, message=str(err), kind=type(err).__name__)
+            worker.emit(failed=name, message=str(err))
         else:
             worker.emit(finished=name)
 

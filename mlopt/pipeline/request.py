@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlopt import plugins
+from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.errors import BadRequest
 
@@ -67,6 +67,8 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
     """What to make; raises `BadRequest` or `UnknownPlugin` with the names that exist."""
     names = request.formats or sorted(plugins.converter_names(), key=_in_order)
     doors = [plugins.load_converter(name) for name in dict.fromkeys(names)]
+    if not request.formats:        # where none is installed, all stay: the error that follows says what to install
+        doors = [door for door in doors if not extras.missing(door.extra)] or doors
     known = {p.name for door in doors for p in door.precisions}
     for name in request.precisions:
         if name not in known:

@@ -33,7 +33,7 @@ def prove(
 ) -> Evidence:
     """Compare what `runtime` makes of `samples` with `reference`, the source's outputs [N, ...] on the same samples.
 
-    `runtime_name` and `samples_name` ("test", "calibration", "synthesised") stand in the evidence. The task is read
+    `runtime_name` and `samples_name` ("test", "holdout", "synthesised") stand in the evidence. The task is read
     from the source, the reference and the labels unless it is given. What the runtime raises passes through; outputs
     that are missing or of another shape raise `MloptError`.
     """

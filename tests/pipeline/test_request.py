@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mlopt.errors import BadRequest
+from mlopt import extras
+from mlopt.errors import BadRequest, MissingExtra
 from mlopt.pipeline.request import CompressRequest, wanted
+from mlopt.pipeline.run import require_extras
 
 
 def asked(**settings):
@@ -40,3 +42,15 @@ def test_without_formats_those_that_have_the_precision_make_it():
     chosen = wanted(asked(precisions=("int8-dynamic",)))
     assert [(one.converter.name, [p.name for p in one.precisions]) for one in chosen] == [
         ("tflite", ["float32", "int8-dynamic"])]
+
+
+def test_without_formats_those_that_are_installed_make_files(monkeypatch):
+    monkeypatch.setattr(extras, "missing", lambda extra: ("onnxruntime",) if extra == "onnx" else ())
+    assert [one.converter.name for one in wanted(asked())] == ["tflite", "coreml"]
+    assert [one.converter.name for one in wanted(asked(formats=("onnx",)))] == ["onnx"]
+
+
+def test_where_no_format_is_installed_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(extras, "missing", lambda extra: ("tensorflow",))
+    with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[tflite\]'$"):
+        require_extras(wanted(asked()))
