@@ -64,7 +64,7 @@ class Dataset:
     @classmethod
     def open(
         cls, source: str | Path | Source, signature: Signature, *, normalise: tuple[float, float] | None = None,
-        resize: bool = False, slice_columns: Sequence[str] = (), require_labels: bool = False,
+        resize: bool = False, slice_columns: Sequence[str] = (),
     ) -> "Dataset":
         """Open `source` and match it with the model; raises `DataUnreadable` or `DataMismatch`."""
         if normalise is not None and not normalise[0] < normalise[1]:
@@ -88,12 +88,6 @@ class Dataset:
             notes.append(f"column {roles.label} groups the samples: the model's output is like its input, not a class")
             roles = column_roles.label_as_slice(roles)
         found = label_meaning.interpret(opened, roles.label, signature) if roles.label else None
-        if require_labels and found is None:
-            raise DataMismatch(
-                opened.text, "labels for " + "; ".join(s.describe() for s in signature.outputs),
-                "no label column" if not roles.slices else f"no labels but the columns {', '.join(roles.slices)}",
-                f"Name one of: {', '.join(column_roles.LABEL_NAMES[:4])}.",
-            )
         notes += [f"column {name} unused" for name in roles.unused]
         return cls(
             source=opened, signature=signature, roles=roles, writers=writers, labels=found, normalise=normalise,

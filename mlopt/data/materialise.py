@@ -47,7 +47,7 @@ class SamplesSummary:
 def write_samples(
     source: str | Path | Source, signature: Signature, dest: Path, *, role: Role, limit: int | None, seed: int,
     normalise: tuple[float, float] | None = None, resize: bool = False, slice_columns: Sequence[str] = (),
-    require_labels: bool = False, progress: Progress | None = None,
+    progress: Progress | None = None,
 ) -> SamplesSummary:
     """Write at most `limit` samples of `source` to the folder `dest`, as `role` needs them.
 
@@ -56,7 +56,6 @@ def write_samples(
     """
     dataset = Dataset.open(
         source, signature, normalise=normalise, resize=resize, slice_columns=slice_columns,
-        require_labels=require_labels,
     )
     return materialise(dataset, {dest: Request(role=role, limit=limit)}, seed=seed, progress=progress)[0]
 
@@ -65,7 +64,7 @@ def write_calibration_and_test(
     source: str | Path | Source, signature: Signature, calibration_dest: Path, test_dest: Path, *, seed: int,
     calibration_limit: int = CALIBRATION_SAMPLES, test_limit: int | None = None,
     normalise: tuple[float, float] | None = None, resize: bool = False, slice_columns: Sequence[str] = (),
-    require_labels: bool = False, progress: Progress | None = None,
+    progress: Progress | None = None,
 ) -> tuple[SamplesSummary, SamplesSummary]:
     """Both from one source, no row in both, read once.
 
@@ -73,7 +72,6 @@ def write_calibration_and_test(
     """
     dataset = Dataset.open(
         source, signature, normalise=normalise, resize=resize, slice_columns=slice_columns,
-        require_labels=require_labels,
     )
     requests = {
         calibration_dest: Request(role=Role.CALIBRATION, limit=calibration_limit),

@@ -1,6 +1,6 @@
 """Run an exported file in its own runtime over samples, and compare it with the source model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from mlopt.errors import MloptError
 from mlopt.model import SourceModel
 from mlopt.report import Evidence
 from mlopt.verify.parity import Comparison
-from mlopt.verify.task import Scoring, Task, identify_task
-
-Progress = Callable[[int, int], None]     # samples done, samples in all
+from mlopt.verify.task import Scoring, identify_task
 
 _BATCH_BYTES = 16_000_000   # of float32 inputs and outputs
 _LARGEST_BATCH = 256
@@ -26,34 +24,27 @@ def prove(
     source: SourceModel,
     runtime_name: str,
     samples_name: str,
-    task: Task | None = None,
     class_names: tuple[str, ...] = (),
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> Evidence:
     """Compare what `runtime` makes of `samples` with `reference`, the source's outputs [N, ...] on the same samples.
 
     `runtime_name` and `samples_name` ("test", "holdout", "synthesised") stand in the evidence. The task is read
-    from the source, the reference and the labels unless it is given. What the runtime raises passes through; outputs
-    that are missing or of another shape raise `MloptError`.
+    from the source, the reference and the labels. What the runtime raises passes through; outputs that are missing or
+    of another shape raise `MloptError`.
     """
     for name, array in reference.items():
         if len(array) != samples.count:
             raise ValueError(f"reference {name} has {len(array)} rows, the samples {samples.count}")
-    if task is None:
-        task = identify_task(source.signature, source.output_activations, reference, samples.labels)
+    task = identify_task(source.signature, source.output_activations, reference, samples.labels)
     comparison = Comparison(
         task, reference, labels=samples.labels, slices=samples.slices, class_names=class_names, seed=seed
     )
-    done = 0
     for inputs in samples.batches(batch_size(samples, reference)):
         outputs = runtime.predict(inputs)
         rows = min(len(a) for a in inputs.values())
         _check(outputs, reference, rows, runtime_name)
         comparison.add(outputs, inputs if task.scoring is Scoring.RECONSTRUCTION else None)
-        done += rows
-        if progress is not None:
-            progress(done, samples.count)
     return comparison.evidence(runtime=runtime_name, samples=samples_name)
 
 

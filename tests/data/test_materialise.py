@@ -218,9 +218,7 @@ def test_numbers_that_are_not_finite_are_counted_and_the_first_row_named(tmp_pat
         write(source(x=np.where(np.isfinite(values), values.astype(np.float64), 1e200)), model(), tmp_path / "s")
 
 
-def test_labels_that_are_needed_and_absent_are_asked_for(tmp_path):
-    with pytest.raises(DataMismatch, match=r"no label column.*Name one of: label"):
-        write(source(x=PIXELS), model(), tmp_path / "s", require_labels=True)
+def test_samples_need_no_labels(tmp_path):
     assert write(source(x=PIXELS), model(), tmp_path / "s")[1].labels is None
 
 
