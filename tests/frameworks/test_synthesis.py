@@ -202,3 +202,15 @@ def test_large_networks_get_fewer_samples_moved_and_the_rest_as_variations():
     assert many.shape == (8, 4, 4, 1)
     np.testing.assert_array_equal(many[:3], few)
     np.testing.assert_allclose(np.sort(many[3].ravel()), np.sort(few[0].ravel()))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ""])
+def test_a_swish_after_batch_norm_does_not_stand_in_the_way(tmp_path, suffix):
+    """TensorFlow gives swish a gradient of its own, which is tied to the graph that the layer was traced in."""
+    image = tf_keras.Input((8, 8, 2), name="image")
+    x = tf_keras.layers.BatchNormalization()(tf_keras.layers.Conv2D(4, 3, activation="swish")(image))
+    x = tf_keras.layers.BatchNormalization()(tf_keras.layers.Conv2D(4, 3)(tf_keras.layers.Activation("swish")(x)))
+    path = tmp_path / f"m{suffix}"
+    tf_keras.Model(image, tf_keras.layers.Flatten()(x)).save(path, save_format="h5" if suffix else "tf")
+    inputs, how = open_model(path).synthesise(4, 0)
+    assert inputs["image"].shape == (4, 8, 8, 2) and np.isfinite(inputs["image"]).all() and "2 batch-norm" in how

@@ -57,7 +57,8 @@ def flatten(concrete: Any, owners: Sequence[Owner], owner_of: Mapping[str, str] 
     """Inline every function of `concrete`, whose output is a dict, and turn its variables to constants.
 
     `owner_of` names the owners of constants that are no variables any more. Control edges are dropped: nothing that
-    is left has an effect, and they would tie constants to the inputs.
+    is left has an effect, and they would tie constants to the inputs. Gradients that code gave (swish has one, to save
+    memory) are dropped too: they belong to the graph that they were traced in, and the operations have their own.
     """
     with chatter_held():
         frozen = convert_variables_to_constants_v2(concrete)
@@ -66,6 +67,7 @@ def flatten(concrete: Any, owners: Sequence[Owner], owner_of: Mapping[str, str] 
         data = [name for name in node.input if not name.startswith("^")]
         del node.input[:]
         node.input.extend(data)
+        node.attr.pop("_gradient_op_type", None)
     function = function_from_graph_def(definition, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs])
     owner_by_handle = {handle: owner.name for owner in owners for handle in owner.handles}
     found = {
