@@ -72,8 +72,6 @@ class CoreMLConverter:
     make = "mlopt_coreml.quantizer:make"
     open_runtime = "mlopt_coreml.runtime:open_runtime"
     read_storage = "mlopt_coreml.runtime:read_storage"
-    layer_errors = ""
     layer_errors = "mlopt_coreml.layers:layer_errors"
     measures_latency = False
-    exports_apart = False
     exports_apart = True

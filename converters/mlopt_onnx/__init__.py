@@ -38,6 +38,6 @@ class OnnxConverter:
     make = "mlopt_onnx.quantizer:make"
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
-    layer_errors = ""
+    layer_errors = "mlopt_onnx.runtime:layer_errors"
     measures_latency = True
     exports_apart = False

@@ -72,6 +72,6 @@ class TFLiteConverter:
     make = "mlopt_tflite.quantizer:make"
     open_runtime = "mlopt_tflite.runtime:open_runtime"
     read_storage = "mlopt_tflite.storage:read_storage"
-    layer_errors = ""
+    layer_errors = "mlopt_tflite.layers:layer_errors"
     measures_latency = True
     exports_apart = False

@@ -31,9 +31,10 @@ class Labels:
 
 
 def say_nothing_of_the_output(source: Source, column: str, signature: Signature) -> bool:
-    """True for marks such as normal / anomalous beside a model that gives back what it takes: they group its samples.
+    """True for marks such as a machine's number beside a model that gives back what it takes: they group its samples.
 
-    Told from class numbers by how few they are: at most half as many as the output has values.
+    Told from class numbers by how few they are: at most half as many as the output has values. Zeros and ones alone are
+    labels: they mark anomalies, which the reconstruction error should tell apart.
     """
     inputs = {spec.shape[1:] for spec in signature.inputs}
     output = signature.outputs[0].shape[1:]
@@ -43,6 +44,8 @@ def say_nothing_of_the_output(source: Source, column: str, signature: Signature)
     different: set[object] = set()
     for rows in source.read([column], batch=1 << 16):
         different.update(np.unique(rows[column]).tolist())
+    if different == {0, 1}:
+        return False
     return len(output) > 1 or len(different) <= (output[-1] or 0) // 2
 
 
