@@ -31,7 +31,8 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     function = model.concrete_function(1)
     content = _converted(function, model.trackable, model)
     parsed = flatfile.parse(content, dest)
-    if any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or []):
+    stateful = any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or [])
+    if stateful or not parsed.signatureDefs:      # no names: the converter could not save the model on its way, unsaid
         content = _converted(_frozen(function), tf.Module(), model)
         parsed = flatfile.parse(content, dest)
     names = [(flatfile.op_name(parsed, op), op) for op in parsed.subgraphs[0].operators or []]

@@ -220,6 +220,23 @@ def test_an_operation_that_tflite_lacks_is_named_with_its_layer(tmp_path):
     assert caught.value.layers_by_op == {"Erfinv": ["scorer"]} and not (tmp_path / "o.tflite").exists()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")      # of Keras, when it saves
+def test_a_keras_3_model_with_random_layers_is_exported_with_its_names(tmp_path):
+    """TensorFlow cannot save the seed of such a layer, and its converter then drops the signature without a word."""
+    import keras
+
+    from mlopt.frameworks import open_model
+
+    image = keras.Input((6, 6, 1), name="image")
+    x = keras.layers.Conv2D(2, 3)(keras.layers.RandomFlip(name="flip")(image))
+    keras.Model(image, keras.layers.Flatten(name="flat")(x)).save(tmp_path / "m.keras")
+    model = open_model(tmp_path / "m.keras")
+    export(model, model.signature, tmp_path / "m.tflite")
+    inputs = tiny.inputs_for(model, 4)
+    outputs = open_runtime(tmp_path / "m.tflite", model.signature).run(inputs)
+    np.testing.assert_allclose(outputs["flat"], model.predict(inputs)["flat"], atol=1e-5)
+
+
 # what slimming must keep
 
 @pytest.mark.parametrize("name", ["small_convnet", "small_transformer", "mobile_block"])
