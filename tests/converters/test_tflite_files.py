@@ -233,7 +233,7 @@ def test_a_keras_3_model_with_random_layers_is_exported_with_its_names(tmp_path)
     model = open_model(tmp_path / "m.keras")
     export(model, model.signature, tmp_path / "m.tflite")
     inputs = tiny.inputs_for(model, 4)
-    outputs = open_runtime(tmp_path / "m.tflite", model.signature).run(inputs)
+    outputs = open_runtime(tmp_path / "m.tflite", model.signature).predict(inputs)
     np.testing.assert_allclose(outputs["flat"], model.predict(inputs)["flat"], atol=1e-5)
 
 
