@@ -1,7 +1,7 @@
 """The notebook surface: each call is one whole job, done in worker processes whatever the caller has imported."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,14 +9,13 @@ from pathlib import Path
 from mlopt.cache import Cache
 from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, finish, opening
+from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest, wanted
-from mlopt.pipeline.run import Progress, Run, require_extras
+from mlopt.pipeline.run import Run, require_extras
 from mlopt.render import terminal
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
 from mlopt.worker import Crew
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True)

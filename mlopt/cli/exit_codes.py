@@ -4,6 +4,7 @@
 1    a format has no file within the limit; the nearest is named
 2    the model, the data, the folder or the command line cannot be worked with; nothing was written
 3    a file that was asked for could not be made or proven; the others were
+70   a bug in mlopt itself
 130  stopped by Ctrl-C
 """
 
@@ -24,6 +25,7 @@ class Exit(IntEnum):
     NOTHING_MEETS_LIMIT = 1
     BAD_INPUT = 2
     INCOMPLETE = 3
+    BUG = 70            # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130
 
 
@@ -62,7 +64,7 @@ def explained(command: Callable[[], Any]) -> int:
             raise
         _say(f"{type(err).__name__}: {err}")
         _say(BUG_REPORT)
-        return Exit.INCOMPLETE
+        return Exit.BUG
     return Exit.DONE
 
 

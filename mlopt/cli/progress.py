@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Live
 
 if TYPE_CHECKING:
-    from mlopt.pipeline.run import Progress
+    from mlopt.pipeline.progress import Progress
 
 
 class Reporter:

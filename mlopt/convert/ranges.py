@@ -173,4 +173,4 @@ def _counted(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarr
 def _bins(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
     if high <= low:
         return np.zeros(values.shape, dtype=np.int64)
-    return np.clip((values - low) / (high - low) * bins, 0, bins - 1).astype(np.int64)    # clipped first: it may overflow
+    return np.clip((values - low) / (high - low) * bins, 0, bins - 1).astype(np.int64)   # clipped first: no overflow

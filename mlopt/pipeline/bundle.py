@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable
 from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
 from mlopt.pipeline import golden
+from mlopt.pipeline.format_stage import GOLDEN
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
 from mlopt.render import json, markdown
@@ -43,7 +43,7 @@ def check_ours(out: Path) -> None:
     if not out.is_dir():
         raise OutputUnwritable(out, "a file of that name is there", f"{elsewhere}.")
     held = {entry.name for entry in out.iterdir()}
-    if not held:
+    if not held or any(_left_over(out / name, out.resolve()) for name in held):    # killed while it filled `out`
         return
     try:
         ours = manifest.read(out / manifest.NAME)
@@ -58,10 +58,19 @@ def check_ours(out: Path) -> None:
 
 def check_room(request: CompressRequest) -> None:
     """Raise `OutputUnwritable` where the bundle cannot be written, before any work is done for nothing."""
-    parent = request.out.absolute().parent
-    if not parent.is_dir():
-        raise OutputUnwritable(request.out, f"there is no folder {parent}", "Create it, or choose another with --out.")
-    files.check_writable(parent, needs_bytes=_COPIES * files.size(request.model))
+    place = _staging_place(request.out.resolve())
+    if not place.is_dir():
+        raise OutputUnwritable(request.out, f"there is no folder {place}", "Create it, or choose another with --out.")
+    files.check_writable(place, needs_bytes=_COPIES * files.size(request.model))
+
+
+def _staging_place(out: Path) -> Path:
+    return out if files.staged_inside(out) else out.parent
+
+
+def _left_over(entry: Path, out: Path) -> bool:
+    """Whether `entry` was staged for `out` by a run that did not live to rename it."""
+    return entry.name.startswith(f".{out.name}.bundle.")
 
 
 @contextlib.contextmanager
@@ -77,7 +86,8 @@ def claimed(out: Path, locks: Path) -> Iterator[None]:
             raise OutputUnwritable(
                 out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
             ) from err
-        for left_over in place.parent.glob(f".{glob.escape(place.name)}.bundle.*"):     # of a run killed at this
+        staging = _staging_place(place)
+        for left_over in [e for e in (staging.iterdir() if staging.is_dir() else ()) if _left_over(e, place)]:
             shutil.rmtree(left_over, ignore_errors=True)
         yield
 
@@ -86,11 +96,11 @@ def write(report: Report, material: Material, out: Path) -> None:
     """Write the bundle of `report` to `out`; the paths in the report are relative to it."""
     out = out.resolve()         # a link stays, and what it leads to is replaced
     try:
-        staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.bundle."))
+        staging = Path(tempfile.mkdtemp(dir=_staging_place(out), prefix=f".{out.name}.bundle."))
         try:
             _fill(staging, report, material)
             staging.chmod(0o755)
-            files.replace_folder(staging, out)
+            (files.replace_content if staging.parent == out else files.replace_folder)(staging, out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as err:
@@ -132,11 +142,12 @@ def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
 
 
 def _file(folder: Path, candidate: Candidate, material: Material) -> ManifestFile:
-    made = material.entries[candidate.format, candidate.precision] / "golden.npz"
+    made = material.entries[candidate.format, candidate.precision] / GOLDEN
     outputs: dict[str, np.ndarray] = {}
     if made.exists():
-        with np.load(made) as stored:
-            outputs = {name: stored[name] for name in stored.files}
+        with np.load(made, allow_pickle=False) as stored:
+            names = [spec.name for spec in material.source.signature.outputs]
+            outputs = {name: stored[array] for name, array in zip(names, stored.files, strict=True)}
     place = f"{_GOLDEN}/{candidate.format}-{candidate.precision}"
     return ManifestFile(
         path=candidate.path, format=candidate.format, precision=candidate.precision, sha256=candidate.sha256,

@@ -20,7 +20,7 @@ def report(request: CompressRequest, material: Material) -> Report:
     return Report(
         source=material.source,
         baseline=baseline,
-        data=_data(material),
+        data=_data(request, material),
         host=_host(),
         limit=chosen.limit,
         candidates=placed(chosen.candidates),
@@ -32,11 +32,13 @@ def report(request: CompressRequest, material: Material) -> Report:
     )
 
 
-def _data(material: Material) -> tuple[DataFacts, ...]:
+def _data(request: CompressRequest, material: Material) -> tuple[DataFacts, ...]:
+    """Sources as this run named them: the samples may have been kept under another path."""
+    named = {"calibration": request.data or "", "test": request.test or request.data or ""}
     return tuple(
         DataFacts(
-            role=role, source=facts.source, count=facts.count, fingerprint=facts.fingerprint.sha256,
-            origin=facts.origin, note="; ".join(facts.notes),
+            role=role, source=named[role] if facts.origin == "given" else facts.source, count=facts.count,
+            fingerprint=facts.fingerprint.sha256, origin=facts.origin, note="; ".join(facts.notes),
         )
         for role, facts in material.gathered.items()
     )

@@ -18,6 +18,7 @@ from mlopt.pipeline import golden
 from mlopt.report import Candidate, LayerError
 from mlopt.verify.prove import prove
 
+GOLDEN = "golden.npz"         # outputs for the golden inputs, in the signature's order
 SKIPPED = "skipped.json"      # in an entry: the reason why this model gets no such file
 _LAYER_ERROR_SAMPLES = 16     # per-layer signal to noise moves by less than 1 dB between 16 and 256 samples
 
@@ -111,7 +112,7 @@ def _proof(task: FormatTask, door: Converter, precision: Precision, path: Path, 
         class_names=task.class_names, seed=task.seed,
     )
     outputs = runtime.predict(golden.inputs(task.source.signature, Samples.open(task.calibration), task.seed))
-    np.savez(folder / "golden.npz", allow_pickle=False, **outputs)
+    np.savez(folder / GOLDEN, *(outputs[spec.name] for spec in task.source.signature.outputs), allow_pickle=False)
     proven: dict[str, object] = {
         "verified": True,
         "evidence": plain.to_plain(evidence),

@@ -42,7 +42,9 @@ class CompressRequest:
             raise BadRequest(
                 f"--max-drop is a fraction from 0 up to 1, and 0.01 is one point; got {self.max_drop:g}"
             )
-        if self.test is not None and self.test == self.data:
+        if self.normalise is not None and not self.normalise[0] < self.normalise[1]:
+            raise BadRequest(f"--normalise is (low, high), what 0 and 255 become; got {self.normalise}")
+        if self.test is not None and self.data is not None and _same(self.test, self.data):
             raise BadRequest("--data and --test name the same samples: a file tested on what it was calibrated on "
                              "proves little. Give --data alone and a part of it is held out for the test.")
         if self.seed < 0:
@@ -53,6 +55,12 @@ class CompressRequest:
             raise BadRequest(
                 f"{' and '.join(named)} would not be used: no samples were given. Name them with --data or --test."
             )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two sources are one, however their paths are written."""
+    a, b = Path(one).expanduser(), Path(other).expanduser()
+    return one == other or (a.exists() and b.exists() and a.samefile(b))
 
 
 @dataclass(frozen=True, kw_only=True)

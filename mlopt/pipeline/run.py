@@ -1,6 +1,5 @@
 """One run from the caller's side: start workers, collect what they made, and lose nothing that was finished."""
 
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, extras, files
+from mlopt import cache, extras
 from mlopt.cache import Cache
 from mlopt.data.identity import identity
 from mlopt.data.materialise import CALIBRATION_SAMPLES
 from mlopt.data.readers.python import is_entry
 from mlopt.errors import WorkerFailed
 from mlopt.model import SourceModel
+from mlopt.pipeline.collecting import collected
 from mlopt.pipeline.data_stage import GATHERED, DataTask, Gathered
-from mlopt.pipeline.format_stage import SKIPPED, FormatTask
+from mlopt.pipeline.format_stage import FormatTask
 from mlopt.pipeline.opening import opening_of, source_in
+from mlopt.pipeline.progress import Findings, OnProgress, Progress
 from mlopt.pipeline.request import (
     HOLDOUT_SAMPLES,
     SYNTHESISED_SAMPLES,
@@ -26,24 +27,11 @@ from mlopt.pipeline.request import (
     Wanted,
 )
 from mlopt.pipeline.source_stage import ReferenceTask, SourceTask
-from mlopt.profile import latency
-from mlopt.report import Candidate, Finding, Latency, Severity
+from mlopt.pipeline.timing import Bench
+from mlopt.report import Candidate, Finding, Severity
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
-OnProgress = Callable[["Progress"], None]
-
 _SYNTHESISED_FOR_CALIBRATION = 128    # of SYNTHESISED_SAMPLES; the rest are compared on
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a part of the run is doing now; `done` of `total` where that is known."""
-
-    part: str             # "source", "data", "tflite", ..., "latency"
-    doing: str
-    done: int = 0
-    total: int = 0
-    finished: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +57,7 @@ class Run:
     ) -> None:
         self.request, self.wanted, self.crew, self.store, self.on_progress = request, wanted, crew, store, on_progress
         self.opening = opening_of(request)
-        self.findings: list[Finding] = []
+        self.findings = Findings()
         self.source: Future[SourceModel] = Future()
         self.calibration: Future[Path] = Future()      # folders of samples
         self.proof: Future[Path] = Future()
@@ -82,8 +70,7 @@ class Run:
             parts = [threads.submit(self._guarded, part) for part in self._parts()]
             try:
                 self._await(parts)
-                candidates, entries = self._collect()
-                candidates = self._time(candidates, entries)
+                candidates, entries = self._results()
             except BaseException:
                 self.crew.stop()
                 self._fail_all(Cancelled("the run was stopped"))
@@ -97,7 +84,7 @@ class Run:
             reference=self.reference.result(),
             candidates=tuple(candidates),
             entries=entries,
-            findings=tuple(self.findings),
+            findings=self.findings.in_order(tuple(f"{c.format}/{c.precision}" for c in candidates)),
         )
 
     def _parts(self) -> list[Callable[[], None]]:
@@ -199,7 +186,7 @@ class Run:
             except WorkerFailed as err:
                 if not exporting:
                     raise
-                self._find(Severity.FAILURE, "worker-failed", exporting, str(err))
+                self.findings.add(Severity.FAILURE, "worker-failed", exporting, str(err))
                 self._float_ready(exporting, None)       # another worker goes on with the other formats
                 task = replace(task, floats={n: entry for n, entry in entries.items() if not self.floats[n].done()})
         self._report(Progress(part="source", doing="exported", finished=True))
@@ -216,7 +203,7 @@ class Run:
             try:
                 self._run_source(task, f"exporting {name}", self._hear_export, None)
             except WorkerFailed as err:
-                self._find(Severity.FAILURE, "worker-failed", name, str(err))
+                self.findings.add(Severity.FAILURE, "worker-failed", name, str(err))
         self._float_ready(name, entry if entry.exists() else None)
 
     def _run_source(self, task: SourceTask, words: str, hear: Callable[[dict[str, Any]], None], answer: Any) -> None:
@@ -228,7 +215,7 @@ class Run:
 
     def _hear_export(self, event: dict[str, Any]) -> None:
         if "refused" in event:
-            self._find(Severity.FAILURE, "export-failed", event["refused"], event["message"])
+            self.findings.add(Severity.FAILURE, "export-failed", event["refused"], event["message"])
             self._float_ready(event["refused"], None)
         elif "doing" in event:
             self._report(Progress(
@@ -319,7 +306,7 @@ class Run:
                 self._report(Progress(part=name, doing=event["begun"], done=len(ended), total=len(entries)))
             elif "failed" in event:
                 ended.add(event["failed"])
-                self._find(Severity.FAILURE, "not-made", f"{name}/{event['failed']}", event["message"])
+                self.findings.add(Severity.FAILURE, "not-made", f"{name}/{event['failed']}", event["message"])
             elif "finished" in event:
                 ended.add(event["finished"])
 
@@ -337,10 +324,9 @@ class Run:
             self.crew.run(job, type(None), hear)
         except WorkerFailed as err:
             crashed = next((p for p in reversed(begun) if p not in ended), None)
-            if crashed is None:
-                raise
-            self._find(Severity.FAILURE, "worker-failed", f"{name}/{crashed}", str(err))
-            return [p for p in entries if p not in ended and p != crashed]
+            about = f"{name}/{crashed}" if crashed else name
+            self.findings.add(Severity.FAILURE, "worker-failed", about, str(err))
+            return [p for p in entries if p not in ended and p != crashed] if crashed else []
         return []
 
     def _entries(self, wanted: Wanted) -> dict[str, Path]:
@@ -353,81 +339,18 @@ class Run:
             for precision in wanted.precisions
         }
 
-    def _collect(self) -> tuple[list[Candidate], dict[tuple[str, str], Path]]:
-        candidates, found = [], {}
-        for one in self.wanted:
-            made = self._entries(one) if self.floats[one.converter.name].result() is not None else {}
-            for precision in one.precisions:
-                entry = made.get(precision.name)
-                about = f"{one.converter.name}/{precision.name}"
-                if entry is None or not entry.exists():
-                    candidates.append(
-                        Candidate(format=one.converter.name, precision=precision.name, about=precision.about)
-                    )
-                    continue
-                if (entry / SKIPPED).exists():
-                    asked = precision.name in self.request.precisions
-                    self._find(
-                        Severity.FAILURE if asked else Severity.NOTE, "not-made", about,
-                        f"not made: {json.loads((entry / SKIPPED).read_text())}",
-                    )
-                    continue
-                found[one.converter.name, precision.name] = entry
-                candidate = cache.read_record(entry / "candidate.json", Candidate)
-                candidates.append(candidate)
-                for note in json.loads((entry / "notes.json").read_text()):
-                    self._find(
-                        Severity.NOTE if candidate.verified else Severity.FAILURE,
-                        "note" if candidate.verified else "unverified",
-                        about, note,
-                    )
-        return candidates, found
-
-    # ---- latency ---------------------------------------------------------------------------------------------
-
-    def _time(self, candidates: list[Candidate], entries: dict[tuple[str, str], Path]) -> list[Candidate]:
-        """After everything else, with the machine to itself."""
-        timed: dict[tuple[str, str], Latency] = {}
-        for one in self.wanted:
-            name = one.converter.name
-            these = [c for c in candidates if c.format == name and c.verified]
-            if not one.converter.measures_latency:
-                reason = f"{one.converter.runtime} is no device's runtime: this machine cannot time {name} files"
-                timed |= {(name, c.precision): Latency(reason=reason) for c in these}
-                if these:
-                    self._find(Severity.NOTE, "latency-unknown", name, reason)
-            elif these:
-                timed |= self._time_format(one, {c.precision: entries[name, c.precision] / c.path for c in these})
-        self._report(Progress(part="latency", doing="timed", finished=True))
-        return [replace(c, latency=timed.get((c.format, c.precision), c.latency)) for c in candidates]
-
-    def _time_format(self, wanted: Wanted, paths: dict[str, Path]) -> dict[tuple[str, str], Latency]:
-        name, base = wanted.converter.name, wanted.precisions[0].name
-        others = {p: path for p, path in paths.items() if p != base}
-        entry = self.store.entry(
-            "latency", host=latency.host(), format=name, files={p: files.digest(path) for p, path in paths.items()}
+    def _results(self) -> tuple[list[Candidate], dict[tuple[str, str], Path]]:
+        """The candidates in order, timed, and the entries of those that were made."""
+        made = {
+            one.converter.name: self._entries(one)
+            for one in self.wanted if self.floats[one.converter.name].result() is not None
+        }
+        candidates, entries = collected(self.wanted, made, self.request.precisions, self.findings)
+        bench = Bench(
+            crew=self.crew, store=self.store, findings=self.findings, on_progress=self.on_progress,
+            signature=self.source.result().signature, samples=self.calibration.result(),
         )
-        if base not in paths:
-            reason = "the float file of this format does not run, so there is nothing to compare with"
-            return {(name, p): Latency(reason=reason) for p in paths}
-        if not entry.exists():
-            job = Job(
-                task=f"timing {name} files", function="mlopt.profile.latency:time_pairs",
-                arguments={"format": name, "float_file": paths[base], "files": {base: paths[base]} | others,
-                           "signature": self.source.result().signature, "samples": self.calibration.result()},
-            )
-            processes = []
-            try:
-                for number in range(latency.PROCESSES):
-                    self._report(Progress(part="latency", doing=name, done=number, total=latency.PROCESSES))
-                    processes.append(self.crew.run(job, dict[str, list[list[float]]]))
-            except WorkerFailed as err:
-                self._find(Severity.FAILURE, "worker-failed", name, str(err))
-                return {(name, p): Latency(reason=str(err)) for p in paths}
-            with files.new_folder(entry) as folder:
-                (folder / "pairs.json").write_text(json.dumps(processes))
-        processes = json.loads((entry / "pairs.json").read_text())
-        return {(name, p): latency.summarise([one[p] for one in processes]) for p in paths}
+        return bench.timed(self.wanted, candidates, entries), entries
 
     # ---- small things ----------------------------------------------------------------------------------------
 
@@ -435,10 +358,6 @@ class Run:
         with self._lock:
             if not future.done():
                 future.set_result(value)
-
-    def _find(self, severity: Severity, code: str, about: str, message: str) -> None:
-        with self._lock:
-            self.findings.append(Finding(severity=severity, code=code, about=about, message=message))
 
     def _report(self, progress: Progress) -> None:
         self.on_progress(progress)

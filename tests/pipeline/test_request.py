@@ -54,3 +54,17 @@ def test_where_no_format_is_installed_the_error_says_what_to_install(monkeypatch
     monkeypatch.setattr(extras, "missing", lambda extra: ("tensorflow",))
     with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[tflite\]'$"):
         require_extras(wanted(asked()))
+
+
+def test_one_file_by_two_paths_is_still_the_same_samples(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"x")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "a.npz")
+    with pytest.raises(BadRequest, match="the same samples"):
+        CompressRequest(
+            model=tmp_path / "m.h5", out=tmp_path / "o", data=str(tmp_path / "a.npz"), test=str(tmp_path / "link.npz")
+        )
+
+
+def test_an_interval_the_wrong_way_round_is_refused_by_the_api_too(tmp_path):
+    with pytest.raises(BadRequest, match="--normalise"):
+        CompressRequest(model=tmp_path / "m.h5", out=tmp_path / "o", data="x.npz", normalise=(1.0, 0.0))
