@@ -37,8 +37,9 @@ class Cache:
             self.root.mkdir(parents=True, exist_ok=True)
             files.check_writable(self.root)
         except (OSError, OutputUnwritable) as err:
+            found = err.found if isinstance(err, OutputUnwritable) else os.strerror(err.errno or 0)
             raise OutputUnwritable(
-                self.root, str(err), "It holds finished stages; name another folder in MLOPT_CACHE."
+                self.root, found, "It holds finished stages; name another folder in MLOPT_CACHE."
             ) from err
 
     def entry(self, stage: str, **depends_on: Any) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,9 @@ def test_a_cache_that_cannot_be_written_names_the_variable_to_set(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable, match="MLOPT_CACHE"):
         Cache(tmp_path / "file" / "cache")
+
+
+def test_a_cache_folder_that_is_there_but_takes_no_file_is_refused_in_one_sentence():
+    with pytest.raises(OutputUnwritable) as caught:
+        Cache(Path("/proc"))
+    assert str(caught.value).count("cannot write") == 1 and "MLOPT_CACHE" in str(caught.value)
