@@ -11,7 +11,8 @@ from types import ModuleType
 
 TORCH = frozenset({"torch", "torchvision", "torchao", "triton", "litert_torch", "executorch", "functorch"})
 TENSORFLOW = frozenset({"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"})
-NEVER_NEEDED = frozenset({"jax", "jaxlib", "pandas", "matplotlib", "IPython"})   # slow optional imports of others
+# Slow optional imports of the frameworks: keras takes half a second longer where scikit-learn is installed.
+NEVER_NEEDED = frozenset({"jax", "jaxlib", "pandas", "matplotlib", "IPython", "sklearn"})
 
 
 class HidingPathFinder:

@@ -39,6 +39,7 @@ class Sees(StrEnum):
     NOTHING = "nothing"
     TENSORFLOW = "tensorflow"
     TORCH = "torch"
+    EVERYTHING = "everything"       # for code of the user's alone, which imports what it likes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class Crew:
         return _unpack(job, answer, returns)
 
     def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        request = {"function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
+        request = {"function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees, "user_modules": job.user_modules,
                    "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else [])}
         environment = os.environ | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process

@@ -27,7 +27,7 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
-    _hide_others(worker.Sees(request["sees"]))
+    _hide_others(worker.Sees(request["sees"]), request["user_modules"])
     sys.path.extend(p for p in request["path"] if p not in sys.path)
 
     def ask(question: str) -> Any:
@@ -59,8 +59,10 @@ def _call(function: str, arguments: dict[str, Any]) -> Any:
     return target(**{name: plain.from_plain(value, hints.get(name, Any)) for name, value in arguments.items()})
 
 
-def _hide_others(sees: worker.Sees) -> None:
-    hidden = set(isolation.NEVER_NEEDED)
+def _hide_others(sees: worker.Sees, user_modules: bool) -> None:
+    if sees is worker.Sees.EVERYTHING:
+        return
+    hidden = set() if user_modules else set(isolation.NEVER_NEEDED)      # a user's module may need what we do not
     if sees is not worker.Sees.TENSORFLOW:
         hidden |= isolation.TENSORFLOW
     if sees is not worker.Sees.TORCH:

@@ -47,6 +47,7 @@ def test_a_worker_sees_one_framework_and_not_the_others():
     assert nothing == {"tensorflow": False, "tf_keras": False, "torch": False, "numpy": True}
     assert tensorflow == {"tensorflow": True, "tf_keras": True, "torch": False, "numpy": True}
     assert torch == {"tensorflow": False, "tf_keras": False, "torch": True, "numpy": True}
+    assert all(run("importable", dict[str, bool], sees=Sees.EVERYTHING).values())
 
 
 def test_an_error_of_ours_keeps_its_class_its_sentence_and_its_facts():

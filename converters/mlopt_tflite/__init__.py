@@ -53,7 +53,7 @@ class TFLiteConverter:
             "most processors run it slowly.",
             needs_samples=True,
             full_integer=True,
-            proof_samples=500,   # 8 to 60 times slower than float on x86: 5,000 would take minutes
+            proof_samples=200,   # 8 to 60 times slower than float on x86: 5,000 would take minutes
         ),
         Precision(
             name="int4-weights",

@@ -259,9 +259,10 @@ class Run:
             def hear(event: dict[str, Any]) -> None:
                 self._report(Progress(part="data", doing=event["doing"], done=event["done"], total=event["total"]))
 
+            theirs = any(is_entry(source) for source in (request.data, request.test) if source is not None)
             job = Job(
                 task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task},
-                user_modules=any(is_entry(source) for source in (request.data, request.test) if source is not None),
+                sees=Sees.EVERYTHING if theirs else Sees.NOTHING, user_modules=theirs,
             )
             self.crew.run(job, type(None), hear)
         self._report(Progress(part="data", doing="read", finished=True))
