@@ -61,6 +61,27 @@ def replace_folder(new: Path, path: Path) -> None:
         shutil.rmtree(aside)
 
 
+def staged_inside(path: Path) -> bool:
+    """Whether a new content of the folder `path` must be staged in it: it cannot be renamed, or its parent is closed.
+
+    So it is with a volume that is mounted into a container.
+    """
+    return path.is_dir() and (path.is_mount() or not os.access(path.parent, os.W_OK))
+
+
+def replace_content(new: Path, path: Path) -> None:
+    """Put what the folder `new`, which lies in `path`, holds in place of all else in `path`; not in one step."""
+    sync_folder(new)
+    for entry in [entry for entry in path.iterdir() if entry != new]:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    for entry in list(new.iterdir()):
+        entry.rename(path / entry.name)
+    new.rmdir()
+
+
 def sync_folder(folder: Path) -> None:
     for entry in folder.rglob("*"):
         if entry.is_file():

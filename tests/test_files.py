@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,23 @@ def test_replacing_a_folder_leaves_the_new_one_only(tmp_path):
 def test_replacing_works_where_the_system_cannot_exchange_names(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_exchanged", lambda a, b: False)
     test_replacing_a_folder_leaves_the_new_one_only(tmp_path)
+
+
+def test_a_folder_that_cannot_be_renamed_gets_the_new_content_and_nothing_else(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "who").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    new = tmp_path / ".new"
+    (new / "deep").mkdir(parents=True)
+    (new / "deep" / "who").write_text("new")
+    files.replace_content(new, tmp_path)
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == ["deep", "deep/who"]
+
+
+def test_a_folder_is_filled_in_place_only_where_it_is_mounted_or_its_parent_is_closed(tmp_path):
+    (tmp_path / "plain").mkdir()
+    assert not files.staged_inside(tmp_path / "plain") and not files.staged_inside(tmp_path / "missing")
+    assert files.staged_inside(Path("/proc"))
 
 
 def test_the_digest_of_a_file_is_its_sha256(tmp_path):
