@@ -6,12 +6,13 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 import typing
 from typing import Any
 
-from mlopt import isolation, plain, worker
+from mlopt import cache, isolation, plain, worker
 from mlopt.errors import MloptError, OutputUnwritable
 
 
@@ -79,8 +80,9 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        place = err.filename or "the working folder"
-        error = OutputUnwritable(place, os.strerror(err.errno), "Make room, or use --out.")
+        place = err.filename or f"finished stages to {cache.default_root()}"
+        remedy = f"Make room, or name another folder in MLOPT_CACHE, and in TMPDIR beside {tempfile.gettempdir()}."
+        error = OutputUnwritable(place, os.strerror(err.errno), remedy)
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
     return _bug(err)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt.errors import DataMismatch, MissingExtra, WorkerCrashed, WorkerTimeout
+from mlopt.errors import DataMismatch, MissingExtra, OutputUnwritable, WorkerCrashed, WorkerTimeout
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
 HERE = "worker_functions"
@@ -66,6 +66,13 @@ def test_any_other_exception_is_a_crash_with_its_traceback():
     with pytest.raises(WorkerCrashed, match="ZeroDivisionError") as caught:
         run("divide_by_zero")
     assert "worker_functions.py" in caught.value.last_words
+
+
+def test_a_full_disk_names_the_folders_that_workers_write_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLOPT_CACHE", str(tmp_path))
+    with pytest.raises(OutputUnwritable, match=r"No space left on device.*MLOPT_CACHE.*TMPDIR") as caught:
+        run("write_to_a_full_disk")
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_a_killed_worker_is_told_as_out_of_memory_by_its_signal():

@@ -42,6 +42,11 @@ def divide_by_zero() -> float:
     return 1 / 0
 
 
+def write_to_a_full_disk() -> None:
+    with open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+
+
 def end_by(number: int) -> None:
     print("last words", flush=True)
     os.kill(os.getpid(), number)
