@@ -114,8 +114,11 @@ class Crew:
         return _unpack(job, answer, returns)
 
     def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        request = {"function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees, "user_modules": job.user_modules,
-                   "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else [])}
+        request = {
+            "function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
+            "user_modules": job.user_modules,
+            "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
+        }
         environment = os.environ | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
             "TF_CPP_MIN_LOG_LEVEL": "3",
