@@ -43,7 +43,7 @@ def divide_by_zero() -> float:
 
 
 def write_to_a_full_disk() -> None:
-    with open("/dev/full", "wb", buffering=0) as file:
+    with Path("/dev/full").open("wb", buffering=0) as file:
         file.write(b"x")
 
 
