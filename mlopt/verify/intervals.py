@@ -39,7 +39,9 @@ def wilson(share: float, n: float, level: float = 0.95) -> Interval:
     z2 = normal_quantile(level) ** 2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return Interval(low=max(0.0, float(middle - reach)), high=min(1.0, float(middle + reach)))
+    low, high = float(middle - reach), float(middle + reach)
+    # at 0 and 1 one end is the share itself, which rounding can put outside
+    return Interval(low=max(0.0, low) if share > 0 else 0.0, high=min(1.0, high) if share < 1 else 1.0)
 
 
 def share_interval(scores: np.ndarray, level: float = 0.95) -> Interval:

@@ -56,6 +56,12 @@ def test_wilson_equals_scipys(right, n):
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 3, 300, 10_000])
+def test_the_interval_of_none_or_all_holds_the_share_itself(n):
+    assert wilson(1.0, n).high == 1.0 and wilson(0.0, n).low == 0.0
+    assert wilson(1.0, n).low == pytest.approx(1 - wilson(0.0, n).high)
+
+
 def test_a_share_of_zeros_and_ones_gets_wilsons_interval():
     scores = np.r_[np.ones(13), np.zeros(7)]
     found, wanted = share_interval(scores), wilson(13 / 20, 20)
