@@ -144,6 +144,9 @@ class InputWriter:
             return block.astype(np.uint8)
         if block.dtype.name in _KEPT_FOR_FLOAT:
             return block
+        note = f"column {self.column.name}: {block.dtype.name} read as float32"
+        if note not in self.notes_made:
+            self.notes_made.append(note)
         with np.errstate(over="ignore"):            # becomes infinite, and is counted as such
             return block.astype(np.float32)
 

@@ -181,8 +181,9 @@ def test_token_inputs_keep_whole_numbers_of_the_models_dtype(tmp_path):
 
 def test_wide_numbers_for_a_float_model_are_stored_as_float32(tmp_path):
     for dtype in ("int64", "float64", "int32"):
-        _, samples = write(source(x=PIXELS.astype(dtype)), model(), tmp_path / dtype)
+        summary, samples = write(source(x=PIXELS.astype(dtype)), model(), tmp_path / dtype)
         assert samples.inputs["image"].dtype == np.float32
+        assert f"column x: {dtype} read as float32" in summary.notes
         np.testing.assert_array_equal(samples.rows(0, ROWS)["image"], PIXELS)
 
 
@@ -256,7 +257,8 @@ def test_slices_are_text_of_few_values_or_what_was_asked_for(tmp_path):
 
 def test_marks_beside_an_autoencoder_become_slices(tmp_path):
     signature = Signature(inputs=(spec("x", 24),), outputs=(spec("out", 24),))
-    summary, samples = write(source(x=random.normal(size=(ROWS, 24)), y=LABELS // 2), signature, tmp_path / "s")
+    given = source(x=random.normal(size=(ROWS, 24)).astype(np.float32), y=LABELS // 2)
+    summary, samples = write(given, signature, tmp_path / "s")
     assert samples.labels is None and samples.slices["y"].tolist() == (LABELS // 2).tolist()
     assert summary.label_kind is LabelKind.NONE and "column y groups the samples" in summary.notes[0]
 
