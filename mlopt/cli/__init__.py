@@ -1,5 +1,6 @@
 """The command line: a thin coat over `mlopt.api`. Nothing heavy is imported until a command runs."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -40,4 +41,7 @@ app.command(name="doctor")(doctor.doctor)
 
 def main() -> None:
     """The console script: run a command, and turn what it raises into one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")     # a terminal without × shows ?, and no command fails for it
     sys.exit(explained(app))

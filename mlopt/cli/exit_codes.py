@@ -8,6 +8,7 @@
 130  stopped by Ctrl-C
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -45,6 +46,8 @@ def explained(command: Callable[[], Any]) -> int:
     try:
         command()
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):      # Typer has caught it, and would exit with 1
+            return _reader_left()
         if leaving.code == Exit.INTERRUPTED:      # Typer has caught the KeyboardInterrupt
             _say("stopped. Finished parts are kept: the same command goes on from there.")
         return leaving.code if isinstance(leaving.code, int) else Exit.BAD_INPUT if leaving.code else Exit.DONE
@@ -57,14 +60,28 @@ def explained(command: Callable[[], Any]) -> int:
         _say(str(err))
         return Exit.BAD_INPUT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # the reader left, e.g. `| head`
-        return Exit.DONE
-    except Exception as err:   # the last door before a user's terminal
-        if _traceback_wanted():
-            raise
-        _say(f"{type(err).__name__}: {err}")
-        _say(BUG_REPORT)
-        return Exit.BUG
+        return _reader_left()
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or _traceback_wanted():
+            return _bug(err)
+        _say(f"standard output could not be written: {err.strerror}. What was made is in the result's folder.")
+        return Exit.INCOMPLETE
+    except Exception as err:   # noqa: BLE001  # the last door before a user's terminal
+        return _bug(err)
+    return Exit.DONE
+
+
+def _bug(err: Exception) -> int:
+    if _traceback_wanted():
+        raise err
+    _say(f"{type(err).__name__}: {err}")
+    _say(BUG_REPORT)
+    return Exit.BUG
+
+
+def _reader_left() -> int:
+    """Whoever read our output has what it wanted, e.g. `| head`; nothing more is written to it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return Exit.DONE
 
 

@@ -134,6 +134,14 @@ def test_the_same_command_again_repeats_nothing_and_ends_the_same(done, files, m
     assert "exporting" not in again.stderr and "int8" not in again.stderr
 
 
+def test_a_terminal_without_our_characters_gets_others(done, files, mlopt, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    run = mlopt("compress", files / "model.h5", "--data", files / "samples.npz", "--test", files / "test.npz",
+                "--out", tmp_path / "again", "--max-drop", "0.1")
+    assert run.returncode == 0, run.stderr
+    assert "recommended" in run.stdout and "1.00?" in run.stdout          # for ×
+
+
 def test_without_data_full_integer_files_are_calibrated_on_inputs_from_the_model(files, mlopt, tmp_path):
     out = tmp_path / "bundle"
     run = mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite", "--precision", "int8,float16",
