@@ -9,6 +9,8 @@ import numpy as np
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature
 
+_STILL = 1e-3          # of an output's size: below the step of any 8-bit scale, so that no file could show a difference
+_FEW = 8               # samples that may well have one answer
 _PROBED_ROWS = 256     # enough to see whether an output of unknown activation is a distribution
 
 
@@ -80,9 +82,12 @@ def identify_task(
         _identify_output(spec.name, activation, reference[spec.name], signature)
         for spec, activation in zip(signature.outputs, output_activations, strict=True)
     )
+    dull = tuple(_dull(o) for o in outputs if _hardly_moves(reference[o.name]))
     if labels is None:
         unsure = [o for o in outputs if o.kind is TaskKind.VALUES and not o.mirrors and reference[o.name].shape[-1] > 1]
-        return Task(outputs=outputs, main=outputs[0], notes=tuple(_unsure(o, reference[o.name]) for o in unsure))
+        return Task(
+            outputs=outputs, main=outputs[0], notes=(*dull, *(_unsure(o, reference[o.name]) for o in unsure))
+        )
     for output in outputs:
         fitted = _fit(output, reference[output.name], np.asarray(labels))
         if fitted:
@@ -91,11 +96,26 @@ def identify_task(
                 outputs=tuple(main if o.name == main.name else o for o in outputs),
                 main=main,
                 scoring=scoring,
-                notes=(note,) if note else (),
+                notes=(*dull, *((note,) if note else ())),
             )
     raise DataMismatch(
         "labels", "; ".join(_wanted(o, reference[o.name]) for o in outputs), _described(np.asarray(labels)),
         "Fix the labels, or leave them out to compare with the source model alone.",
+    )
+
+
+def _hardly_moves(reference: np.ndarray) -> bool:
+    """Whether no value of an output [N, ...] differs between samples by more than a thousandth of its largest."""
+    if len(reference) < _FEW:
+        return False
+    moved = float(np.max(reference.max(axis=0) - reference.min(axis=0)))
+    return moved <= _STILL * float(np.max(np.abs(reference)))
+
+
+def _dull(output: OutputTask) -> str:
+    return (
+        f"the source answers the same for every sample ({output.name} moves by less than {_STILL:.1%} of its size): "
+        "that files agree or disagree proves little. Is it trained, and are the inputs in the range that it takes?"
     )
 
 

@@ -28,6 +28,16 @@ def test_softmax_outputs_are_class_scores_with_or_without_labels():
     assert (found.metric, found.scoring) == ("top1", Scoring.TOP_CLASS)
 
 
+@pytest.mark.parametrize("labels", [None, np.arange(12) % 3])
+def test_a_source_that_answers_the_same_for_every_sample_is_told(labels):
+    random = np.random.default_rng(1)
+    still = np.array([0.2, 0.3, 0.5]) + random.uniform(-1e-4, 1e-4, (12, 3))
+    [note] = task_of(still, "softmax", labels).notes
+    assert "answers the same for every sample (y moves by less than 0.1%" in note
+    assert task_of(still + random.uniform(0, 0.01, (12, 3)), "softmax", labels).notes == ()
+    assert task_of(still[:3], "softmax", None if labels is None else labels[:3]).notes == ()
+
+
 def test_an_unknown_output_whose_rows_sum_to_one_is_class_scores():
     assert task_of(SOFTMAX).main.kind is TaskKind.CLASSES
     assert task_of(LOGITS).main.kind is TaskKind.VALUES
