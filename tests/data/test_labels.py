@@ -118,9 +118,10 @@ def test_with_several_outputs_the_one_named_like_the_column_is_meant_and_told():
     assert labels.output == "y" and any("output y" in note for note in labels.notes)
 
 
-def test_a_mark_beside_an_autoencoder_groups_samples():
+def test_few_marks_beside_an_autoencoder_group_samples_and_zeros_and_ones_mark_anomalies():
     rebuilding = signature(24, given=(24,))
-    assert say_nothing_of_the_output(ArraySource("d", {"y": np.array([0, 1, 1])}), "y", rebuilding)
+    assert say_nothing_of_the_output(ArraySource("d", {"y": np.array([0, 1, 2])}), "y", rebuilding)
+    assert not say_nothing_of_the_output(ArraySource("d", {"y": np.array([0, 1, 1])}), "y", rebuilding)
     assert not say_nothing_of_the_output(ArraySource("d", {"y": np.arange(24)}), "y", rebuilding)
     assert not say_nothing_of_the_output(ArraySource("d", {"y": np.array([0, 1])}), "y", signature(24))
 

@@ -257,9 +257,9 @@ def test_slices_are_text_of_few_values_or_what_was_asked_for(tmp_path):
 
 def test_marks_beside_an_autoencoder_become_slices(tmp_path):
     signature = Signature(inputs=(spec("x", 24),), outputs=(spec("out", 24),))
-    given = source(x=random.normal(size=(ROWS, 24)).astype(np.float32), y=LABELS // 2)
+    given = source(x=random.normal(size=(ROWS, 24)).astype(np.float32), y=LABELS)
     summary, samples = write(given, signature, tmp_path / "s")
-    assert samples.labels is None and samples.slices["y"].tolist() == (LABELS // 2).tolist()
+    assert samples.labels is None and samples.slices["y"].tolist() == LABELS.tolist()
     assert summary.label_kind is LabelKind.NONE and "column y groups the samples" in summary.notes[0]
 
 
