@@ -1,0 +1,1 @@
+"""Budgets and evidence to a verdict that CI can trust."""
