@@ -1,0 +1,165 @@
+"""The order of a measurement: what needs an untouched process first, then the phases, the memory, the steady state."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import RUNNER, SCHEMA, device, memory, timing
+from .apart import in_child
+from .litert import LiteRT
+from .onnx import Onnx
+
+_SESSIONS: dict[str, Any] = {"tflite": LiteRT, "onnx": Onnx}
+_PREEMPTED_SHOWN = 2000     # places of switched-out samples that travel back; the count always does
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """One request in this process, which did nothing before."""
+    kind = _SESSIONS.get(request["format"])
+    if kind is None:
+        return failed(request, f"this runner measures {' and '.join(_SESSIONS)}, not {request['format']!r}")
+    if not Path(request["file"]).is_file():
+        return failed(request, f"there is no file {request['file']}")
+    notes: list[str] = []
+    if request.get("cpus"):
+        notes.append(device.pin(list(request["cpus"])))
+    if request.get("threads", 1) > len(device.allowed()):
+        notes.append(f"{request['threads']} threads share {len(device.allowed())} processors")
+    result = failed(request, "")
+    _apart(request, result, notes)                      # forked while this process is still empty
+    session = kind(request["file"], int(request.get("threads", 1)))
+    before_us = device.arithmetic_us()
+    session_runtime, taken = _phases(session, request, result, notes)
+    _steady(session, request, result, notes)
+    after_us = device.arithmetic_us()
+    result["facts"] = {
+        **device.facts(), "runtime": session_runtime, "runner": RUNNER,
+        "throttled": after_us > device.SLOWED * before_us,
+    }
+    result["memory"] = {**result.get("memory", {}), **taken}
+    result["extra"].update(
+        arithmetic_before_us=f"{before_us:.1f}", arithmetic_after_us=f"{after_us:.1f}",
+        processors=",".join(map(str, device.allowed())),
+    )
+    result["notes"] = [note for note in (*notes, *session.notes) if note]
+    return result
+
+
+def failed(request: dict[str, Any], error: str) -> dict[str, Any]:
+    """A result with nothing in it but the reason."""
+    return {
+        "nonce": request["nonce"], "schema": SCHEMA, "error": error, "phases": {}, "warmup_runs": 0, "samples_us": [],
+        "notes": [], "extra": {}, "facts": {**device.facts(), "runner": RUNNER},
+    }
+
+
+def _apart(request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+    """What would leave traces in the measured process: other kernels, and profiling."""
+    file, threads = request["file"], int(request.get("threads", 1))
+    if request.get("memory", True) and request["format"] == "tflite":
+        from .litert import tensor_arena
+
+        arena, why = in_child("tensor arena", lambda: tensor_arena(file))
+        notes.append(why)
+        result["memory"] = {"arena": -1 if arena is None else arena}
+    if request.get("operators"):
+        profile = _profiler(request["format"])
+        seed, least_s = int(request.get("seed", 0)), 2.0
+        answer, why = in_child("operators", lambda: profile(file, threads, seed, least_s))
+        notes.append(why)
+        if answer is not None:
+            result["operators"] = answer["operators"]
+            result["operators_invoke_us"] = answer["invoke_us"]
+            notes.extend(answer["notes"])
+
+
+def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
+    if kind == "tflite":
+        from .litert_operators import profile
+    else:
+        from .onnx_operators import profile
+    return profile
+
+
+def _phases(
+    session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]
+) -> tuple[str, dict[str, int]]:
+    """Import, load, compile and the first inference, each timed once, with the memory that they take."""
+    phases: dict[str, float] = {}
+    wanted = bool(request.get("memory", True))
+    runtime = _timed("import_ms", phases, session.import_runtime)
+    import numpy  # noqa: F401  ours, for the inputs: its memory is the runner's
+
+    if wanted:
+        memory.trim()
+        heap = memory.heap_in_use()
+        told = memory.reset_peak()
+        base = memory.resident()
+    _timed("load_ms", phases, session.load)
+    _timed("compile_ms", phases, session.compile)
+    session.feed(int(request.get("seed", 0)))
+    _timed("first_ms", phases, session.invoke)
+    result["phases"] = {name: value for name, value in phases.items() if name not in session.not_told}
+    if not wanted:
+        return runtime, {}
+    highest = memory.peak()
+    session.release_inputs()
+    memory.trim()
+    used = memory.heap_in_use()
+    taken = {"file": _file_bytes(request["file"]), "weights": -1, "heap_delta": -1, "peak_delta": -1}
+    try:
+        taken["weights"] = session.weights()
+    except (OSError, ValueError) as err:
+        notes.append(f"weights: {err}")
+    if heap >= 0:
+        taken["heap_delta"] = used - heap
+    else:
+        notes.append("heap: this C library does not count its bytes in use (mallinfo2)")
+    if told and base > 0:
+        taken["peak_delta"] = highest - base
+    else:
+        notes.append("peak: this system does not reset its high-water mark (/proc/self/clear_refs)")
+    taken["pss"] = memory.proportional()
+    session.feed(int(request.get("seed", 0)))
+    return runtime, taken
+
+
+def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+    most = float(request.get("most_seconds", 20.0))
+    runs = int(request.get("runs", 200))
+    warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=min(2.0, most))
+    if not warm.steady:
+        notes.append(f"the warm-up of {warm.runs} runs ended by its time limit, not because times held still")
+    if request.get("arrival", "back-to-back") == "fixed-rate":
+        timed = timing.fixed_rate(session.invoke, runs=runs, most_seconds=most, rate_hz=float(request["rate_hz"]))
+        if not math.isnan(timed.wake_us):
+            result["extra"]["wake_up_us"] = f"{timed.wake_us:.1f}"
+            notes.append(f"every time holds the system's wake-up delay, {timed.wake_us:.0f} us in the median")
+    else:
+        batch = timing.batch_for(warm.median_us)
+        timed = timing.back_to_back(session.invoke, runs=runs, most_seconds=most, batch=batch)
+        if batch > 1:
+            notes.append(f"one sample is the mean of {batch} inferences: alone they are too short for the clock")
+    if len(timed.samples_us) < runs:
+        notes.append(f"{len(timed.samples_us)} of {runs} runs were made in {most:g} s")
+    result.update(
+        warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
+        missed_deadlines=timed.missed, context_switches=timed.switches,
+    )
+    result["extra"]["preempted"] = ",".join(map(str, timed.preempted[:_PREEMPTED_SHOWN]))
+
+
+def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:
+    start = time.perf_counter_ns()
+    value = work()
+    phases[name] = (time.perf_counter_ns() - start) / 1e6
+    return value
+
+
+def _file_bytes(file: str) -> int:
+    return os.stat(file).st_size
