@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlopt.cli import compress, doctor
+from mlopt.cli import compress, doctor, gate
 from mlopt.cli.exit_codes import explained
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def root(
 
 app.command(name="compress")(compress.compress)
 app.command(name="doctor")(doctor.doctor)
+app.add_typer(gate.app, name="gate")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("worker", "worker_main"),
     ("model",), ("artifact",), ("report",), ("words",), ("cache",), ("data",), ("manifest",), ("frameworks",),
-    ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("pipeline",), ("diagnosis",), ("api",),
+    ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("api",),
     ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
