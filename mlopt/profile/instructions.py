@@ -25,7 +25,7 @@ from mlopt.profile.target import TargetLost, TargetUnusable
 
 HOST = "x86-64"
 PLACES = (HOST, *emulator.CORES)
-INFERENCES = 5              # counted; they agree but for an instruction or two of the allocator
+INFERENCES = 5              # counted; nearly always they agree
 _WARM_UP = 3                # buffers grow and caches fill in the first
 _DEADLINE_S = 600.0
 _NONCE = "count"
@@ -47,6 +47,14 @@ class Instructions:
     def conditions(self) -> str:
         """Two counts are comparable where these are equal."""
         return f"{self.processor}; {self.tool}; {self.runtime}; {self.runner}"
+
+    def extra(self) -> dict[str, str]:
+        """As it stands in a `RunResult`'s `extra`."""
+        return {
+            "instructions": str(self.per_inference),
+            "instructions_each": " ".join(str(n) for n in self.each),
+            "instructions_conditions": self.conditions,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +93,7 @@ def run_on_host(file: Path, *, seed: int = 0, timeout_s: float = _DEADLINE_S) ->
     """One plain run of the native runner on this machine -> its result, input bytes and output bytes."""
     target = "the native runner"
     request = RunRequest(file="model", format="tflite", nonce=_NONCE, runs=1, least_warmup_runs=1, seed=seed)
-    with _bench(file, build.host_runner(target), build.host_library(target), request) as folder:
+    with _bench(file, build.host_counter(target), build.host_library(target), request) as folder:
         return _ran(_RUNNER, folder, target, timeout_s)
 
 
@@ -101,7 +109,7 @@ def _with_callgrind(file: Path, request: RunRequest, timeout_s: float) -> Counte
     function = "counted_inference"             # in runner.c
     options = ["--tool=callgrind", f"--toggle-collect={function}", f"--dump-after={function}",
                "--callgrind-out-file=counts"]
-    with _bench(file, build.host_runner(target), build.host_library(target), request) as folder:
+    with _bench(file, build.host_counter(target), build.host_library(target), request) as folder:
         result, inputs, outputs = _ran([valgrind, *options, *_RUNNER], folder, target, timeout_s)
         dumps = sorted(folder.glob("counts.*"), key=lambda path: int(path.suffix[1:]))     # one for each inference
         each = tuple(_callgrind_total(path, target) for path in dumps)
@@ -120,7 +128,7 @@ def _callgrind_total(dump: Path, target: str) -> int:
 def _with_qemu(file: Path, core: str, request: RunRequest, timeout_s: float) -> Counted:
     target = f"instructions on {core}"
     qemu = emulator.find(target)
-    runner, library = build.aarch64_runner(target), build.aarch64_library(target)
+    runner, library = build.aarch64_counter(target), build.aarch64_library(target)
     plugin = emulator.plugin(qemu, runner, target)
     with _bench(file, runner, library, request) as folder:
         command = qemu.command(folder, core, target, f"{plugin},out=counts")

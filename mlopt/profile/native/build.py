@@ -4,6 +4,7 @@ Each lies in a folder named by a digest of all that it was made from, which appe
 build at once do not disturb each other, and a changed source or compiler builds again.
 """
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlopt import extras, files
@@ -30,6 +31,7 @@ _AARCH64_WHEEL = ("--no-deps", "--only-binary=:all:", "--platform", "manylinux_2
                   "--python-version", "3.11")
 _WHEEL_VARIABLE = "MLOPT_AARCH64_WHEEL"         # a wheel that was fetched before, for machines without a network
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror")
+_LINKED = ("-ldl", "-lm", "-Wl,-z,now")         # bound at the start, or the first counted inference pays for it
 _DEADLINE_S = 120.0
 _FETCH_S = 300.0
 
@@ -92,38 +94,55 @@ def _download(version: str, folder: Path, target: str) -> Path:
 
 
 def host_runner(target: str = "host") -> Path:
-    """The runner for this machine."""
-    return _built("runner", program("cc", target, "a C compiler: apt-get install gcc"), target)
+    """The runner that measures on this machine."""
+    return _built("runner", ("runner.c",), _host_compiler(target), target, *_LINKED)
 
 
 def aarch64_runner(target: str = "aarch64") -> Path:
     """The runner for a 64-bit ARM Linux with glibc 2.34 or later."""
-    compiler = "cc" if platform.machine() == "aarch64" else "aarch64-linux-gnu-gcc"
-    return _built("runner", program(compiler, target, "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
-                  target)
+    return _built("runner", ("runner.c",), _arm_compiler(target), target, *_LINKED)
+
+
+def host_counter(target: str = "host") -> Path:
+    """The runner with a clock that stands still, so that counts do not depend on the time of day."""
+    return _built("counter", ("runner.c", "still_clock.c"), _host_compiler(target), target, *_LINKED, "-rdynamic")
+
+
+def aarch64_counter(target: str = "aarch64") -> Path:
+    return _built("counter", ("runner.c", "still_clock.c"), _arm_compiler(target), target, *_LINKED, "-rdynamic")
 
 
 def count_plugin(interface: int, target: str) -> Path:
     """The plugin that counts instructions, for a qemu that accepts plugins of that interface number."""
-    compiler = program("cc", target, "a C compiler: apt-get install gcc")
-    return _built("count", compiler, target, "-shared", "-fPIC", f"-DPLUGIN_INTERFACE={interface}")
+    flags = ("-shared", "-fPIC", f"-DPLUGIN_INTERFACE={interface}")
+    return _built("count", ("count.c",), _host_compiler(target), target, *flags)
 
 
-def _built(name: str, compiler: str, target: str, *flags: str) -> Path:
-    libraries = ("-ldl", "-lm", "-Wl,-z,now")      # bound at the start, or the first counted inference pays for it
-    command = [compiler, *_FLAGS, *flags, str(SOURCES / f"{name}.c")]
-    made_from = hashlib.sha256("\0".join([*command[1:-1], *libraries, compiler_facts(compiler, target)]).encode())
+def _host_compiler(target: str) -> str:
+    return program("cc", target, "a C compiler: apt-get install gcc libc6-dev")
+
+
+def _arm_compiler(target: str) -> str:
+    if platform.machine() == "aarch64":
+        return _host_compiler(target)
+    return program("aarch64-linux-gnu-gcc", target, "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross")
+
+
+def _built(name: str, sources: Sequence[str], compiler: str, target: str, *flags: str) -> Path:
+    whole = hashlib.sha256("\0".join([*_FLAGS, *sources, *flags, compiler_facts(compiler, target)]).encode())
     for source in sorted(SOURCES.glob("*.[ch]")):
-        made_from.update(source.name.encode() + b"\0" + source.read_bytes())
+        whole.update(source.name.encode() + b"\0" + source.read_bytes())
 
     def compile_it(folder: Path) -> None:
-        done = finished([*command, "-o", str(folder / name), *libraries], target, timeout_s=_DEADLINE_S)
+        command = [compiler, *_FLAGS, *(str(SOURCES / source) for source in sources), "-o", str(folder / name), *flags]
+        done = finished(command, target, timeout_s=_DEADLINE_S)
         if done.returncode:
-            raise TargetUnusable(target, f"{compiler} could not build {name}.c:\n{done.stderr.strip()}")
+            raise TargetUnusable(target, f"{compiler} could not build {name}:\n{done.stderr.strip()}")
 
-    return _kept(f"native-{name}", made_from.hexdigest(), compile_it) / name
+    return _kept(f"native-{name}", whole.hexdigest(), compile_it) / name
 
 
+@functools.cache
 def compiler_facts(compiler: str, target: str) -> str:
     """Version and machine that a compiler names."""
     return "\n".join(finished([compiler, flag], target, timeout_s=_DEADLINE_S).stdout for flag in

@@ -56,7 +56,7 @@ class EmulatedTarget:
         facts = self.facts()
         counted = instructions.run_counted(file, self.core, seed=request.seed)
         heap = counted.result.memory.heap_delta if request.memory else -1
-        notes, extra = [_NO_LATENCY, *_without_effect(request)], _extra(counted.instructions)
+        notes, extra = [_NO_LATENCY, *_without_effect(request)], counted.instructions.extra()
         try:
             difference = against_host(file, counted, seed=request.seed)
         except (TargetUnusable, TargetLost) as err:
@@ -127,14 +127,6 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
     if np.array_equal(a, b, equal_nan=True):
         return 0.0
     return float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), np.finfo(np.float32).tiny))
-
-
-def _extra(counted: instructions.Instructions) -> dict[str, str]:
-    return {
-        "instructions": str(counted.per_inference),
-        "instructions_each": " ".join(str(n) for n in counted.each),
-        "instructions_conditions": counted.conditions,
-    }
 
 
 def _without_effect(request: RunRequest) -> list[str]:
