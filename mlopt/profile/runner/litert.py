@@ -1,11 +1,8 @@
-"""A TFLite file in LiteRT's Interpreter, as an app runs it: the default kernels, XNNPACK where it takes an operation."""
+"""A TFLite file in LiteRT's Interpreter, as an app runs it: default kernels, XNNPACK where it takes an operation."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import litert_file
-
 
 
 class LiteRT:

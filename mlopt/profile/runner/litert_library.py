@@ -18,8 +18,9 @@ _RECORD = 104                           # bytes of an event record, checked agai
 _ROOM = 4                               # times that, so that longer records would still find room
 _UNWRITTEN = 0xA5
 _NEEDED = (
-    "LiteRtCreateEnvironment", "LiteRtCreateModelFromFile", "LiteRtCreateOptions", "LiteRtSetOptionsHardwareAccelerators",
-    "LiteRtCreateOpaqueOptions", "LiteRtAddOpaqueOptions", "LiteRtCreateCompiledModel", "LiteRtGetModelSignature",
+    "LiteRtCreateEnvironment", "LiteRtCreateModelFromFile", "LiteRtCreateOptions",
+    "LiteRtSetOptionsHardwareAccelerators", "LiteRtCreateOpaqueOptions", "LiteRtAddOpaqueOptions",
+    "LiteRtCreateCompiledModel", "LiteRtGetModelSignature",
     "LiteRtGetRankedTensorType", "LiteRtCreateManagedTensorBufferFromRequirements", "LiteRtGetTensorBufferPackedSize",
     "LiteRtLockTensorBuffer", "LiteRtUnlockTensorBuffer", "LiteRtRunCompiledModel", "LiteRtCompiledModelGetProfiler",
     "LiteRtStartProfiler", "LiteRtStopProfiler", "LiteRtResetProfiler", "LiteRtGetNumProfilerEvents",
@@ -135,7 +136,8 @@ class Compiled:
         buffers = (_handle * count.value)()
         for i in range(count.value):
             place = ctypes.c_size_t(i)
-            needs = call.made(f"LiteRtGetCompiledModel{side}BufferRequirements", self._compiled, ctypes.c_size_t(0), place)
+            first = ctypes.c_size_t(0)
+            needs = call.made(f"LiteRtGetCompiledModel{side}BufferRequirements", self._compiled, first, place)
             tensor = call.made(f"LiteRtGetSignature{side}TensorByIndex", signature, place)
             tensor_type = ctypes.create_string_buffer(256)          # 72 bytes in LiteRT 2.3, handed on unread
             call("LiteRtGetRankedTensorType", tensor, tensor_type)

@@ -53,7 +53,7 @@ def operators(
     graph = _graph(file)
     places = mapped(executed, [op for op, _ in graph])
     found = []
-    for index, ((kind, name, _), mean, place) in enumerate(zip(executed, means_us, places)):
+    for index, ((kind, name, _), mean, place) in enumerate(zip(executed, means_us, places, strict=True)):
         op, layer = graph[place] if place >= 0 else ("", "")
         found.append({
             "index": index, "name": name, "op": op, "layer": layer,
@@ -132,5 +132,5 @@ def _graph(file: str) -> list[tuple[str, str]]:
     names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
     return [
         (op["op_name"], names.get(int(op["outputs"][0]), "") if len(op["outputs"]) else "")
-        for op in interpreter._get_ops_details()  # noqa: SLF001  the public list of operations has no other door
+        for op in interpreter._get_ops_details()      # no public method lists the operations
     ]

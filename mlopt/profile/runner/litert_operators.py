@@ -10,11 +10,14 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from . import litert_mapping
+from .litert import LiteRT
 from .litert_library import Compiled, Library
+from .timing import Rounds
 
 _LEAST_RUNS, _MOST_RUNS = 50, 1000      # records hold whole microseconds: short operations need the mean of many
 _WARM_UP_RUNS = 20
@@ -24,34 +27,40 @@ _KNOWN = frozenset({1, BUILTIN, DELEGATED, SHOWN_DELEGATED, 16, 32, 64, 128, 256
 
 
 def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str, Any]:
-    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "notes": [...]}."""
+    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "plain_us": mean without, "notes": [...]}.
+
+    Runs with and without profiling take turns, so that both see the same machine.
+    """
     model = Compiled(library(), file, threads, seed)
+    plain = LiteRT(file, threads)
+    plain.import_runtime()
+    plain.load()
+    plain.compile()
+    plain.feed(seed)
     for _ in range(_WARM_UP_RUNS):
         model.run()
-    sums: dict[tuple[tuple[int, str, int], ...], list[int]] = {}
-    counts: dict[tuple[tuple[int, str, int], ...], int] = {}
-    invoke_ns, runs = 0, 0
+        plain.invoke()
+    rounds, without = Rounds(), Rounds()
+    seen: list[list[tuple[int, str, int, int]]] = []
     until = time.perf_counter() + most_seconds
-    while runs < _MOST_RUNS and (runs < _LEAST_RUNS or time.perf_counter() < until):
+    while rounds.count < _MOST_RUNS and (rounds.count < _LEAST_RUNS or time.perf_counter() < until):
         model.start_events()
-        start = time.perf_counter_ns()
-        model.run()
-        invoke_ns += time.perf_counter_ns() - start
-        operations = _operations(model.stop_events())
-        shape = tuple((kind, name, place) for kind, name, place, _ in operations)
-        sums[shape] = [a + o[3] for a, o in zip(sums.get(shape, [0] * len(operations)), operations)]
-        counts[shape] = counts.get(shape, 0) + 1
-        runs += 1
-    common = max(counts, key=lambda shape: counts[shape])
-    notes = []
-    if len(counts) > 1:
-        notes.append(f"operators: {runs - counts[common]} of {runs} profiled runs executed other operations")
+        rounds.run(model.run)
+        seen.append(_operations(model.stop_events()))
+        without.run(plain.invoke)
+    quiet = rounds.quiet()
+    shapes = [tuple(event[:3] for event in run) for run in seen]
+    common = Counter(shapes[i] for i in quiet).most_common(1)[0][0]
+    alike = [i for i in quiet if shapes[i] == common]
+    notes = rounds.notes(quiet)
+    if len(alike) < len(quiet):
+        notes.append(f"operators: {len(quiet) - len(alike)} of {len(quiet)} profiled runs executed other operations")
     if not common:
         raise RuntimeError("LiteRT's profiler recorded no operation")
-    means = [total / counts[common] for total in sums[common]]
+    means = [sum(seen[i][place][3] for i in alike) / len(alike) for place in range(len(common))]
     return {
-        "operators": litert_mapping.operators(common, means, counts[common], file),
-        "invoke_us": invoke_ns / 1e3 / runs, "notes": notes,
+        "operators": litert_mapping.operators(common, means, len(alike), file),
+        "invoke_us": rounds.mean_us(alike), "plain_us": without.mean_us(without.quiet()), "notes": notes,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import Any
 
 from . import RUNNER, SCHEMA, device, memory, timing
 from .apart import in_child
-from .litert import LiteRT
+from .footprint import footprint
+from .litert import LiteRT, tensor_arena
 from .onnx import Onnx
 
 _SESSIONS: dict[str, Any] = {"tflite": LiteRT, "onnx": Onnx}
+_PROFILE_SECONDS = 2.0
+_ADDS_UP = 0.15             # a larger gap between the operators' sum and the whole is said
 _PREEMPTED_SHOWN = 2000     # places of switched-out samples that travel back; the count always does
 
 
@@ -34,14 +36,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     _apart(request, result, notes)                      # forked while this process is still empty
     session = kind(request["file"], int(request.get("threads", 1)))
     before_us = device.arithmetic_us()
-    session_runtime, taken = _phases(session, request, result, notes)
+    session_runtime = _phases(session, request, result)
     _steady(session, request, result, notes)
     after_us = device.arithmetic_us()
     result["facts"] = {
         **device.facts(), "runtime": session_runtime, "runner": RUNNER,
         "throttled": after_us > device.SLOWED * before_us,
     }
-    result["memory"] = {**result.get("memory", {}), **taken}
+    if "memory" in result:
+        result["memory"]["pss"] = memory.proportional()
     result["extra"].update(
         arithmetic_before_us=f"{before_us:.1f}", arithmetic_after_us=f"{after_us:.1f}",
         processors=",".join(map(str, device.allowed())),
@@ -59,23 +62,41 @@ def failed(request: dict[str, Any], error: str) -> dict[str, Any]:
 
 
 def _apart(request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
-    """What would leave traces in the measured process: other kernels, and profiling."""
-    file, threads = request["file"], int(request.get("threads", 1))
-    if request.get("memory", True) and request["format"] == "tflite":
-        from .litert import tensor_arena
-
-        arena, why = in_child("tensor arena", lambda: tensor_arena(file))
+    """What would leave traces in the timed process: counting memory, other kernels, profiling."""
+    file, threads, seed = request["file"], int(request.get("threads", 1)), int(request.get("seed", 0))
+    kind = request["format"]
+    if request.get("memory", True):
+        taken, why = in_child("memory", lambda: footprint(_SESSIONS[kind](file, threads), seed))
         notes.append(why)
-        result["memory"] = {"arena": -1 if arena is None else arena}
+        result["memory"] = taken["bytes"] if taken else {}
+        notes.extend(taken["notes"] if taken else ())
+        if kind == "tflite":
+            arena, why = in_child("tensor arena", lambda: tensor_arena(file))
+            notes.append(why)
+            result["memory"]["arena"] = -1 if arena is None else arena
+        else:
+            notes.append("arena: ONNX Runtime does not tell where its tensors lie; they are in the heap figure")
     if request.get("operators"):
-        profile = _profiler(request["format"])
-        seed, least_s = int(request.get("seed", 0)), 2.0
-        answer, why = in_child("operators", lambda: profile(file, threads, seed, least_s))
+        profile = _profiler(kind)
+        answer, why = in_child("operators", lambda: profile(file, threads, seed, _PROFILE_SECONDS))
         notes.append(why)
         if answer is not None:
             result["operators"] = answer["operators"]
             result["operators_invoke_us"] = answer["invoke_us"]
-            notes.extend(answer["notes"])
+            result["extra"]["operators_plain_us"] = f"{answer['plain_us']:.3f}"
+            notes.extend((*answer["notes"], _agreement(answer)))
+
+
+def _agreement(answer: dict[str, Any]) -> str:
+    """"" where the operators' times add up to an inference without profiling."""
+    total = sum(operator["mean_us"] for operator in answer["operators"])
+    share = total / answer["plain_us"]
+    if abs(share - 1) <= _ADDS_UP:
+        return ""
+    return (
+        f"operators: their times add up to {share:.0%} of an inference without profiling in the same process, since "
+        "profiling has a price for each and the runtime does more than run them: read them as shares"
+    )
 
 
 def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
@@ -86,47 +107,16 @@ def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
     return profile
 
 
-def _phases(
-    session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]
-) -> tuple[str, dict[str, int]]:
-    """Import, load, compile and the first inference, each timed once, with the memory that they take."""
+def _phases(session: Any, request: dict[str, Any], result: dict[str, Any]) -> str:
+    """Import, load, compile and the first inference, each timed once; returns the runtime's name and version."""
     phases: dict[str, float] = {}
-    wanted = bool(request.get("memory", True))
-    runtime = _timed("import_ms", phases, session.import_runtime)
-    import numpy  # noqa: F401  ours, for the inputs: its memory is the runner's
-
-    if wanted:
-        memory.trim()
-        heap = memory.heap_in_use()
-        told = memory.reset_peak()
-        base = memory.resident()
+    runtime: str = _timed("import_ms", phases, session.import_runtime)
     _timed("load_ms", phases, session.load)
     _timed("compile_ms", phases, session.compile)
     session.feed(int(request.get("seed", 0)))
     _timed("first_ms", phases, session.invoke)
     result["phases"] = {name: value for name, value in phases.items() if name not in session.not_told}
-    if not wanted:
-        return runtime, {}
-    highest = memory.peak()
-    session.release_inputs()
-    memory.trim()
-    used = memory.heap_in_use()
-    taken = {"file": _file_bytes(request["file"]), "weights": -1, "heap_delta": -1, "peak_delta": -1}
-    try:
-        taken["weights"] = session.weights()
-    except (OSError, ValueError) as err:
-        notes.append(f"weights: {err}")
-    if heap >= 0:
-        taken["heap_delta"] = used - heap
-    else:
-        notes.append("heap: this C library does not count its bytes in use (mallinfo2)")
-    if told and base > 0:
-        taken["peak_delta"] = highest - base
-    else:
-        notes.append("peak: this system does not reset its high-water mark (/proc/self/clear_refs)")
-    taken["pss"] = memory.proportional()
-    session.feed(int(request.get("seed", 0)))
-    return runtime, taken
+    return runtime
 
 
 def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
@@ -159,7 +149,3 @@ def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:
     value = work()
     phases[name] = (time.perf_counter_ns() - start) / 1e6
     return value
-
-
-def _file_bytes(file: str) -> int:
-    return os.stat(file).st_size

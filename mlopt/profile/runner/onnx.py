@@ -72,6 +72,6 @@ def inputs(opened: Any, seed: int) -> tuple[dict[str, Any], list[str]]:
         if shape != list(port.shape):
             free.append(port.name)
         if port.type not in _TYPES:
-            raise ValueError(f"input {port.name} is {port.type}, and there is no safe value of that kind to measure with")
+            raise ValueError(f"input {port.name} is {port.type}, and no value of that kind is safe to measure with")
         feeds[port.name] = values.random(port.name, shape, _TYPES[port.type], seed)
     return feeds, free

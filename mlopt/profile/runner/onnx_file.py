@@ -7,11 +7,12 @@ onnx.proto. A broken message raises `ValueError`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _GRAPH = 7                                      # of ModelProto
 _NODE, _INITIALIZER = 1, 5                      # of GraphProto
-_NODE_OUTPUT, _NODE_NAME, _NODE_OP = 2, 3, 4    # of NodeProto
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP = 1, 2, 3, 4     # of NodeProto
 _PAYLOADS = frozenset({4, 5, 6, 7, 9, 10, 11})  # of TensorProto: typed values, and raw_data
 _EXTERNAL = 13                                  # of TensorProto: key and value pairs
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -32,19 +33,29 @@ def weight_bytes(file: str) -> int:
     return total
 
 
-def nodes(file: str) -> dict[str, str]:
-    """Operation of each named node of the main graph.
+@dataclass(frozen=True)
+class Node:
+    """One node of the graph, in the file's order."""
 
-    A node without a name is known by its first output.
-    """
-    found = {}
+    name: str               # "" where the file has none
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def nodes(file: str) -> list[Node]:
+    """The nodes of the main graph."""
+    found = []
     for number, value in _fields(_graph(file)):
         if number == _NODE:
-            fields: dict[int, str] = {}
+            texts: dict[int, list[str]] = {}
             for inner, payload in _fields(value):
-                if inner in (_NODE_OUTPUT, _NODE_NAME, _NODE_OP):
-                    fields.setdefault(inner, bytes(payload).decode(errors="replace"))
-            found[fields.get(_NODE_NAME) or fields.get(_NODE_OUTPUT, "")] = fields.get(_NODE_OP, "")
+                if inner in (_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP):
+                    texts.setdefault(inner, []).append(bytes(payload).decode(errors="replace"))
+            found.append(Node(
+                "".join(texts.get(_NODE_NAME, [])), "".join(texts.get(_NODE_OP, [])),
+                tuple(texts.get(_NODE_INPUT, [])), tuple(texts.get(_NODE_OUTPUT, [])),
+            ))
     return found
 
 

@@ -5,46 +5,82 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import onnx_file
+from . import onnx_file, onnx_mapping, onnx_price
 from .onnx import inputs, session
+from .timing import Rounds
 
 _LEAST_RUNS, _MOST_RUNS = 20, 300       # a trace costs about 500 bytes a kernel and run
 _WARM_UP_RUNS = 10
+_PRICE_RUNS = 100
 _SUFFIX = "_kernel_time"
 
 
 def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str, Any]:
-    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "notes": [...]}."""
+    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "plain_us": mean without, "notes": [...]}.
+
+    Runs with and without profiling take turns, so that both see the same machine.
+    """
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
     with tempfile.TemporaryDirectory() as folder:
-        opened = session(onnxruntime, file, threads, str(Path(folder) / "trace"))
-        feeds, _ = inputs(opened, seed)
-        for _ in range(_WARM_UP_RUNS):
-            opened.run(None, feeds)
-        until = time.perf_counter() + most_seconds
-        start, runs = time.perf_counter_ns(), 0
-        while runs < _MOST_RUNS and (runs < _LEAST_RUNS or time.perf_counter() < until):
-            opened.run(None, feeds)
-            runs += 1
-        invoke_us = (time.perf_counter_ns() - start) / 1e3 / runs
-        events = json.loads(Path(opened.end_profiling()).read_text())
+        empty = Path(folder) / "chain.onnx"
+        empty.write_bytes(onnx_price.chain())
+        small = _traced(onnxruntime, str(empty), 1, seed, Path(folder), until=0.0, least=_PRICE_RUNS)
+        traced = _traced(
+            onnxruntime, file, threads, seed, Path(folder), until=time.perf_counter() + most_seconds, least=_LEAST_RUNS
+        )
+    each = operators(small.events, [], skip_runs=_WARM_UP_RUNS, quiet=small.rounds.quiet())
+    price = max(0.0, sum(o["mean_us"] for o in each) - small.plain_us) / onnx_price.KERNELS
+    quiet = traced.rounds.quiet()
+    found = operators(traced.events, onnx_file.nodes(file), skip_runs=_WARM_UP_RUNS, quiet=quiet)
+    for operator in found:
+        operator["mean_us"] = max(0.0, operator["mean_us"] - price)
     return {
-        "operators": operators(events, onnx_file.nodes(file), skip_runs=_WARM_UP_RUNS),
-        "invoke_us": invoke_us,
-        "notes": [],
+        "operators": found, "invoke_us": traced.rounds.mean_us(quiet), "plain_us": traced.plain_us,
+        "notes": [
+            *traced.rounds.notes(quiet),
+            f"operators: tracing adds {price:.1f} us to a kernel, measured on empty ones, which is taken off each",
+        ],
     }
 
 
-def operators(events: list[dict[str, Any]], nodes: dict[str, str], *, skip_runs: int) -> list[dict[str, Any]]:
-    """Mean time of each kernel, in order of execution, over the runs after the first `skip_runs`.
+@dataclass(frozen=True)
+class _Trace:
+    """One file's traced runs, and the mean of its runs without a trace in between."""
 
-    `nodes` maps the file's node names to operations. The optimised graph keeps a node's name where it can; a kernel
-    under another name was made of several nodes, or added, and belongs to no layer.
+    events: list[dict[str, Any]]
+    rounds: Rounds
+    plain_us: float
+
+
+def _traced(
+    module: Any, file: str, threads: int, seed: int, folder: Path, *, until: float, least: int
+) -> _Trace:
+    """At least `least` runs with a trace, and until the clock says `until`, in turns with runs without."""
+    opened, plain = session(module, file, threads, str(folder / "trace")), session(module, file, threads)
+    feeds, _ = inputs(opened, seed)
+    for _ in range(_WARM_UP_RUNS):
+        opened.run(None, feeds)
+        plain.run(None, feeds)
+    rounds, without = Rounds(), Rounds()
+    while rounds.count < least or (rounds.count < _MOST_RUNS and time.perf_counter() < until):
+        rounds.run(lambda: opened.run(None, feeds))
+        without.run(lambda: plain.run(None, feeds))
+    events = json.loads(Path(opened.end_profiling()).read_text())
+    return _Trace(events, rounds, without.mean_us(without.quiet()))
+
+
+def operators(
+    events: list[dict[str, Any]], nodes: list[onnx_file.Node], *, skip_runs: int, quiet: list[int]
+) -> list[dict[str, Any]]:
+    """Mean time of each kernel, in order of execution, over the `quiet` ones of the runs after the first `skip_runs`.
+
+    A kernel that does not execute once a run (in a loop, in a branch) is averaged over all its executions.
     """
     times: dict[tuple[str, str], list[float]] = {}
     facts: dict[tuple[str, str], dict[str, Any]] = {}
@@ -54,25 +90,16 @@ def operators(events: list[dict[str, Any]], nodes: dict[str, str], *, skip_runs:
             key = (str(told.get("node_index", "")), event["name"][: -len(_SUFFIX)])
             times.setdefault(key, []).append(float(event["dur"]))
             facts[key] = told
+    kernels = [(name, str(facts[index, name].get("op_name", ""))) for index, name in times]
+    behind = onnx_mapping.mapped(kernels, nodes)
+    once = skip_runs + max(quiet, default=0) + 1
     found = []
     for index, (key, all_us) in enumerate(times.items()):
-        kept = all_us[skip_runs:]
-        if not kept:
-            continue
-        layer = _layer(key[1], nodes)
+        kept = [all_us[skip_runs + run] for run in quiet] if len(all_us) >= once else all_us[skip_runs:] or all_us
+        node = behind[index]
         found.append({
-            "index": index, "name": f"{facts[key].get('op_name', '')} {key[1]}".strip(), "op": nodes.get(layer, ""),
-            "layer": layer, "unit": str(facts[key].get("provider", "")), "mean_us": sum(kept) / len(kept),
-            "runs": len(kept),
+            "index": index, "name": f"{kernels[index][1]} {key[1]}".strip(),
+            "op": node.op if node else "", "layer": (node.name or node.outputs[0]) if node else "",
+            "unit": str(facts[key].get("provider", "")), "mean_us": sum(kept) / len(kept), "runs": len(kept),
         })
     return found
-
-
-def _layer(kernel: str, nodes: dict[str, str]) -> str:
-    """The file's node behind a kernel's name: itself, or without what an optimiser appended."""
-    name = kernel
-    while name:
-        if name in nodes:
-            return name
-        name = name.rpartition("_")[0]
-    return ""

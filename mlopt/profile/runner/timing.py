@@ -16,6 +16,7 @@ _WINDOW = 10                # runs in a warm-up window
 _STEADY = 0.02              # a window's median moved by less than this ...
 _STEADY_WINDOWS = 3         # ... so many times in a row
 _WARM_UP_SECONDS = 2.0
+_HELD_UP = 2.0              # a profiled run of more than so many medians was held up from outside
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,42 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
             if end > until:
                 break
     return Timed(samples, 1, missed, before - first, preempted, median(wakes) if wakes else float("nan"))
+
+
+class Rounds:
+    """Profiled runs: how long each took, and which of them the system let run undisturbed."""
+
+    def __init__(self) -> None:
+        self.us: list[float] = []
+        self.switched: list[bool] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.us)
+
+    def run(self, invoke: Callable[[], object]) -> None:
+        before = _switches()
+        start = time.perf_counter_ns()
+        invoke()
+        self.us.append((time.perf_counter_ns() - start) / 1e3)
+        self.switched.append(_switches() != before)
+
+    def quiet(self) -> list[int]:
+        """Places of runs in which the process kept its processor, and none that took twice the median: a virtual
+        machine is taken off its processor without noticing. All runs, where fewer than a fifth are left.
+        """
+        limit = _HELD_UP * median(self.us)
+        kept = [i for i, us in enumerate(self.us) if not self.switched[i] and us <= limit]
+        return kept if len(kept) * 5 >= self.count else list(range(self.count))
+
+    def mean_us(self, places: list[int]) -> float:
+        return sum(self.us[i] for i in places) / len(places)
+
+    def notes(self, places: list[int]) -> list[str]:
+        out = self.count - len(places)
+        if not out:
+            return []
+        return [f"operators: {out} of {self.count} profiled runs were held up from outside and are not in the means"]
 
 
 def _switches() -> int:

@@ -25,4 +25,4 @@ def random(name: str, shape: Any, dtype: Any, seed: int) -> Any:
         return source.integers(limits.min, limits.max, tuple(shape), dtype=kind, endpoint=True)
     if kind.kind in "iu":
         return np.zeros(tuple(shape), kind)
-    raise ValueError(f"input {name} is {kind}, and there is no safe value of that kind to measure with")
+    raise ValueError(f"input {name} is {kind}, and no value of that kind is safe to measure with")

@@ -1,4 +1,4 @@
-"""This machine: a fresh process for every measurement, started from the same zip as on a board."""
+"""The machine that mlopt runs on: a fresh process for every measurement, started from the same zip as on a board."""
 
 import os
 import secrets
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ _START_SECONDS = 240.0      # import, load and profile, before and beside the ti
 
 
 class HostTarget:
-    """This machine."""
+    """The machine that mlopt runs on."""
 
     name = "host"
 
@@ -44,9 +45,8 @@ class HostTarget:
             return read_result(answer, request, self.name)
 
 
-def _run(command: tuple[str, ...] | list[str] | object, place: Path, *, deadline_s: float) -> tuple[int, str]:
+def _run(command: Sequence[str], place: Path, *, deadline_s: float) -> tuple[int, str]:
     """(exit status, what it wrote on standard error); past the deadline its whole process group is ended."""
-    assert isinstance(command, (tuple, list))
     with (place / "words").open("w+b") as words:
         process = subprocess.Popen(
             command, cwd=place, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=_environment(),
