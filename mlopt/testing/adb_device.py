@@ -12,10 +12,12 @@ import os
 import signal
 import stat
 import struct
+import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from mlopt.testing.adb_shims import write_shims
 
@@ -73,6 +75,7 @@ class AdbDevice:
     _loop: asyncio.AbstractEventLoop | None = None
     _server: asyncio.Server | None = None
     _lines: "set[_Line]" = field(default_factory=set)
+    _dying: "asyncio.Task[None] | None" = None
 
     @property
     def serial(self) -> str:
@@ -110,6 +113,10 @@ class AdbDevice:
         """Change what is wrong, from now on."""
         self.faults = replace(self.faults, **faults)        # type: ignore[arg-type]  # names are checked by replace
 
+    def start_dying(self) -> None:
+        """As `die`, from the device's own thread."""
+        self._dying = asyncio.get_running_loop().create_task(self._stop())
+
     async def _listen(self) -> None:
         # adb scans 5554 to 5585 by itself and would list the device twice: the system's free ports lie above
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -121,7 +128,8 @@ class AdbDevice:
         for line in list(self._lines):
             line.cut()
         waiting = [task for line in list(self._lines) for task in line.tasks if task is not asyncio.current_task()]
-        await asyncio.wait(waiting, timeout=5) if waiting else None
+        if waiting:
+            await asyncio.wait(waiting, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = _Line(device=self, reader=reader, writer=writer)
@@ -220,7 +228,7 @@ class _Stream:
     incoming: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
     may_write: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
-    process: asyncio.subprocess.Process | None = None
+    process: subprocess.Popen[bytes] | None = None
     _buffer: bytes = b""
 
     async def run(self, service: str) -> None:
@@ -261,35 +269,54 @@ class _Stream:
         return taken
 
     def kill(self) -> None:
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     async def _command(self, command: str, *, framed: bool) -> None:
         """Run it by sh; `framed` is shell v2: packets of kind 1 output, 2 errors, 3 exit status."""
         device = self.line.device
         path = f"{device.folder / 'bin'}:{os.environ.get('PATH', os.defpath)}"
-        self.process = await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", command, cwd=device.tmp, env={**os.environ, "PATH": path}, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE if framed else asyncio.subprocess.STDOUT,
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", command], cwd=device.tmp, env={**os.environ, "PATH": path}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if framed else subprocess.STDOUT,
         )
-        pipes = [(1, self.process.stdout)] + ([(2, self.process.stderr)] if framed else [])
         lock = asyncio.Lock()
 
-        async def forward(kind: int, pipe: asyncio.StreamReader | None) -> None:
+        async def forward(kind: int, pipe: IO[bytes] | None) -> None:
             assert pipe is not None
-            while chunk := await pipe.read(1 << 15):
-                async with lock:
-                    await self.write(struct.pack("<BI", kind, len(chunk)) + chunk if framed else chunk)
-                    if device.faults.dies_during and device.faults.dies_during in command:
-                        asyncio.get_running_loop().create_task(device._stop())
-                        await asyncio.sleep(60)             # cancelled with the line
+            async with _reading(pipe) as reader:
+                while chunk := await reader.read(1 << 15):
+                    async with lock:
+                        await self.write(struct.pack("<BI", kind, len(chunk)) + chunk if framed else chunk)
+                        if device.faults.dies_during and device.faults.dies_during in command:
+                            device.start_dying()
+                            await asyncio.sleep(60)             # cancelled with the line
 
-        await asyncio.gather(*(forward(kind, pipe) for kind, pipe in pipes))
-        status = await self.process.wait()
+        outputs = [forward(1, self.process.stdout)] + ([forward(2, self.process.stderr)] if framed else [])
+        try:
+            await asyncio.gather(*outputs)
+            while (status := self.process.poll()) is None:
+                await asyncio.sleep(0.005)
+        except BaseException:
+            self.kill()
+            raise
         if framed:
             await self.write(struct.pack("<BIB", 3, 1, status if status >= 0 else 128 - status))
+
+
+@contextlib.asynccontextmanager
+async def _reading(pipe: IO[bytes]) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        yield reader
+    finally:
+        transport.close()
 
 
 async def _sync(stream: _Stream, device: AdbDevice) -> None:

@@ -34,9 +34,8 @@ class Board:
     def cut(self) -> int:
         """Kill every connection in the middle of what it does, as if the board lost power; how many there were."""
         connections = _children(self.process.pid)
-        for pid in connections:
-            for below in _descendants(pid):
-                _kill(below)
+        doomed = [*connections, *(below for pid in connections for below in _descendants(pid))]
+        for pid in doomed:                      # the line first: what dies after it can tell nobody
             _kill(pid)
         return len(connections)
 
@@ -138,7 +137,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _descendants(pid: int) -> list[int]:
-    return [below for child in _children(pid) for below in (*_descendants(child), child)]
+    return [below for child in _children(pid) for below in (child, *_descendants(child))]
 
 
 def _kill(pid: int) -> None:

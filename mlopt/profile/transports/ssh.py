@@ -125,6 +125,7 @@ class SshTransport:
         """Open the connection that the commands share; a board that allows no sharing gets one each."""
         if self._folder is not None:
             return
+        _program(self.name)
         folder = Path(tempfile.mkdtemp(prefix="mlopt-ssh-"))
         self._folder = folder
         self._ending = weakref.finalize(self, _end_sharing, [*self._ssh(), "-O", "exit", "--", self._host], folder)
