@@ -64,7 +64,7 @@ def tensor_arena(file: str) -> int:
     interpreter.allocate_tensors()
     constant = litert_file.constant_tensors(file)
     spans = []
-    for index in range(len(interpreter.get_tensor_details())):
+    for index in (int(detail["index"]) for detail in interpreter.get_tensor_details()):
         if index in constant:
             continue
         try:

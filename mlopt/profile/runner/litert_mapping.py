@@ -14,7 +14,7 @@ _BUILTIN = 2
 _STANDS_FOR = {             # XNNPACK's kind -> the format's operations, beside those of the same name
     "convolution": ("CONV_2D", "DEPTHWISE_CONV_2D"),
     "deconvolution": ("TRANSPOSE_CONV",),
-    "fully connected": ("FULLY_CONNECTED",),
+    "fully connected": ("FULLY_CONNECTED", "CONV_2D"),         # a convolution of one place is one
     "dynamic fully connected": ("FULLY_CONNECTED", "BATCH_MATMUL"),
     "batch matrix multiply": ("BATCH_MATMUL",),
     "subtract": ("SUB",),
@@ -35,7 +35,7 @@ _STANDS_FOR = {             # XNNPACK's kind -> the format's operations, beside 
     "bankers rounding": ("ROUND",),
     "constant pad": ("PAD", "PADV2"),
     "static reshape": ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
-    "copy": ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"),
+    "copy": ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION"),
     "static slice": ("SLICE", "STRIDED_SLICE"),
     "even split": ("SPLIT",),
     "convert": ("QUANTIZE", "DEQUANTIZE"),

@@ -93,10 +93,8 @@ def _agreement(answer: dict[str, Any]) -> str:
     share = total / answer["plain_us"]
     if abs(share - 1) <= _ADDS_UP:
         return ""
-    return (
-        f"operators: their times add up to {share:.0%} of an inference without profiling in the same process, since "
-        "profiling has a price for each and the runtime does more than run them: read them as shares"
-    )
+    why = "the runtime cuts each to whole microseconds" if share < 1 else "profiling has a price for each"
+    return f"operators: times add up to {share:.0%} of an inference without profiling: {why}, so read them as shares"
 
 
 def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:

@@ -33,8 +33,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def runner_command(python: str, runner: str, request: str, result: str) -> Sequence[str]:
-    """The command line that measures once; all names are the device's."""
-    return (python, runner, request, result)
+    """The command line that measures once; all names are the device's.
+
+    With one hash seed Python's own tables lie alike in every process, and memory figures repeat to the byte.
+    """
+    return ("env", "PYTHONHASHSEED=0", python, runner, request, result)
 
 
 def write_request(dest: Path, request: RunRequest) -> Path:
