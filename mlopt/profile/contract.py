@@ -98,7 +98,7 @@ class RunResult:
     facts: DeviceFacts
     phases: PhaseTimes
     warmup_runs: int
-    samples_us: tuple[float, ...]      # in order of execution
+    samples_us: tuple[float, ...]      # of one inference, in order; the mean of a batch where there is one
     batch_per_sample: int = 1          # inferences in one sample; above 1 for models of under 20 us
     missed_deadlines: int = 0          # at a fixed rate: runs that started late
     context_switches: int = -1         # involuntary, during the timed runs

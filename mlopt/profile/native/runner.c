@@ -174,7 +174,7 @@ static int take_samples(struct model *m, const struct request *q, struct result 
         for (int k = 0; k < r->batch; k++)
             if (!model_run(m))
                 return 0;
-        r->sample_us[r->samples++] = (now_s() - begin) * 1e6;
+        r->sample_us[r->samples++] = (now_s() - begin) * 1e6 / r->batch;
     }
     if (r->samples < q->runs)
         note(r, "the time allowed ended before the runs asked for");
