@@ -37,8 +37,10 @@ On = Annotated[
                  show_default="all that the budget names"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the order inside pairs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.",
-                                      rich_help_panel=_OUTPUT)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.",
+                       rich_help_panel=_OUTPUT)
+]
 Files = Annotated[
     list[Path] | None,
     typer.Argument(help="Model files.", show_default="all that the budget's globs find below its folder"),
@@ -52,7 +54,7 @@ def check(
     budget: Budget = _DEFAULT,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="Accepted model file, or a folder with files of the same names: measured again, beside the new.",
+        typer.Option(help="Accepted model file, or a folder of files with the same names: measured again, in turns.",
                      show_default="mlopt-baseline.json beside the budget, for exact figures alone"),
     ] = None,
     report: ReportOption = None,
@@ -96,8 +98,8 @@ def calibrate(
 ) -> None:
     """Time each file against itself, and keep what this machine cannot tell from no change.
 
-    Afterwards a check refuses a latency tolerance below 1.5 times that. Exit codes: 0 all tolerances of the budget stand;
-    1 one is too small for this machine; 2 bad input; 3 something could not be measured.
+    Afterwards a check refuses a latency tolerance below 1.5 times that. Exit codes: 0 all tolerances of the budget
+    stand; 1 one is too small for this machine; 2 bad input; 3 something could not be measured.
     """
     import json
 
@@ -108,7 +110,8 @@ def calibrate(
         done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs, seed=seed,
                                on_step=on_step)
     if as_json:
-        typer.echo(json.dumps(plain.to_plain({"schema": 1, "floors": done.floors, "too_small": done.too_small}), indent=1))
+        found = {"schema": 1, "floors": done.floors, "too_small": done.too_small}
+        typer.echo(json.dumps(plain.to_plain(found), indent=1))
     else:
         for line in done.sentences:
             typer.echo(line)
@@ -148,7 +151,7 @@ def _write(verdict: "Verdict", wanted: dict[str, Path | None]) -> None:
 
 
 def _print(verdict: "Verdict", as_json: bool) -> None:
-    """The verdict on standard output; GitHub's annotations go to standard error, where the runner reads them as well."""
+    """The verdict on standard output; GitHub's annotations on standard error, where its runner reads them as well."""
     import os
 
     if as_json:

@@ -49,7 +49,8 @@ def to_json(stored: Stored) -> bytes:
     blocks = []
     for part, entries in sorted(plain.items()):
         lines = [f"  {json.dumps(k, ensure_ascii=False)}: {_value(v)}" for k, v in sorted(entries.items())]
-        blocks.append(f" {json.dumps(part)}: {{\n" + ",\n".join(lines) + "\n }" if lines else f" {json.dumps(part)}: {{}}")
+        inside = "\n" + ",\n".join(lines) + "\n " if lines else ""
+        blocks.append(f" {json.dumps(part)}: {{{inside}}}")
     return ("{\n" + ",\n".join([*blocks, f' "schema": {SCHEMA}']) + "\n}\n").encode()
 
 

@@ -179,6 +179,12 @@ def _model(table: Table, defaults: Table, confidence: float) -> ModelBudget:
     )
     if not (budget.ceilings or budget.scores or budget.ops or budget.latency):
         raise table.wrong(f"the budget of {budget.model!r} limits nothing")
+    limited = {c.metric for c in budget.ceilings} | {c.metric for c in budget.scores}
+    limited |= {p.metric for entry in budget.latency for p in entry.percentiles}
+    limited |= {Metric.OPS} if budget.ops else set()
+    for waiver, place in zip(budget.waivers, table.tables("waiver"), strict=True):
+        if waiver.metric not in limited:
+            raise place.wrong(f"the waiver is of `{waiver.metric}`, which this budget does not limit: remove it")
     return budget
 
 
@@ -241,12 +247,12 @@ def _latency(table: Table, target: str, defaults: Table, confidence: float) -> L
         rank, needed = RANKS[percentile.metric], fewest_runs(RANKS[percentile.metric], confidence)
         if percentile.max_ms is not None and entry.runs * entry.processes < needed:
             raise table.wrong(
-                f"`{percentile.metric}` at confidence {confidence:g} needs {needed} runs; {entry.processes} processes of "
-                f"{entry.runs} runs are {entry.runs * entry.processes}. Raise `runs` or `processes`"
+                f"`{percentile.metric}` at confidence {confidence:g} needs {needed} runs; {entry.processes} processes "
+                f"of {entry.runs} runs are {entry.runs * entry.processes}. Raise `runs` or `processes`"
             )
         alone = fewest_runs(rank, 0.5)
         if percentile.growth is not None and entry.runs < alone:
-            raise table.wrong(f"`growth` of `{percentile.metric}` needs {alone} `runs` in each process; got {entry.runs}")
+            raise table.wrong(f"`growth` of `{percentile.metric}` needs {alone} `runs` a process; got {entry.runs}")
     return entry
 
 
@@ -259,7 +265,7 @@ def _percentile(table: Table, metric: Metric) -> Percentile:
     if found.max_ms is None and found.growth is None:
         raise table.wrong(f"`{metric}` limits nothing: give `max` or `growth`")
     if metric is Metric.P99 and found.growth is not None:
-        raise table.wrong("`growth` of `p99` is not offered: between processes p99 moves by a third on a quiet machine. "
+        raise table.wrong("`growth` of `p99` is not offered: it scatters too much from process to process. "
                           "Use `growth` of `p50` or `p90`, and `max` of `p99`")
     return found
 

@@ -1,4 +1,4 @@
-"""What is known of a file: numbers keyed by the file's digest, the target and the metric, each with where it is from."""
+"""What is known of a file: numbers keyed by the file's digest, the target and the metric, each with its origin."""
 
 import math
 from collections.abc import Mapping, Sequence

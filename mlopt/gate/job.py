@@ -11,7 +11,7 @@ from mlopt.errors import MloptError, OutputUnwritable
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate import noise
 from mlopt.gate.budget import UNITS, Budget, BudgetError, LatencyBudget, Metric, load_budget
-from mlopt.gate.evidence import Fact
+from mlopt.gate.evidence import Fact, Value
 from mlopt.gate.inventory import read_ops
 from mlopt.gate.judge import Case, OnStep, gather, judge
 from mlopt.gate.matching import match
@@ -117,7 +117,7 @@ def update_baseline(
         stored_figures.write(path, after)
     except OSError as err:
         raise OutputUnwritable(path, os.strerror(err.errno or 0), "Choose another file with --out.") from err
-    moved = [_moved(name, before, fact) for name, fact in sorted(found.items()) if before.values.get(name) != fact.value]
+    moved = [_moved(n, before, fact) for n, fact in sorted(found.items()) if before.values.get(n) != fact.value]
     done = f"{len(found)} figures, {len(moved)} of them new, in {path}"
     return Updated(path=path, failures=figures.failures,
                    sentences=tuple(dict.fromkeys([*moved, *figures.notes, *figures.failures, done])))
@@ -138,7 +138,10 @@ def write_output(verdict: Verdict, kind: str, path: Path) -> None:
 
 
 class _Floors:
-    """Noise floors of the devices at hand, each read once. A device that does not answer has none: measuring will say why."""
+    """Noise floors of the devices at hand, each read once.
+
+    A device that does not answer has none: measuring will say why.
+    """
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
@@ -160,11 +163,12 @@ class _Floors:
 
 
 def _opened(budget: Budget, only: tuple[str, ...]) -> Targets:
-    """All targets that will be needed, opened by name: a name that is none is bad input, before anything is measured."""
+    """All targets that will be needed, by name: one that is none is bad input, before anything is measured."""
     named = {target: m.line for m in budget.models for target in m.targets}
     for target in only:
         if target not in named:
-            raise BudgetError(budget.path, 0, f"--on {target} is in no budget here; there are {', '.join(sorted(named)) or 'none'}")
+            there = ", ".join(sorted(named)) or "none"
+            raise BudgetError(budget.path, 0, f"--on {target} is in no budget here; there are {there}")
     targets = Targets()
     for target, line in named.items():
         if only and target not in only:
@@ -195,8 +199,8 @@ def _count(file: Path) -> tuple[int, str]:
 
 
 def _floor_sentence(floor: Floor, target: str) -> str:
-    return (f"{floor.model}: {floor.metric} on {target} ({floor.device}), {floor.conditions}: {floor.pairs} pairs differ by "
-            f"{floor.spread * 100:.2g}% (standard deviation), mean {floor.mean * 100:+.2g}%; the least tolerance is "
+    return (f"{floor.model}: {floor.metric} on {target} ({floor.device}), {floor.conditions}: {floor.pairs} pairs "
+            f"differ by {floor.spread * 100:.2g}% (standard deviation), mean {floor.mean * 100:+.2g}%; the least tolerance is "
             f"{noise.SAFETY * floor.growth * 100:.2g}%")
 
 
@@ -206,8 +210,8 @@ def _moved(name: stored_figures.Name, before: stored_figures.Stored, fact: Fact)
     model, target, metric = name
     where = f" on {target}" if target else ""
 
-    def text(value: object) -> str:
-        return ", ".join(value) if isinstance(value, tuple) else show(float(value), UNITS[metric])   # type: ignore[arg-type]
+    def text(value: Value) -> str:
+        return ", ".join(value) if isinstance(value, tuple) else show(float(value), UNITS[metric])
 
     old = before.values.get(name)
     return f"{model} {metric}{where}: {text(old) + ' -> ' if old is not None else ''}{text(fact.value)}"

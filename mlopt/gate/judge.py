@@ -60,7 +60,7 @@ class _Gathered:
 
 
 def judge(case: Case) -> Verdict:
-    """Judge all files by all their budgets. Raises `BudgetError` where there is nothing to judge, or nothing to judge by."""
+    """Judge all files by all their budgets. Raises `BudgetError` where there is nothing to judge, or to judge by."""
     started = time.monotonic()
     models, notes = match(case.budget, case.files, case.baseline)
     gathered = _Gathered(notes=list(notes))
@@ -118,8 +118,9 @@ def _refuse_what_cannot_work(case: Case, model: Model, entry: ModelBudget) -> No
             if percentile.growth is None:
                 continue
             if case.baseline is None:
-                raise BudgetError(case.budget.path, percentile.line, f"`growth` of `{percentile.metric}` is judged against a "
-                                  "baseline file that is measured in the same job: give --baseline FILE_OR_FOLDER")
+                found = (f"`growth` of `{percentile.metric}` is judged against a baseline file that is measured in the "
+                         "same job: give --baseline FILE_OR_FOLDER")
+                raise BudgetError(case.budget.path, percentile.line, found)
             floor = case.floor_of(model.name, latency.target, latency, percentile.metric) if case.floor_of else None
             if floor is not None:
                 refuse_below(floor, percentile.growth, model=model.name, budget=case.budget.path, line=percentile.line)
@@ -142,11 +143,11 @@ def _gather(case: Case, model: Model, gathered: _Gathered) -> None:
         for target in sorted({c.target for c in asked}):
             if not case.only or target in case.only:
                 metrics = {c.metric for c in asked if c.target == target}
-                _measure_exact(case, path, digest, target, metrics, gathered)
+                _measure_exact(case, path, digest, gathered, target=target, metrics=metrics)
 
 
 def _measure_exact(
-    case: Case, path: Path, digest: str, target: str, metrics: Set[Metric], gathered: _Gathered
+    case: Case, path: Path, digest: str, gathered: _Gathered, *, target: str, metrics: Set[Metric]
 ) -> None:
     """Two fresh processes, and on the host a count by itself: counting slows a process fifty times."""
     if case.count_on_host is not None and target == HOST and Metric.INSTRUCTIONS in metrics:
@@ -203,7 +204,8 @@ def _checks(case: Case, model: Model, entry: ModelBudget, gathered: _Gathered) -
 def _left_out(case: Case, target: str, model: Model, what: str, gathered: _Gathered) -> bool:
     if not case.only or not target or target in case.only:
         return False
-    gathered.notes.append(f"{model.name}: {what} on {target} was not checked: only {', '.join(case.only)} was asked for")
+    asked = ", ".join(case.only)
+    gathered.notes.append(f"{model.name}: {what} on {target} was not checked: only {asked} was asked for")
     return True
 
 
@@ -212,7 +214,7 @@ def _waived(check: Check, waivers: Sequence[Waiver], today: datetime.date) -> Ch
         if waiver.metric.value != check.metric:
             continue
         if today > waiver.until:
-            found = f"the waiver of line {waiver.line} ended on {waiver.until} ({waiver.reason}): remove it, or mend the model"
+            found = f"the waiver of line {waiver.line} ended on {waiver.until} ({waiver.reason}): remove it"
             return replace(check, status=Status.FAIL, rule="waiver", sentence=f"{found}. {check.sentence}")
         if check.status in (Status.FAIL, Status.INCONCLUSIVE):
             found = f"waived until {waiver.until} ({waiver.reason})"

@@ -49,19 +49,19 @@ def check_ceiling(model: Model, ceiling: Ceiling, known: Known) -> Check:
     relative = ceiling.growth is not None or ceiling.ratchet
     if relative and new and old and new.conditions and old.conditions and new.conditions != old.conditions:
         return replace(blank, rule="growth", sentence=f"{metric} cannot be compared: the baseline was taken with "
-                     f"{old.conditions}, this with {new.conditions}. Give --baseline to measure both here, or {_UPDATE}")
+                     f"{old.conditions}, this with {new.conditions}. Give --baseline to measure both, or {_UPDATE}")
     value, baseline = _integer(new), _integer(old)
     outcome = rules.exact(value, max=ceiling.max, growth=ceiling.growth, floor=ceiling.floor, ratchet=ceiling.ratchet,
                           baseline=baseline)
     return replace(
         blank, rule=outcome.rule, status=outcome.status, value=NAN if value is None else value, limit=outcome.limit,
         baseline=NAN if baseline is None else baseline, notes=tuple(f.note for f in (new,) if f and f.note),
-        sentence=_ceiling_sentence(ceiling, outcome, value, baseline, unit, _origin(new)),
+        sentence=_ceiling_sentence(ceiling, outcome, value=value, baseline=baseline, unit=unit, origin=_origin(new)),
     )
 
 
 def _ceiling_sentence(
-    ceiling: Ceiling, outcome: rules.Outcome, value: int | None, baseline: int | None, unit: Unit, origin: str
+    ceiling: Ceiling, outcome: rules.Outcome, *, value: int | None, baseline: int | None, unit: Unit, origin: str
 ) -> str:
     where = f" on {ceiling.target}" if ceiling.target else ""
     if value is None:
@@ -92,7 +92,8 @@ def check_score(model: Model, score: Score, known: Known) -> Check:
     else:
         side = {"min": "least", "max": "most", "fall": "least after the fall allowed"}.get(outcome.rule, "limit")
         broken = "" if outcome.status is Status.PASS else f": {show(abs(value - outcome.limit), Unit.POINTS)} beyond it"
-        sentence = f"{score.metric} is {show(value, unit)} ({_origin(new)}); the {side} is {show(outcome.limit, unit)}{broken}"
+        sentence = (f"{score.metric} is {show(value, unit)} ({_origin(new)}); the {side} is "
+                    f"{show(outcome.limit, unit)}{broken}")
     return Check(model=model.name, digest=model.digest, metric=score.metric.value, rule=outcome.rule,
                  status=outcome.status, sentence=sentence, unit=unit, value=value, limit=outcome.limit,
                  baseline=baseline, line=score.line)
@@ -108,12 +109,13 @@ def check_ops(model: Model, ops: OpSet, known: Known) -> Check:
     found = new.value if new and isinstance(new.value, tuple) else None
     accepted = old.value if old and isinstance(old.value, tuple) else None
     if ops.ratchet and accepted is None:
-        return replace(blank, rule="ratchet", sentence=f"there is no baseline to compare the operations with: {_UPDATE}")
+        return replace(blank, rule="ratchet", sentence=f"there is no baseline to compare operations with: {_UPDATE}")
     rule, broken = rules.op_set(found, allow=ops.allow, forbid=ops.forbid, baseline=accepted if ops.ratchet else None)
     if rule == "missing" or found is None:
         return replace(blank, rule="missing", sentence=f"operations are missing: {_missing(Metric.OPS)}")
     if not rule:
-        return replace(blank, status=Status.PASS, value=len(found), sentence=f"{len(found)} operations: {', '.join(found)}")
+        sentence = f"{len(found)} operations: {', '.join(found)}"
+        return replace(blank, status=Status.PASS, value=len(found), sentence=sentence)
     why = {"forbid": "forbidden", "allow": "not allowed", "ratchet": "not in the baseline"}[rule]
     return replace(blank, rule=rule, value=len(found), sentence=f"{', '.join(broken)}: {why}")
 

@@ -37,7 +37,7 @@ def match(budget: Budget, given: Sequence[Path], baseline: Path | None) -> tuple
     else:
         paths = {name: path for entry in budget.models for name, path in _below(root, entry, budget)}
     models = tuple(
-        _model(name, path, tuple(m for m in budget.models if matches(m.model, name)), budget, baseline, len(paths))
+        _model(name, path, budget, baseline=baseline, count=len(paths))
         for name, path in sorted(paths.items())
     )
     return models, tuple(notes)
@@ -45,7 +45,8 @@ def match(budget: Budget, given: Sequence[Path], baseline: Path | None) -> tuple
 
 def name_of(path: Path, root: Path) -> str:
     """The name that globs see and a baseline keeps: relative to the budget where the file lies below it."""
-    absolute, folder = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    # resolve() would follow a link out of the folder, and the name would not be the one that the user gave
+    absolute, folder = (Path(os.path.normpath(Path.cwd() / p)) for p in (path, root))
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else path.as_posix()
 
 
@@ -69,19 +70,18 @@ def _expression(glob: str) -> str:
 
 def _below(root: Path, entry: ModelBudget, budget: Budget) -> list[tuple[str, Path]]:
     if Path(entry.model).is_absolute() or ".." in Path(entry.model).parts:
-        raise BudgetError(budget.path, entry.line, f"{entry.model!r} leaves the budget's folder: give such files on the "
-                                                   "command line")
+        outside = f"{entry.model!r} leaves the budget's folder: give such files on the command line"
+        raise BudgetError(budget.path, entry.line, outside)
     pattern = entry.model.removeprefix("./")
     found = sorted(root.glob(pattern if "/" in pattern else f"**/{pattern}"))
     if not found:
-        raise BudgetError(budget.path, entry.line, f"no file matches {entry.model!r} below {root}. Build the models first, "
-                                                   "or give the files to check")
+        missing = f"no file matches {entry.model!r} below {root}. Build the models first, or give the files to check"
+        raise BudgetError(budget.path, entry.line, missing)
     return [(name_of(path, root), path) for path in found]
 
 
-def _model(
-    name: str, path: Path, budgets: tuple[ModelBudget, ...], budget: Budget, baseline: Path | None, count: int
-) -> Model:
+def _model(name: str, path: Path, budget: Budget, *, baseline: Path | None, count: int) -> Model:
+    budgets = tuple(m for m in budget.models if matches(m.model, name))
     if not budgets:
         globs = ", ".join(repr(m.model) for m in budget.models)
         raise BudgetError(budget.path, 0, f"no budget matches {name!r}; there are {globs}")
@@ -102,5 +102,6 @@ def _baseline(name: str, path: Path, baseline: Path | None, count: int) -> Path 
         places = [baseline / name, baseline / path.name]
         return next((place for place in places if place.exists()), None)
     if count > 1:
-        raise BudgetError(baseline, 0, f"one baseline file for {count} models: give a folder with files of the same names")
+        found = f"one baseline file for {count} models: give a folder with files of the same names"
+        raise BudgetError(baseline, 0, found)
     return baseline

@@ -1,4 +1,4 @@
-"""What this machine can tell apart: pairs of one file with itself, and the tolerance below which a gate would be a coin."""
+"""What this machine can tell apart: pairs of one file with itself, and the least tolerance that comes of it."""
 
 import hashlib
 import json
@@ -17,8 +17,7 @@ from mlopt.gate.rules import LOOKS
 from mlopt.gate.verdict import Process
 from mlopt.profile.contract import DeviceFacts
 
-SAFETY = 1.5             # a tolerance of this many floors passes an unchanged file in about 9 of 10 last looks, and more
-                         # over all looks; a tolerance of one floor in half
+SAFETY = 1.5    # an unchanged file passes such a tolerance in about 9 of 10 gates, one of a single floor in half
 PAIRS = LOOKS[-1]
 FOLDER = "gate-noise"
 
@@ -78,7 +77,8 @@ def calibrate(
 
 def fingerprint(facts: DeviceFacts, target: str) -> str:
     """The device as far as its noise depends on it; frequencies and temperatures of the moment are left out."""
-    text = json.dumps([target, facts.name, facts.system, facts.processor, sorted(facts.features), facts.cores, facts.governor])
+    parts = [target, facts.name, facts.system, facts.processor, sorted(facts.features), facts.cores, facts.governor]
+    text = json.dumps(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -130,9 +130,9 @@ def refuse_below(floor: Floor, growth: float, *, model: str, budget: Path, line:
     raise BudgetError(
         budget, line,
         f"a tolerance of {growth * 100:.3g}% of {floor.metric} for {model} is below what {floor.device} can tell: "
-        f"{floor.pairs} pairs of the same file differ with a spread of {floor.spread * 100:.2g}%{whose}, so the floor is "
-        f"{floor.growth * 100:.2g}% and the least tolerance {least * 100:.2g}%. Raise it, raise `runs`, use a quieter machine "
-        f"and calibrate again, or gate on `instructions`; {PAIRS} pairs would have to be {needed}",
+        f"{floor.pairs} pairs of the same file differ with a spread of {floor.spread * 100:.2g}%{whose}, so the floor "
+        f"is {floor.growth * 100:.2g}% and the least tolerance {least * 100:.2g}%. Raise it, raise `runs`, use a "
+        f"quieter machine and calibrate again, or gate on `instructions`; {PAIRS} pairs would have to be {needed}",
     )
 
 

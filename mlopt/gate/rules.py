@@ -1,7 +1,7 @@
 """Numbers to a status, without a device or a clock: exact integers, scores, paired latency, absolute percentiles.
 
-Comparisons are written so that nan fails them. Three families, because the numbers are of three kinds: a size has no noise,
-a latency ratio has noise that pairs cancel, and a percentile of one device has noise that only more runs reduce.
+Comparisons are written so that nan fails them. Three families, because the numbers are of three kinds: a size has no
+noise, a latency ratio has noise that pairs cancel, and a percentile of one device has noise that only more runs reduce.
 """
 
 import math
@@ -118,8 +118,8 @@ def paired_bounds(
     """Lower bound, mean and upper bound of the mean of `differences` over its last axis; shape [..., n], n at least 2.
 
     Each bound is one-sided at alpha / len(looks): by Bonferroni, over all looks together the lower bound is ever above
-    the true mean with probability at most alpha, and so is the upper bound below it. Student's t interval (Student 1908),
-    which is exact for normal differences and conservative for the heavier tails of a busy machine.
+    the true mean with probability at most alpha, and so is the upper bound below it. Student's t interval (Student
+    1908), which is exact for normal differences and conservative for the heavier tails of a busy machine.
 
     >>> low, mean, high = paired_bounds(np.array([0.01, -0.01, 0.02, 0.0, -0.02, 0.0]), alpha=0.05)
     >>> round(float(low), 4), round(float(high), 4)       # t at 0.9875 with 5 degrees of freedom is 3.163

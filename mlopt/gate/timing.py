@@ -1,8 +1,9 @@
 """Latency limits of one file: measure what they ask for once, then judge each percentile."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def measure(
     facts: list[DeviceFacts] = []
     on_target = measure(entry.target, latency_request(entry))
 
-    def once(file: object) -> RunResult:
-        result = on_target(file)                 # type: ignore[arg-type]
+    def once(file: Path) -> RunResult:
+        result = on_target(file)
         facts.append(result.facts)
         return result
 
@@ -64,8 +65,8 @@ def unmeasured(model: Model, entry: LatencyBudget, why: str) -> Iterator[Check]:
     for p in entry.percentiles:
         for rule, unit, limit in (("max", Unit.MILLISECONDS, p.max_ms), ("growth", Unit.SHARE, p.growth)):
             if limit is not None:
-                yield _check(model, entry, p, rule, Status.ERROR, f"{p.metric} was not measured: {why}", unit=unit,
-                             limit=limit)
+                yield _check(model, entry, p, rule=rule, status=Status.ERROR, unit=unit, limit=limit,
+                             sentence=f"{p.metric} was not measured: {why}")
 
 
 def _absolute(model: Model, entry: LatencyBudget, percentile: Percentile, timed: Timed, budget: Budget) -> Check:
@@ -78,16 +79,18 @@ def _absolute(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
     if len(pooled) < needed:
         found = (f"{metric} needs {needed} runs at confidence {budget.confidence:g}, and {len(pooled)} were done in "
                  f"{len(chosen)} processes of at most {entry.most_seconds:g} s: raise `most_seconds` or `processes`")
-        return _check(model, entry, percentile, "max", Status.ERROR, found, unit=Unit.MILLISECONDS, limit=limit)
+        return _check(model, entry, percentile, rule="max", status=Status.ERROR, sentence=found,
+                      unit=Unit.MILLISECONDS, limit=limit)
     low, value, high = rules.percentile_bounds(pooled, RANKS[metric], budget.confidence)
     status = rules.percentile_status(low, high, limit=limit)
     text = (f"{metric} is {show(value, Unit.MILLISECONDS)}, between {show(low, Unit.MILLISECONDS)} and "
-            f"{show(high, Unit.MILLISECONDS)} at {budget.confidence:.0%} each, over {len(pooled)} runs in {len(chosen)} "
-            f"processes; the limit is {show(limit, Unit.MILLISECONDS)}")
-    ends = {Status.PASS: "", Status.FAIL: ": broken", Status.INCONCLUSIVE: ", which lies between the two: more `processes` "
-            "would tell"}
+            f"{show(high, Unit.MILLISECONDS)} at {budget.confidence:.0%} each, over {len(pooled)} runs in "
+            f"{len(chosen)} processes; the limit is {show(limit, Unit.MILLISECONDS)}")
+    ends = {Status.PASS: "", Status.FAIL: ": broken",
+            Status.INCONCLUSIVE: ", which lies between the two: more `processes` would tell"}
     return _check(
-        model, entry, percentile, "max", status, text + ends[status], unit=Unit.MILLISECONDS, value=value, limit=limit,
+        model, entry, percentile, rule="max", status=status, sentence=text + ends[status],
+        unit=Unit.MILLISECONDS, value=value, limit=limit,
         low=low, high=high, processes=len(chosen), samples=timed.key, notes=_moods(chosen),
     )
 
@@ -97,7 +100,8 @@ def _relative(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
     tolerance, metric = percentile.growth, percentile.metric
     if model.baseline is None:
         found = f"{metric} has no baseline file of this name to be measured beside: add it, or waive `{metric}` for now"
-        return _check(model, entry, percentile, "growth", Status.FAIL, found, unit=Unit.SHARE, limit=tolerance)
+        return _check(model, entry, percentile, rule="growth", status=Status.FAIL, sentence=found,
+                      unit=Unit.SHARE, limit=tolerance)
     decision = timed.decisions[metric]
     last = decision.looks[-1]
     text = (f"{metric} is {percent_change(last.ratio)} on the baseline, between {percent_change(last.low)} and "
@@ -105,27 +109,25 @@ def _relative(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
     sees = rules.detectable(decision.spread, tolerance=tolerance, alpha=budget.alpha)
     ends = {
         Status.PASS: "", Status.FAIL: ": broken",
-        Status.INCONCLUSIVE: f", which the noise leaves open (pairs differ by {decision.spread * 100:.2g}%): a quieter machine, "
-                             "more `runs`, or a larger tolerance",
+        Status.INCONCLUSIVE: f", which the noise leaves open (pairs differ by {decision.spread * 100:.2g}%): take a "
+                             "quieter machine, more `runs`, or a larger tolerance",
     }
     rates = (f"a growth of up to {tolerance * 100:.3g}% is called broken, and a larger one let pass, in at most "
              f"{budget.alpha:.0%} of gates each; at this noise {percent_change(1 + sees)} is called broken in 95%")
     return _check(
-        model, entry, percentile, "growth", decision.status, text + ends[decision.status], unit=Unit.SHARE,
-        value=last.ratio - 1, limit=tolerance, baseline=0.0, low=last.low - 1, high=last.high - 1, looks=decision.looks,
-        processes=2 * last.pairs, samples=timed.key, notes=(rates, *_moods(timed.processes)),
+        model, entry, percentile, rule="growth", status=decision.status, sentence=text + ends[decision.status],
+        unit=Unit.SHARE, value=last.ratio - 1, limit=tolerance, baseline=0.0, low=last.low - 1, high=last.high - 1,
+        looks=decision.looks, processes=2 * last.pairs, samples=timed.key, notes=(rates, *_moods(timed.processes)),
     )
 
 
 def _check(
-    model: Model, entry: LatencyBudget, percentile: Percentile, rule: str, status: Status, sentence: str, *, unit: Unit,
-    value: float = math.nan, limit: float = math.nan, baseline: float = math.nan, low: float = math.nan,
-    high: float = math.nan, processes: int = 0, samples: str = "", notes: tuple[str, ...] = (), **more: object,
+    model: Model, entry: LatencyBudget, percentile: Percentile, *, rule: str, status: Status, sentence: str, unit: Unit,
+    **figures: Any,
 ) -> Check:
     return Check(
         model=model.name, digest=model.digest, metric=percentile.metric.value, rule=rule, status=status, unit=unit,
-        sentence=f"{sentence} ({conditions_text(entry)})", target=entry.target, value=value, limit=limit, baseline=baseline,
-        low=low, high=high, processes=processes, samples=samples, notes=notes, line=percentile.line, **more,  # type: ignore[arg-type]
+        sentence=f"{sentence} ({conditions_text(entry)})", target=entry.target, line=percentile.line, **figures,
     )
 
 

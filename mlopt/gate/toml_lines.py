@@ -1,7 +1,7 @@
 """Where a key of a TOML file stands, for messages: the standard parser gives values without lines.
 
-A table header or a key at the start of a line is found; what is inside an inline table has its key's line. A line inside
-a multi-line string that looks like a key is taken for one, which misplaces a message and nothing else.
+A table header or a key at the start of a line is found; what is inside an inline table has its key's line. A line
+inside a multi-line string that looks like a key is taken for one, which misplaces a message and nothing else.
 """
 
 import re
@@ -16,7 +16,7 @@ _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 def lines_of(text: str) -> dict[Path, int]:
     """Path of keys and array indices -> line, counted from 1; the empty path is the first line.
 
-    >>> lines_of('schema = 1\\n[[budget]]\\nmodel = "a"\\n[[budget.latency]]\\np50.max = "1 ms"\\n')[("budget", 0, "model")]
+    >>> lines_of('schema = 1\\n[[budget]]\\nmodel = "a"\\n')["budget", 0, "model"]
     3
     """
     found: dict[Path, int] = {(): 1}

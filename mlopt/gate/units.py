@@ -3,6 +3,7 @@
 import math
 import re
 from enum import StrEnum
+from fractions import Fraction
 
 from mlopt.words import UNKNOWN_TEXT, grouped
 
@@ -17,12 +18,15 @@ class Unit(StrEnum):
 
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE)
-_SCALES: dict[Unit, dict[str, float]] = {
-    Unit.BYTES: {"": 1, "B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
-    Unit.COUNT: {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9},
-    Unit.MILLISECONDS: {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1, "s": 1e3},
-    Unit.SHARE: {"": 1, "%": 0.01},
-    Unit.POINTS: {"": 1, "%": 0.01, "pt": 0.01, "pts": 0.01, "points": 0.01},
+_HUNDREDTH = Fraction(1, 100)
+_LARGEST = 2**53       # whole numbers up to here are exact as floats
+_SCALES: dict[Unit, dict[str, int | Fraction]] = {
+    Unit.BYTES: {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20,
+                 "GiB": 2**30},
+    Unit.COUNT: {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9},
+    Unit.MILLISECONDS: {"ns": Fraction(1, 10**6), "us": Fraction(1, 1000), "µs": Fraction(1, 1000), "ms": 1, "s": 1000},
+    Unit.SHARE: {"": 1, "%": _HUNDREDTH},
+    Unit.POINTS: {"": 1, "%": _HUNDREDTH, "pt": _HUNDREDTH, "pts": _HUNDREDTH, "points": _HUNDREDTH},
 }
 _EXAMPLES = {
     Unit.BYTES: '65536, "64 KiB" or "1.5 MB"', Unit.COUNT: '1500000 or "1.5 M"',
@@ -46,14 +50,12 @@ def parse(value: object, unit: Unit) -> float:
     scales = _SCALES[unit]
     if match is None or match[2] not in scales:
         raise ValueError(f"takes {example}; got {value!r}")
-    number, scale = float(match[1].replace("_", "")), scales[match[2]]
-    # 0.57 * 0.01 is not 0.0057: dividing by the whole number is exact to the last digit
-    scaled = number / round(1 / scale) if scale < 1 else number * scale
-    if not math.isfinite(scaled) or scaled < 0:
-        raise ValueError(f"takes {example}, not below 0; got {value!r}")
+    scaled = Fraction(match[1].replace("_", "")) * scales[match[2]]      # 0.57 * 0.01 is not 0.0057 in floats
+    if not 0 <= scaled <= _LARGEST:
+        raise ValueError(f"takes {example}, from 0 to 2^53; got {value!r}")
     if unit in (Unit.BYTES, Unit.COUNT) and scaled != int(scaled):
-        raise ValueError(f"is no whole number of {unit}: {value!r} is {scaled:g}")
-    return scaled
+        raise ValueError(f"is no whole number of {unit}: {value!r} is {float(scaled):g}")
+    return float(scaled)
 
 
 def show(value: float, unit: Unit) -> str:

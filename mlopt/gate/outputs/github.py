@@ -21,7 +21,8 @@ def annotations(verdict: Verdict) -> list[str]:
         shown = found if left <= 0 else found[: _SHOWN - 1]
         lines += [_annotation(level, check, verdict.budget) for check in shown]
         if left > 0:
-            lines.append(f"::{level} title=mlopt gate::{len(found) - len(shown)} more limits did not pass: see the summary")
+            rest = len(found) - len(shown)
+            lines.append(f"::{level} title=mlopt gate::{rest} more limits did not pass: see the summary")
     return lines
 
 

@@ -19,7 +19,8 @@ def to_junit(verdict: Verdict) -> bytes:
     }
     attributes = {name: str(count) for name, count in counts.items()}
     suites = ElementTree.Element("testsuites", attributes | {"name": "mlopt gate"})
-    suite = ElementTree.SubElement(suites, "testsuite", attributes | {"name": _text(f"mlopt gate: {headline(verdict)}")})
+    title = _text(f"mlopt gate: {headline(verdict)}")
+    suite = ElementTree.SubElement(suites, "testsuite", attributes | {"name": title})
     for check in verdict.checks:
         _case(suite, check, fails, skipped)
     ElementTree.indent(suites)
@@ -28,7 +29,8 @@ def to_junit(verdict: Verdict) -> bytes:
 
 def _case(suite: ElementTree.Element, check: Check, fails: set[Status], skipped: set[Status]) -> None:
     name = f"{check.metric} {check.rule}" + (f" on {check.target}" if check.target else "")
-    case = ElementTree.SubElement(suite, "testcase", classname=_text(check.model), name=_text(f"{name}, line {check.line}"))
+    title = _text(f"{name}, line {check.line}")
+    case = ElementTree.SubElement(suite, "testcase", classname=_text(check.model), name=title)
     message = _text(check.sentence)
     if check.status in fails:
         ElementTree.SubElement(case, "failure", message=message, type=check.status.value).text = message

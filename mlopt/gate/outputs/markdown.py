@@ -13,7 +13,8 @@ def to_markdown(verdict: Verdict) -> str:
     """At most 60 KiB: where not all rows fit, the passing ones go first, and the text counts what it left out."""
     parts = [MARKER, f"## mlopt gate: {escape(headline(verdict))}", ""]
     rows = worst_first(verdict)
-    spoken = [f"- {_SIGNS[c.status]} **{escape(c.model)}**: {escape(c.sentence)}" for c in rows if c.status is not Status.PASS]
+    broken = [check for check in rows if check.status is not Status.PASS]
+    spoken = [f"- {_SIGNS[c.status]} **{escape(c.model)}**: {escape(c.sentence)}" for c in broken]
     table = [_row(check) for check in rows]
     notes = [f"- {escape(note)}" for note in dict.fromkeys([*verdict.notes, *(n for c in rows for n in c.notes)])]
     room = LARGEST_BYTES - _size(parts) - 1024
@@ -22,7 +23,8 @@ def to_markdown(verdict: Verdict) -> str:
     notes, _ = _fitting(notes, room, "notes")
     if spoken:
         parts += [*spoken, ""]
-    parts += ["| | file | limit of | on | found | limit | baseline |", "| --- | --- | --- | --- | ---: | ---: | ---: |", *table]
+    parts += ["| | file | limit of | on | found | limit | baseline |", "| --- | --- | --- | --- | ---: | ---: | ---: |"]
+    parts += table
     if notes:
         parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
     return "\n".join(parts) + "\n"

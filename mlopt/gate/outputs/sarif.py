@@ -10,18 +10,21 @@ import msgspec
 from mlopt.gate.verdict import Check, Status, Verdict
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_KINDS = {Status.PASS: "pass", Status.FAIL: "fail", Status.ERROR: "review", Status.INCONCLUSIVE: "open",
+_KINDS = {Status.FAIL: "fail", Status.ERROR: "review", Status.INCONCLUSIVE: "open",
           Status.WAIVED: "fail"}
 _LEVELS = {Status.FAIL: "error"}        # SARIF: a kind other than "fail" has the level "none"
 
 
 def to_sarif(verdict: Verdict) -> bytes:
-    rules = sorted({c.metric for c in verdict.checks})
+    """Results for what did not pass: viewers show every result as an alert, whatever its kind."""
+    shown = [check for check in verdict.checks if check.status is not Status.PASS]
+    rules = sorted({c.metric for c in shown})
     run = {
         "tool": {"driver": {"name": "mlopt gate", "version": verdict.mlopt or "0", "rules": [
-            {"id": f"mlopt/{metric}", "shortDescription": {"text": f"The budget of a model's {metric}"}} for metric in rules
+            {"id": f"mlopt/{metric}", "shortDescription": {"text": f"The budget of a model's {metric}"}}
+            for metric in rules
         ]}},
-        "results": [_result(check, verdict.budget, rules.index(check.metric)) for check in verdict.checks],
+        "results": [_result(check, verdict.budget, rules.index(check.metric)) for check in shown],
         "invocations": [{"executionSuccessful": verdict.count(Status.ERROR) == 0, "exitCode": int(verdict.exit)}],
         "columnKind": "unicodeCodePoints",
     }
@@ -41,8 +44,9 @@ def _result(check: Check, budget: str, rule: int) -> dict[str, Any]:
         }}],
         "partialFingerprints": {"mloptLimit/v1": _fingerprint(check)},
         "properties": {
-            name: value for name, value in (("value", check.value), ("limit", check.limit), ("baseline", check.baseline))
-            if math.isfinite(value)
+            name: number
+            for name, number in (("value", check.value), ("limit", check.limit), ("baseline", check.baseline))
+            if math.isfinite(number)
         } | {"target": check.target, "sha256": check.digest},
     }
     if waived:
