@@ -80,7 +80,9 @@ class TransportContract:
             transport.push(tmp_path / "file", f"{there}/absent/file")
 
     @pytest.mark.parametrize("odd", ["relative", "/tmp/../etc/x", "/tmp/a\nb", "/tmp/folder/", "", "/"])
-    def test_odd_paths_are_refused_before_anything_is_sent(self, transport: Transport, odd: str, tmp_path: Path) -> None:
+    def test_odd_paths_are_refused_before_anything_is_sent(
+        self, transport: Transport, odd: str, tmp_path: Path
+    ) -> None:
         (tmp_path / "file").write_bytes(b"content")
         with pytest.raises(ValueError, match="path on a device"):
             transport.push(tmp_path / "file", odd)

@@ -70,7 +70,7 @@ class AdbTarget:
         return replace(result, notes=tuple(notes), extra=extra)
 
     def _completed(self, result: RunResult, file: Path, request: RunRequest) -> RunResult:
-        result = completed(result, self.facts(), named_by_device=True)
+        result = completed(result, self.facts())
         memory = result.memory
         if request.memory and memory.file < 0:
             memory = replace(memory, file=file.stat().st_size)

@@ -72,7 +72,7 @@ def measure_on(
     installed = f"{base}/mlopt-kit-{kit.digest[:16]}" if kit_stays else ""
     leftovers: list[str] = []
     with _folder_on(transport, base, leftovers) as there, tempfile.TemporaryDirectory(prefix="mlopt-") as here:
-        _install(transport, installed or there, kit)
+        _install(transport, installed or there, kit, compare=kit_stays)
         result = _measured(transport, there, file, request, kit, kit_folder=installed or there, here=Path(here))
     return replace(result, notes=(*result.notes, *leftovers)) if leftovers else result
 
@@ -153,12 +153,14 @@ def _remove(transport: Transport, folder: str) -> str:
     return "" if ran.status == 0 else f"{folder} was left behind on {transport.name}: {_said(ran)}"
 
 
-def _install(transport: Transport, folder: str, kit: Kit) -> None:
-    """Push what is missing in the kit's folder on the device, or differs there."""
-    _ok(transport, ["mkdir", "-p", folder])
+def _install(transport: Transport, folder: str, kit: Kit, *, compare: bool) -> None:
+    """Push what is missing in the kit's folder on the device, or differs there; all of it without `compare`."""
     names = sorted(kit.files)
-    listed = transport.run(["sh", "-c", 'cd "$1" && shift && sha256sum "$@"', "sh", folder, *names], timeout_s=_SHORT_S)
-    there = {words[1]: words[0] for line in listed.out.splitlines() if len(words := line.split(maxsplit=1)) == 2}
+    there: dict[str, str] = {}
+    if compare:
+        script = 'mkdir -p "$1" && cd "$1" && shift && sha256sum "$@"'
+        listed = transport.run(["sh", "-c", script, "sh", folder, *names], timeout_s=_SHORT_S)
+        there = {words[1]: words[0] for line in listed.out.splitlines() if len(words := line.split(maxsplit=1)) == 2}
     for name in names:
         if there.get(name) != hashlib.sha256(kit.files[name].read_bytes()).hexdigest():
             transport.push(kit.files[name], f"{folder}/{name}")
@@ -186,14 +188,14 @@ def _last(ran: Ran) -> str:
     return f"; its last words: {said}" if said else ""
 
 
-def completed(result: RunResult, device: DeviceFacts, *, named_by_device: bool) -> RunResult:
-    """The result with what the runner could not tell about the device filled in from outside."""
+def completed(result: RunResult, device: DeviceFacts) -> RunResult:
+    """The result with the device's own names, and with what the runner could not tell filled in from outside."""
     own = result.facts
     facts = replace(
         own,
-        name=device.name if named_by_device or not own.name else own.name,
-        system=device.system if named_by_device or not own.system else own.system,
-        processor=device.processor if named_by_device or not own.processor else own.processor,
+        name=device.name,
+        system=device.system,
+        processor=device.processor or own.processor,
         features=own.features or device.features,
         cores=own.cores or device.cores,
         governor=own.governor or device.governor,

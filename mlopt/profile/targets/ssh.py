@@ -6,7 +6,7 @@ from pathlib import Path
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.target import Ran, TargetUnusable
 from mlopt.profile.targets.bundle import runner_command, write_runner
-from mlopt.profile.targets.remote import Kit, completed, measure_on, options
+from mlopt.profile.targets.remote import Kit, measure_on, options
 from mlopt.profile.transports.marker import checked_path
 from mlopt.profile.transports.ssh import SshTransport
 
@@ -46,8 +46,7 @@ class SshTarget:
                 files={"runner.zip": write_runner(Path(here) / "runner.zip")},
                 command=lambda kit, asked, answer: runner_command(self._python, f"{kit}/runner.zip", asked, answer),
             )
-            result = measure_on(self.transport, file, request, base=self._folder, kit=kit)
-        return completed(result, self.facts(), named_by_device=False)
+            return measure_on(self.transport, file, request, base=self._folder, kit=kit)
 
     def close(self) -> None:
         """End the shared connection."""

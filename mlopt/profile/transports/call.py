@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-_GRACE_S = 0.3          # how long output may still trickle in after the program ended (a child of it holds the pipe)
+_GRACE_S = 1.0          # of silence after the program ended while its child or ssh's master still has the pipe
 _LOOK_AGAIN_S = 0.1
 MOST_OUTPUT = 16 << 20  # bytes; a command that prints more is not one of ours
 
@@ -68,7 +68,7 @@ def _drain(
     process: subprocess.Popen[bytes], chunks: Mapping[int, list[bytes]], until: float, most_output: int
 ) -> tuple[bool, bool]:
     """Read into `chunks`; returns whether the time ran out and whether the output did."""
-    ended_at = float("inf")
+    quiet_since = float("inf")              # from when on the program had ended and nothing more came
     total = 0
     with selectors.DefaultSelector() as selector:
         for descriptor in chunks:
@@ -77,6 +77,7 @@ def _drain(
             now = time.monotonic()
             if now >= until:
                 return True, False
+            ended = process.poll() is not None      # asked before the reading: what it wrote before it ended is there
             ready = selector.select(min(until - now, _LOOK_AGAIN_S))
             for key, _ in ready:
                 chunk = os.read(key.fd, 1 << 16)
@@ -86,9 +87,9 @@ def _drain(
                 total += len(chunk)
             if total > most_output:
                 return False, True
-            if process.poll() is not None:
-                ended_at = min(ended_at, now)
-                if not ready or now > ended_at + _GRACE_S:
+            if ended:
+                quiet_since = now if ready else min(quiet_since, now)
+                if time.monotonic() > quiet_since + _GRACE_S:
                     return False, False
     return False, False
 

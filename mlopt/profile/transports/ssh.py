@@ -28,7 +28,8 @@ _SETTINGS = (
     "RemoteCommand=none", "RequestTTY=no", "LogLevel=ERROR",
 )
 _LONGEST_SOCKET = 80                    # ssh appends 17 characters while it binds; Unix sockets end at 104 to 108
-_MOST_PULLED = 512 << 20
+_MOST_PULLED = 128 << 20                # results are a few MB
+_PULL_S = shell.transfer_s(_MOST_PULLED // 8)
 
 
 class SshTransport:
@@ -66,16 +67,14 @@ class SshTransport:
     def pull(self, remote: str, local: Path) -> None:
         """Read `remote` into `local`, whole or not at all."""
         path = shlex.quote(checked_path(remote))
-        size, called = self._finished(f"wc -c < {path}", 30.0)
-        if size.status != 0 or not size.out.strip().isdigit():
-            raise shell.refused(self.name, "read", remote, tail(called.err))
-        seen, called = self._finished(f"cat < {path}", shell.transfer_s(int(size.out)), most_output=_MOST_PULLED)
+        seen, called = self._finished(f"wc -c < {path} && cat < {path}", _PULL_S, most_output=_MOST_PULLED)
         if seen.status != 0:
             raise shell.refused(self.name, "read", remote, tail(called.err))
-        if len(seen.out) != int(size.out):
-            raise TargetLost(self.name, f"{remote} has {int(size.out)} bytes, of which {len(seen.out)} arrived",
-                             "Run again; if it persists, something else writes to that file")
-        shell.keep(local, seen.out)
+        size, _, content = seen.out.partition(b"\n")
+        if not size.strip().isdigit() or len(content) != int(size):
+            raise TargetLost(self.name, f"{remote} has {size[:20].decode(errors='replace').strip()} bytes, of which "
+                             f"{len(content)} arrived", "Run again; if it persists, something else writes to that file")
+        shell.keep(local, content)
 
     def run(self, command: Sequence[str], *, timeout_s: float) -> Ran:
         """Run and wait; what comes back without the end mark is `TargetLost`, whatever ssh's exit status says."""

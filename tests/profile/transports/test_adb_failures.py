@@ -20,7 +20,7 @@ def test_a_phone_that_dies_in_the_middle_of_a_command_is_lost(adb, tmp_path, she
         assert transport.run(["true"], timeout_s=20).status == 0
         device.turn(dies_during="partial")
         started = time.monotonic()
-        with pytest.raises(TargetLost, match="in the middle of|answered before"):
+        with pytest.raises(TargetLost, match=r"in the middle of|answered before"):
             transport.run(["sh", "-c", "echo partial; sleep 30; echo whole"], timeout_s=20)
         assert time.monotonic() - started < 15
         with pytest.raises(TargetLost, match="answered before"):
@@ -86,19 +86,19 @@ def test_a_link_too_slow_for_the_time_given_is_lost(adb, phone):
     transport.run(["true"], timeout_s=20)
     phone.turn(bytes_per_s=20_000)
     started = time.monotonic()
-    with pytest.raises(TargetLost, match="had not ended after 2 s|no answer within 2 s"):
+    with pytest.raises(TargetLost, match=r"had not ended after 2 s|no answer within 2 s"):
         transport.run(["head", "-c", "1000000", "/dev/zero"], timeout_s=2)
     phone.turn(bytes_per_s=float("inf"))
     assert time.monotonic() - started < 25
 
 
 def test_a_serial_that_is_not_listed_is_said(adb):
-    with pytest.raises(TargetUnusable, match="does not list it.*USB debugging"):
+    with pytest.raises(TargetUnusable, match=r"does not list it.*USB debugging"):
         AdbTransport("NOTHERE", server=adb).run(["true"], timeout_s=20)
 
 
 def test_an_address_where_nobody_listens_is_said(adb):
-    with pytest.raises(TargetUnusable, match="does not list it|offline"):
+    with pytest.raises(TargetUnusable, match=r"does not list it|offline"):
         AdbTransport("127.0.0.1:1", server=adb, connect_timeout_s=2).run(["true"], timeout_s=20)
 
 

@@ -32,3 +32,8 @@ def test_a_program_that_does_not_read_its_input_does_not_block():
 
 def test_input_larger_than_a_pipe_arrives_whole():
     assert call(["wc", "-c"], timeout_s=30, stdin=bytes(3_000_000)).out.strip() == b"3000000"
+
+
+def test_the_last_words_before_the_end_are_never_missed():
+    for pause in [0.0, 0.09, 0.1, 0.11, 0.2] * 4:           # around the reader's own rhythm of a tenth of a second
+        assert call(["sh", "-c", f"sleep {pause}; echo last"], timeout_s=10).out == b"last\n"

@@ -1,9 +1,8 @@
 """Requests and results over each road, with a runner of a few lines that does as it is told."""
 
-import json
-import os
-import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,14 @@ from mlopt.profile.targets.remote import Kit, measure_on
 from mlopt.profile.targets.ssh import SshTarget
 from mlopt.profile.transports import LocalTransport, SshTransport
 from mlopt.testing import sshd
+from mlopt.testing.adb_device import AdbDevice
 
 RUNNER = """\
 import json, os, signal, sys, time
 request = json.load(open(sys.argv[1]))
 model = open(request["file"], "rb").read()
-result = {"nonce": request["nonce"], "schema": 1, "phases": {}, "warmup_runs": 5, "samples_us": [1.5, float(len(model))],
+result = {"nonce": request["nonce"], "schema": 1, "phases": {}, "warmup_runs": 5,
+          "samples_us": [1.5, float(len(model))],
           "facts": {"name": "", "system": "", "processor": "", "runner": "stand-in"}}
 def write(text, name=sys.argv[2]):
     open(name + ".part", "w").write(text); os.rename(name + ".part", name)
@@ -78,13 +79,14 @@ def test_what_is_no_whole_answer_to_this_request_is_lost(tmp_path, model, kit, e
 
 
 def test_a_runner_that_refuses_says_why_in_the_result(tmp_path, model, kit):
-    result = measure_on(LocalTransport(), model, REQUEST, base=str(tmp_path), kit=kit("result['error'] = 'no op'; " + GOOD))
+    refusing = kit("result['error'] = 'no op'; " + GOOD)
+    result = measure_on(LocalTransport(), model, REQUEST, base=str(tmp_path), kit=refusing)
     assert result.error == "no op"
 
 
 def test_a_folder_that_is_not_there_is_unusable(road, model, kit):
     transport, there = road
-    with pytest.raises(TargetUnusable, match="cannot make a folder in .*absent.*name another folder"):
+    with pytest.raises(TargetUnusable, match=r"cannot make a folder in .*absent.*name another folder"):
         measure_on(transport, model, REQUEST, base=f"{there}/absent", kit=kit(GOOD))
 
 
@@ -107,17 +109,14 @@ def test_a_board_that_dies_while_it_measures_is_lost_and_the_leftover_is_told(ow
 
 
 def test_a_phone_that_dies_while_it_measures_is_lost(adb, phone, model, kit):
-    target = AdbTarget(f"{phone.serial},folder={phone.tmp}", server=adb, kit=kit("print('begun', flush=True)\n"
-                                                                                 "time.sleep(60)\n" + GOOD))
-    phone.turn(dies_during="runner.py")         # the kit's check names it too, but only the runner's line prints first
-    with pytest.raises((TargetLost, TargetUnusable)):
+    waits = kit(GOOD + "print('begun', flush=True); time.sleep(60)\n")          # the result is there already
+    target = AdbTarget(f"{phone.serial},folder={phone.tmp}", server=adb, kit=waits)
+    phone.turn(dies_during=sys.executable)      # the runner's own line, and no other
+    with pytest.raises(TargetLost, match="in the middle of"):
         target.measure(model, REQUEST)
 
 
 def _when(condition, action):
-    import threading
-    import time
-
     def watch():
         until = time.monotonic() + 30
         while time.monotonic() < until and not condition():
@@ -154,16 +153,14 @@ def test_a_full_phone_says_so(adb, phone, model, kit):
 
 
 def test_a_phone_of_another_processor_is_refused(adb, tmp_path, model):
-    from mlopt.testing.adb_device import AdbDevice
-
-    with AdbDevice(folder=tmp_path / "old", properties={"ro.product.cpu.abi": "armeabi-v7a"}).running() as device:
-        with pytest.raises(TargetUnusable, match="armeabi-v7a.*arm64-v8a"):
-            AdbTarget(device.serial, server=adb).measure(model, REQUEST)
+    old = AdbDevice(folder=tmp_path / "old", properties={"ro.product.cpu.abi": "armeabi-v7a"})
+    with old.running(), pytest.raises(TargetUnusable, match=r"armeabi-v7a.*arm64-v8a"):
+        AdbTarget(old.serial, server=adb).measure(model, REQUEST)
 
 
 def test_a_missing_interpreter_says_how_to_name_one(shared_board, model):
     target = SshTarget("board,python=python-absent", config=shared_board.config)
-    with pytest.raises(TargetUnusable, match="no interpreter python-absent on it.*python=/PATH/TO/python"):
+    with pytest.raises(TargetUnusable, match=r"no interpreter python-absent on it.*python=/PATH/TO/python"):
         target.measure(model, REQUEST)
     target.close()
 
@@ -173,7 +170,7 @@ def test_a_missing_runtime_says_what_to_install(shared_board, model, tmp_path):
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')         # -S: without site-packages
     bare.chmod(0o755)
     target = SshTarget(f"board,python={bare}", config=shared_board.config)
-    with pytest.raises(TargetUnusable, match="has no ai_edge_litert and no numpy.*pip install ai-edge-litert"):
+    with pytest.raises(TargetUnusable, match=r"has no ai_edge_litert and no numpy.*pip install ai-edge-litert"):
         target.measure(model, REQUEST)
     target.close()
 
@@ -188,8 +185,8 @@ def test_an_interpreter_that_does_not_start_shows_its_words(shared_board, model,
     target.close()
 
 
-@pytest.mark.parametrize("text", ["ssh:-oProxyCommand=id", "ssh:pi4,pyton=x", "ssh:pi4,python", "adb:--help", "adb:A,x=1",
-                                  "ssh:pi4,folder=relative"])
+@pytest.mark.parametrize("text", ["ssh:-oProxyCommand=id", "ssh:pi4,pyton=x", "ssh:pi4,python", "adb:--help",
+                                  "adb:A,x=1", "ssh:pi4,folder=relative"])
 def test_a_target_that_is_written_wrongly_is_refused_with_how_to_write_it(text):
     with pytest.raises(TargetUnusable):
         open_target(text)

@@ -18,7 +18,7 @@ def test_a_board_that_dies_in_the_middle_of_a_command_is_lost(own_board):
     with _to(own_board) as transport:
         assert transport.run(["true"], timeout_s=20).status == 0
         threading.Timer(1.0, own_board.cut).start()
-        with pytest.raises(TargetLost, match="in the middle of .*its last words: partial"):
+        with pytest.raises(TargetLost, match=r"in the middle of .*its last words: partial"):
             transport.run(["sh", "-c", "echo partial; sleep 30; echo whole"], timeout_s=20)
         assert transport.run(["echo", "back"], timeout_s=20).out == "back\n"       # it has power again
 
@@ -36,7 +36,7 @@ def test_a_board_that_dies_in_the_middle_of_a_push_is_lost(own_board, tmp_path):
 
 def test_a_board_that_is_off_says_what_to_check(own_board):
     own_board.stop()
-    with pytest.raises(TargetUnusable, match="cannot be reached: .*refused.*switched on"):
+    with pytest.raises(TargetUnusable, match=r"cannot be reached: .*refused.*switched on"):
         _to(own_board).run(["true"], timeout_s=20)
 
 
@@ -50,19 +50,19 @@ def test_a_board_that_answered_and_is_off_now_is_lost(own_board):
 
 def test_refused_keys_say_how_to_install_one(own_board):
     own_board.forget_client_key()
-    with pytest.raises(TargetUnusable, match="refused this user's keys .*ssh-copy-id"):
+    with pytest.raises(TargetUnusable, match=r"refused this user's keys .*ssh-copy-id"):
         _to(own_board).run(["true"], timeout_s=20)
 
 
 def test_another_host_key_than_known_is_refused(own_board):
     own_board.change_host_key()
-    with pytest.raises(TargetUnusable, match="not the one this machine knows.*ssh-keygen -R"):
+    with pytest.raises(TargetUnusable, match=r"not the one this machine knows.*ssh-keygen -R"):
         _to(own_board).run(["true"], timeout_s=20)
 
 
 def test_an_unknown_host_key_is_refused(own_board):
     own_board.forget_host_key()
-    with pytest.raises(TargetUnusable, match="not known to this machine.*confirm the key"):
+    with pytest.raises(TargetUnusable, match=r"not known to this machine.*confirm the key"):
         _to(own_board).run(["true"], timeout_s=20)
 
 
