@@ -105,10 +105,16 @@ def calibrate(
 
     from mlopt import plain
     from mlopt.gate.job import calibrate_files
+    from mlopt.gate.judge import UNMEASURED
+    from mlopt.gate.verdict import Exit
 
-    with _progress() as on_step:
-        done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs, seed=seed,
-                               on_step=on_step)
+    try:
+        with _progress() as on_step:
+            done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
+                                   seed=seed, on_step=on_step)
+    except UNMEASURED as err:
+        typer.echo(f"mlopt: {err}", err=True)
+        raise typer.Exit(int(Exit.NOT_MEASURED)) from err
     if as_json:
         found = {"schema": 1, "floors": done.floors, "too_small": done.too_small}
         typer.echo(json.dumps(plain.to_plain(found), indent=1))

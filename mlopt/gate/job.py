@@ -200,8 +200,8 @@ def _count(file: Path) -> tuple[int, str]:
 
 def _floor_sentence(floor: Floor, target: str) -> str:
     return (f"{floor.model}: {floor.metric} on {target} ({floor.device}), {floor.conditions}: {floor.pairs} pairs "
-            f"differ by {floor.spread * 100:.2g}% (standard deviation), mean {floor.mean * 100:+.2g}%; the least tolerance is "
-            f"{noise.SAFETY * floor.growth * 100:.2g}%")
+            f"differ by {floor.spread * 100:.2g}% (standard deviation), mean {floor.mean * 100:+.2g}%; the least "
+            f"tolerance is {noise.SAFETY * floor.growth * 100:.2g}%")
 
 
 def _moved(name: stored_figures.Name, before: stored_figures.Stored, fact: Fact) -> str:
