@@ -197,6 +197,22 @@ def test_the_same_runner_gives_the_same_zip(tmp_path):
     assert "runner/measure.py" in zipfile.ZipFile(one).namelist()
 
 
+def test_memory_is_counted_until_two_processes_agree_and_else_in_three(tmp_path):
+    def counted(figures):
+        """Each forked child leaves a mark, by which the next one knows its turn."""
+        turn = len(list(tmp_path.iterdir()))
+        (tmp_path / str(turn)).touch()
+        heap, peak = figures[turn]
+        return {"bytes": {"heap_delta": heap, "peak_delta": peak}, "notes": ["said"]}
+
+    settled = measure._memory(lambda: counted([(5, 90), (5, 90), (1, 1)]))
+    assert settled == ({"heap_delta": 5, "peak_delta": 90}, ["said"]) and len(list(tmp_path.iterdir())) == 2
+    for mark in tmp_path.iterdir():
+        mark.unlink()
+    unsettled = measure._memory(lambda: counted([(7, 90), (5, 80), (6, 95)]))
+    assert unsettled[0] == {"heap_delta": 6, "peak_delta": 80} and len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_library_without_the_profiler_is_refused_by_the_names_it_lacks():
     with pytest.raises(RuntimeError, match=r"does not export .*LiteRtCompiledModelGetProfiler"):
         litert_library.Library(ctypes.CDLL("libm.so.6"))

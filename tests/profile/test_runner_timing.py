@@ -68,6 +68,12 @@ def test_runs_that_were_held_up_are_left_out_of_operator_means_and_counted():
     assert "2 of 20" in rounds.notes(quiet)[0]
 
 
+def test_a_run_a_quarter_longer_than_the_fastest_tenth_is_held_up():
+    rounds = timing.Rounds()
+    rounds.us, rounds.switched = [100.0] * 10 + [124.0, 126.0], [False] * 12
+    assert rounds.quiet() == list(range(11))
+
+
 def test_when_nearly_all_runs_were_held_up_all_count():
     rounds = timing.Rounds()
     rounds.us, rounds.switched = [100.0] * 10, [True] * 9 + [False]

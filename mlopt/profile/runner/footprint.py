@@ -57,7 +57,7 @@ def _read_code_in() -> None:
         return
     for line in lines:
         span, rights, *_, name = line.split(maxsplit=5) if line.count("/") else (line, "", "")
-        if rights.startswith("r") and "w" not in rights and ".so" in Path(name).name:
+        if rights.startswith("r") and ".so" in Path(name).name:
             first, _, end = span.partition("-")
             for address in range(int(first, 16), int(end, 16), _PAGE):
                 ctypes.string_at(address, 1)

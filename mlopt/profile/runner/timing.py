@@ -16,7 +16,7 @@ _WINDOW = 10                # runs in a warm-up window
 _STEADY = 0.02              # a window's median moved by less than this ...
 _STEADY_WINDOWS = 3         # ... so many times in a row
 _WARM_UP_SECONDS = 2.0
-_HELD_UP = 2.0              # a profiled run of more than so many medians was held up from outside
+_HELD_UP = 1.25             # a profiled run so much longer than the fastest tenth was held up from outside
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,11 @@ class Rounds:
         self.switched.append(_switches() != before)
 
     def quiet(self) -> list[int]:
-        """Places of runs in which the process kept its processor, and none that took twice the median: a virtual
-        machine is taken off its processor without noticing. All runs, where fewer than a fifth are left.
+        """Places of runs in which the process kept its processor, and none a quarter longer than the fastest tenth: a
+        virtual machine loses its processor, and shares its caches, without noticing. All runs, where fewer than a
+        fifth are left.
         """
-        limit = _HELD_UP * median(self.us)
+        limit = _HELD_UP * sorted(self.us)[self.count // 10]
         kept = [i for i, us in enumerate(self.us) if not self.switched[i] and us <= limit]
         return kept if len(kept) * 5 >= self.count else list(range(self.count))
 
