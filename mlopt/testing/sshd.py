@@ -93,8 +93,9 @@ def _write_configurations(folder: Path, port: int, environment: dict[str, str]) 
         f"AuthorizedKeysFile {folder}/authorized_keys", "UsePAM no", "PasswordAuthentication no",
         "KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password", "PrintMotd no", "MaxStartups 50",
     ]
-    if environment:
-        settings.append("SetEnv " + " ".join(f'"{key}={value}"' for key, value in environment.items()))
+    # a second-level bash under sshd does not read this user's start-up files, which may print, or take a second
+    variables = {"SHLVL": "2", **environment}
+    settings.append("SetEnv " + " ".join(f'"{key}={value}"' for key, value in variables.items()))
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
     host_key = (folder / "host_key.pub").read_text().split()[:2]
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {' '.join(host_key)}\n")

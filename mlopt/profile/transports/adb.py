@@ -40,7 +40,7 @@ class AdbTransport:
     def push(self, local: Path, remote: str) -> None:
         """Send `local` to the absolute path `remote`, and compare what arrived by its SHA-256."""
         checked_path(remote)
-        content, _ = shell.local_file(local)
+        content = local.read_bytes()
         self._meet()
         called = self._adb("push", str(local.absolute()), remote, timeout_s=shell.transfer_s(len(content)))
         self._check_transfer(called, "write", remote)

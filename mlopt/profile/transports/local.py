@@ -18,7 +18,7 @@ class LocalTransport:
 
     def push(self, local: Path, remote: str) -> None:
         """Copy `local` to the absolute path `remote`."""
-        content, _ = shell.local_file(local)
+        content = local.read_bytes()
         try:
             Path(checked_path(remote)).write_bytes(content)
         except OSError as err:

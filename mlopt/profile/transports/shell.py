@@ -1,13 +1,11 @@
 """What every transport does the same way once it can hand a line to a shell on the device."""
 
-import contextlib
 import hashlib
-import os
 import shlex
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mlopt import files
 from mlopt.errors import OutputUnwritable
 from mlopt.profile.target import Ran, TargetLost, TargetUnusable
 from mlopt.profile.transports.call import MOST_OUTPUT, Called
@@ -64,12 +62,6 @@ def finished(
     raise lost_in(name, script, seen.out, called.err)
 
 
-def local_file(local: Path) -> tuple[bytes, str]:
-    """Content and SHA-256 of a file to push."""
-    content = local.read_bytes()
-    return content, hashlib.sha256(content).hexdigest()
-
-
 def digest_script(remote: str) -> str:
     """Shell text that prints the SHA-256 of a remote file, or its size where the device has no sha256sum."""
     path = shlex.quote(remote)
@@ -98,14 +90,6 @@ def refused(name: str, action: str, remote: str, words: str) -> TargetUnusable:
 def keep(local: Path, content: bytes) -> None:
     """Write what was pulled, whole or not at all."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=local.parent, prefix=".pulled.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(local)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        files.write_atomically(local, content)
     except OSError as err:
         raise OutputUnwritable(local, err.strerror or str(err)) from err

@@ -57,7 +57,7 @@ class SshTransport:
     def push(self, local: Path, remote: str) -> None:
         """Write `local` to the absolute path `remote`, and compare what arrived by its SHA-256."""
         path = shlex.quote(checked_path(remote))
-        content, _ = shell.local_file(local)
+        content = local.read_bytes()
         script = f"cat > {path} && {{ {shell.digest_script(remote)}; }}"
         seen, called = self._finished(script, shell.transfer_s(len(content)), stdin=content)
         if seen.status != 0:
@@ -116,7 +116,8 @@ class SshTransport:
         return called
 
     def _ssh(self, *, master: str = "no") -> list[str]:
-        sharing = (f"ControlPath={self._folder}/c", f"ControlMaster={master}")
+        socket = f"{self._folder}/c" if len(str(self._folder)) <= _LONGEST_SOCKET else "none"
+        sharing = (f"ControlPath={socket}", f"ControlMaster={master}")
         settings = [word for setting in (*_SETTINGS, *sharing) for word in ("-o", setting)]
         return [_program(self.name), *self._config, *settings, *self._port]
 
@@ -146,8 +147,8 @@ class SshTransport:
         if called.timed_out:
             return self._gone(f"no answer within {self._connect_timeout_s:g} s",
                               "Check that it is switched on and in this network")
-        return self._gone(f"ssh gave up: {tail(called.err) or f'status {called.status}, without a word'}",
-                          f"Try `{by_hand} true`")
+        words = tail(called.err) or tail(called.out) or f"status {called.status}, without a word"
+        return self._gone(f"ssh gave up: {words}", f"Try `{by_hand} true`")
 
     def _gone(self, found: str, remedy: str) -> MloptError:
         if self._answered:

@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 import threading
 import time
@@ -103,12 +104,33 @@ def test_commands_share_one_connection_and_close_ends_it(own_board):
     assert own_board.cut() == 0
 
 
+def test_where_no_socket_fits_each_command_connects_by_itself(own_board, tmp_path, monkeypatch):
+    (tmp_path / ("long" * 20)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 20)))
+    with _to(own_board) as transport:
+        assert transport.run(["echo", "one"], timeout_s=20).out == "one\n"
+        assert transport.run(["echo", "two"], timeout_s=20).out == "two\n"
+    assert (own_board.folder / "sshd.log").read_text().count("Accepted publickey") == 2
+    assert list((tmp_path / ("long" * 20)).iterdir()) == []
+
+
+def test_an_account_without_a_shell_is_told_in_its_own_words(own_board):
+    _add(own_board, "ForceCommand echo This account is currently not available.; exit 1")
+    with pytest.raises(TargetUnusable, match=r"ssh gave up: This account is currently not available"):
+        _to(own_board).run(["true"], timeout_s=20)
+
+
+def _add(board, setting):
+    with (board.folder / "sshd_config").open("a") as configuration:
+        configuration.write(setting + "\n")
+    started = (board.folder / "sshd.log").read_text().count("Server listening")
+    board.process.send_signal(signal.SIGHUP)            # read the configuration again
+    until = time.monotonic() + 10
+    while (board.folder / "sshd.log").read_text().count("Server listening") == started and time.monotonic() < until:
+        time.sleep(0.05)
+
+
 def test_what_a_login_prints_is_no_part_of_the_output(own_board):
-    (own_board.folder / "sshd_config").write_text(
-        (own_board.folder / "sshd_config").read_text()
-        + "ForceCommand echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"\n"
-    )
-    own_board.process.send_signal(1)                    # SIGHUP: read the configuration again
-    time.sleep(0.5)
+    _add(own_board, 'ForceCommand echo Welcome; eval "$SSH_ORIGINAL_COMMAND"')
     with _to(own_board) as transport:
         assert transport.run(["echo", "hello"], timeout_s=20).out == "hello\n"
