@@ -1,5 +1,7 @@
 """`mlopt gate`: parse, call the gate, print. `check` is the command when none is named."""
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,13 +79,24 @@ def check(
     Exit codes: 0 within budget; 1 a limit is broken; 2 the budget or the command line cannot be worked with, or nothing
     matched; 3 something could not be measured; 4 a latency could not be decided.
     """
+    from mlopt.gate.budget import BudgetError
     from mlopt.gate.job import check_files
 
-    with _progress() as on_step:
-        verdict = check_files(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
-                              only=tuple(on or ()), seed=seed, on_step=on_step)
+    try:
+        with _progress() as on_step:
+            verdict = check_files(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
+                                  only=tuple(on or ()), seed=seed, on_step=on_step)
+    except BudgetError as err:
+        if _on_github():
+            from mlopt.gate.outputs import github
+
+            typer.echo(github.refusal(err), err=True)
+        raise
     _write(verdict, {"markdown": markdown, "junit": junit, "sarif": sarif, "json": json_file})
-    _print(verdict, as_json)
+    try:
+        _print(verdict, as_json)
+    except BrokenPipeError:                    # the reader left, e.g. `| head`: the verdict stands all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(int(verdict.exit))
 
 
@@ -158,8 +171,6 @@ def _write(verdict: "Verdict", wanted: dict[str, Path | None]) -> None:
 
 def _print(verdict: "Verdict", as_json: bool) -> None:
     """The verdict on standard output; GitHub's annotations on standard error, where its runner reads them as well."""
-    import os
-
     if as_json:
         from mlopt.gate.outputs.json import to_json
 
@@ -170,12 +181,16 @@ def _print(verdict: "Verdict", as_json: bool) -> None:
         from mlopt.gate.outputs.terminal import show_verdict
 
         show_verdict(verdict, Console(highlight=False))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+    if _on_github():
         from mlopt.gate.outputs import github
 
         for line in github.annotations(verdict):
             typer.echo(line, err=True)
         github.add_summary(verdict)
+
+
+def _on_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 class _progress:
