@@ -45,7 +45,7 @@ class FileProfile:
     samples_us: tuple[float, ...]
     memory: MemoryBytes
     operators: tuple[OperatorTime, ...]
-    operators_sum_us: float                # of the profiled runs; compare with distribution.p50, not with their wall time
+    operators_sum_us: float                # of the profiled runs; compare with distribution.p50
     instructions: tuple[Instructions, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -42,7 +42,8 @@ def test_a_trace_lays_the_operations_end_to_end():
 
 
 def test_model_explorer_gets_shares_by_layer_in_percent():
-    data = json.loads(exports.model_explorer(profiled(operators(("a", "one", 1.0), ("b", "two", 2.0), ("c", "one", 1.0)))))
+    ops = operators(("a", "one", 1.0), ("b", "two", 2.0), ("c", "one", 1.0))
+    data = json.loads(exports.model_explorer(profiled(ops)))
     assert data["main"]["results"] == {"one": {"value": 50.0}, "two": {"value": 50.0}}
 
 
