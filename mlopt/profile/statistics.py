@@ -41,6 +41,7 @@ class Distribution:
     most_us: float
     outliers: int                   # runs above three medians
     outliers_preempted: int         # of these, runs during which the system took the process off its processor
+    outliers_woken_late: int        # of the others, runs at a fixed rate that the system started late
     notes: tuple[str, ...] = ()
 
 
@@ -51,16 +52,16 @@ def summarise(result: RunResult) -> Distribution:
         nothing = {f: Percentile(fraction=f, reason=result.error or "no run was timed") for f in (0.5, 0.9, 0.99)}
         return Distribution(
             runs=0, p50=nothing[0.5], p90=nothing[0.9], p99=nothing[0.99], least_us=UNKNOWN, mean_us=UNKNOWN,
-            most_us=UNKNOWN, outliers=0, outliers_preempted=0,
+            most_us=UNKNOWN, outliers=0, outliers_preempted=0, outliers_woken_late=0,
         )
     above = np.flatnonzero(samples > OUTLIER * np.median(samples))
-    held_up = set(_places(result.extra.get("preempted", "")))
-    explained = sum(int(place) in held_up for place in above)
+    held_up = _places(result.extra.get("preempted", "")).intersection(above)
+    late = _places(result.extra.get("woken_late", "")).intersection(above) - held_up
     return Distribution(
         runs=len(samples), p50=percentile(samples, 0.5), p90=percentile(samples, 0.9), p99=percentile(samples, 0.99),
         least_us=float(samples.min()), mean_us=float(samples.mean()), most_us=float(samples.max()),
-        outliers=len(above), outliers_preempted=explained,
-        notes=_outlier_notes(samples, len(above), explained, result),
+        outliers=len(above), outliers_preempted=len(held_up), outliers_woken_late=len(late),
+        notes=_notes(samples, len(above), len(held_up), len(late), result),
     )
 
 
@@ -122,16 +123,19 @@ def least_runs(fraction: float) -> int:
     return n
 
 
-def _outlier_notes(samples: np.ndarray, outliers: int, explained: int, result: RunResult) -> tuple[str, ...]:
+def _notes(samples: np.ndarray, outliers: int, held_up: int, late: int, result: RunResult) -> tuple[str, ...]:
     notes = []
     if outliers:
         share = float(np.sort(samples)[-outliers:].sum() / samples.sum())
-        known = f"; the system took the process off its processor in {explained} of them" if explained else ""
-        rest = "" if explained == outliers else (
-            f"; {outliers - explained} have no such reason here: a slower clock, a virtual machine's host, or the model"
-        )
+        known = [f"the system took the process off its processor in {held_up}"] if held_up else []
+        if late:
+            known.append(f"it woke the process late for {late}")
+        rest = outliers - held_up - late
+        if rest:
+            known.append(f"no such reason is seen for {rest}: a slower clock, a virtual machine's host, or the model")
         notes.append(
-            f"{outliers} of {len(samples)} runs took over {OUTLIER:g} medians and {share:.0%} of the time{known}{rest}"
+            f"{outliers} of {len(samples)} runs took over {OUTLIER:g} medians and {share:.0%} of the time; "
+            + "; ".join(known)
         )
     if result.batch_per_sample > 1:
         notes.append(
@@ -143,5 +147,5 @@ def _outlier_notes(samples: np.ndarray, outliers: int, explained: int, result: R
     return tuple(notes)
 
 
-def _places(text: str) -> list[int]:
-    return [int(place) for place in text.split(",") if place.strip().isdigit()]
+def _places(text: str) -> set[int]:
+    return {int(place) for place in text.split(",") if place.strip().isdigit()}

@@ -17,8 +17,9 @@ from mlopt.profile import runner as runner_package
 from mlopt.profile.contract import Arrival, DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunRequest, RunResult
 from mlopt.profile.runner import litert_library, litert_operators, measure, memory
 from mlopt.profile.target import TargetLost, TargetUnusable
-from mlopt.profile.targets import open_target
+from mlopt.profile.targets import host, open_target
 from mlopt.profile.targets.bundle import read_result, runner_command, write_request, write_runner
+from mlopt.profile.targets.host import HostTarget
 
 
 def ask(format, **more):
@@ -124,6 +125,17 @@ def test_a_broken_file_comes_back_with_the_runtimes_words(tmp_path):
     broken.write_bytes(b"\x20\0\0\0TFL3" + bytes(40))
     result = open_target("host").measure(broken, ask("tflite"))
     assert result.error and result.samples_us == ()
+
+
+def test_a_process_that_does_not_come_back_is_ended_and_lost(tiny_tflite):
+    target = HostTarget(start_seconds=0.0)
+    with pytest.raises(TargetLost, match="stopped after its deadline"):
+        target.measure(tiny_tflite, ask("tflite", most_seconds=0.05))
+
+
+def test_a_process_that_a_signal_ended_is_told_by_its_name_and_last_words(tmp_path):
+    status, words = host._run(["sh", "-c", "echo INFO: fine; echo too bad >&2; kill -SEGV $$"], tmp_path, deadline_s=20)
+    assert host._how(status) == "was ended by SIGSEGV" and host._last(words) == "; its last words: too bad"
 
 
 def test_a_format_that_the_runner_does_not_know_is_an_error_in_the_result(tmp_path):

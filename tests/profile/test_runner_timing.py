@@ -23,6 +23,7 @@ def test_a_queue_shows_at_a_fixed_rate_because_time_counts_from_the_schedule():
 def test_a_device_that_keeps_up_misses_nothing_that_it_did_not_sleep_through():
     timed = timing.fixed_rate(lambda: None, runs=10, most_seconds=5, rate_hz=100)
     assert len(timed.samples_us) == 10 and timed.missed <= 2 and timed.wake_us >= 0
+    assert len(timed.woken_late) >= 5               # a run of nothing is all wake-up
 
 
 def test_a_fixed_rate_without_a_rate_is_refused():

@@ -68,10 +68,11 @@ def test_the_sample_size_is_the_first_where_two_runs_above_are_99_percent_sure()
 
 def test_outliers_stay_in_every_number_and_are_explained():
     samples = [100.0] * 97 + [1000.0, 900.0, 800.0]
-    seen = summarise(result(samples, extra={"preempted": "3,97,98"}))
-    assert seen.outliers == 3 and seen.outliers_preempted == 2
+    samples[50] = 700.0
+    seen = summarise(result(samples, extra={"preempted": "3,97,98", "woken_late": "4,50,97"}))
+    assert (seen.outliers, seen.outliers_preempted, seen.outliers_woken_late) == (4, 2, 1)
     assert seen.mean_us == pytest.approx(sum(samples) / 100) and seen.most_us == 1000.0
-    assert "in 2 of them" in seen.notes[0] and "1 have no such reason" in seen.notes[0]
+    assert all(words in seen.notes[0] for words in ("off its processor in 2", "late for 1", "seen for 1"))
 
 
 def test_a_result_without_runs_has_no_numbers_and_the_runtimes_words():

@@ -18,7 +18,7 @@ _SESSIONS: dict[str, Any] = {"tflite": LiteRT, "onnx": Onnx}
 _PROFILE_SECONDS = 2.0
 _MEMORY_PROCESSES = 3
 _ADDS_UP = 0.15             # a larger gap between the operators' sum and the whole is said
-_PREEMPTED_SHOWN = 2000     # places of switched-out samples that travel back; the count always does
+_PLACES_SHOWN = 2000        # places of disturbed samples that travel back
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +157,9 @@ def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes
         warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
         missed_deadlines=timed.missed, context_switches=timed.switches,
     )
-    result["extra"]["preempted"] = ",".join(map(str, timed.preempted[:_PREEMPTED_SHOWN]))
+    for name, places in (("preempted", timed.preempted), ("woken_late", timed.woken_late)):
+        if places:
+            result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
 
 
 def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:

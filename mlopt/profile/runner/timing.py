@@ -33,6 +33,7 @@ class Timed:
     missed: int                     # at a fixed rate: the run before was still going at the scheduled start
     switches: int                   # involuntary context switches while timing
     preempted: list[int]            # places of the samples during which the process was switched out
+    woken_late: list[int]           # at a fixed rate: places of the samples that are mostly the wait for the wake-up
     wake_us: float                  # at a fixed rate: median delay of the system's wake-up, part of every sample
 
 
@@ -91,7 +92,7 @@ def back_to_back(invoke: Callable[[], object], *, runs: int, most_seconds: float
             samples.append((end - start) / 1e3 / batch)
             if end > until:
                 break
-    return Timed(samples, batch, 0, before - first, preempted, float("nan"))
+    return Timed(samples, batch, 0, before - first, preempted, [], float("nan"))
 
 
 def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, rate_hz: float) -> Timed:
@@ -106,6 +107,7 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
     samples: list[float] = []
     preempted: list[int] = []
     wakes: list[float] = []
+    late: list[int] = []
     missed = 0
     clock = time.perf_counter_ns
     with _undisturbed():
@@ -115,9 +117,11 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
         while len(samples) < runs:
             due = begin + int(len(samples) * period)
             left = due - clock()
+            woken = 0.0
             if left > 0:
                 time.sleep(left / 1e9)
-                wakes.append((clock() - due) / 1e3)
+                woken = (clock() - due) / 1e3
+                wakes.append(woken)
             elif samples:
                 missed += 1
             invoke()
@@ -126,10 +130,12 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
             if after != before:
                 preempted.append(len(samples))
                 before = after
+            if 2 * woken > (end - due) / 1e3:
+                late.append(len(samples))
             samples.append((end - due) / 1e3)
             if end > until:
                 break
-    return Timed(samples, 1, missed, before - first, preempted, median(wakes) if wakes else float("nan"))
+    return Timed(samples, 1, missed, before - first, preempted, late, median(wakes) if wakes else float("nan"))
 
 
 class Rounds:
