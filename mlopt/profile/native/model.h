@@ -14,6 +14,7 @@ struct model {
     Handle environment, file, compiled;
     size_t inputs, outputs;
     Handle input[MOST_TENSORS], output[MOST_TENSORS];
+    int has_free_sizes; /* an input whose file leaves a size open */
     int output_element[MOST_TENSORS];
     size_t output_bytes[MOST_TENSORS];
     char error[256]; /* "" while all is well */
@@ -69,8 +70,10 @@ static int model_make_input(struct model *m, Handle signature, size_t index)
     struct tensor_type type = {0};
     MUST(m, GetSignatureInputTensorByIndex, signature, index, &tensor);
     MUST(m, GetRankedTensorType, tensor, &type);
-    if (has_unknown_size(&type.layout))
+    if (has_unknown_size(&type.layout)) {
+        m->has_free_sizes = 1;
         MUST(m, GetCompiledModelInputTensorLayout, m->compiled, 0, index, &type.layout);
+    }
     MUST(m, GetCompiledModelInputBufferRequirements, m->compiled, 0, index, &needs);
     MUST(m, CreateManagedTensorBufferFromRequirements, m->environment, &type, needs, &m->input[index]);
     return type.element;

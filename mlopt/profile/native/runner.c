@@ -214,6 +214,8 @@ static int time_phases(struct model *m, const struct request *q, struct result *
     t[1] = now_s();
     if (!model_compile(m, q->threads) || !model_make_buffers(m, (uint64_t)q->seed))
         return 0;
+    if (m->has_free_sizes)
+        note(r, "an input has free dimensions: they have the sizes that the file stores, mostly 1");
     t[2] = now_s();
     if (!model_run(m))
         return 0;

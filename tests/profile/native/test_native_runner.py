@@ -83,6 +83,21 @@ def test_what_the_runner_cannot_do_is_noted(tiny_files, tmp_path):
     assert 0 < len(result.samples_us) < 1_000_000
 
 
+def test_a_free_dimension_is_run_at_the_size_in_the_file_and_noted(tmp_path):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32)])
+    def double(rows):
+        return 2.0 * rows
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([double.get_concrete_function()])
+    (tmp_path / "free.tflite").write_bytes(converter.convert())
+    result, inputs, outputs = instructions.run_on_host(tmp_path / "free.tflite")
+    given, doubled = np.frombuffer(inputs, np.float32), np.frombuffer(outputs, np.float32)
+    assert len(given) == 6 and np.array_equal(doubled, 2 * given)
+    assert any("free dimensions" in note for note in result.notes)
+
+
 def test_heap_figures_repeat(tiny_files, tmp_path):
     heaps = []
     for name in ("a", "b"):
