@@ -2,7 +2,7 @@
 
 The runner and LiteRT's library are built for Linux with glibc, which Android is not. They run there because they bring
 their own: the kit holds glibc's loader and libraries, and the loader starts the runner without touching Android's. The
-kit stays in a folder of the device, so that only its first measurement pushes the 13 MB. Times, phases, heap, peak and
+kit stays in a folder of the device, so that only its first measurement pushes the 11 MB. Times, phases, heap, peak and
 PSS all come from that runner. What this way cannot show is an app's view: another scheduling group, an accelerator's
 driver, the memory of a Java process. An app's benchmark activity speaks the same request and result, and
 `AdbTransport.pss_bytes` reads its memory.

@@ -198,3 +198,18 @@ def test_formats_without_a_runtime_there_are_refused_before_connecting(model):
         SshTarget("nowhere.invalid").measure(model, request)
     with pytest.raises(TargetUnusable, match="cannot run coreml"):
         AdbTarget("NOWHERE").measure(model, request)
+
+
+@pytest.mark.parametrize("moment_s", [0.02, 0.1, 0.2, 0.3, 0.4, 0.6])
+def test_whenever_a_phone_dies_there_is_a_whole_result_or_an_error(adb, phone, model, kit, moment_s):
+    target = AdbTarget(f"{phone.serial},folder={phone.tmp}", server=adb, kit=kit(GOOD))
+    target.facts()
+    dying = threading.Timer(moment_s, phone.die)
+    dying.start()
+    try:
+        result = target.measure(model, REQUEST)
+    except (TargetLost, TargetUnusable):
+        return
+    finally:
+        dying.join(20)
+    assert result.nonce == "a nonce" and result.samples_us == (1.5, 1000.0)      # it was through before
