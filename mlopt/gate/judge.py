@@ -195,7 +195,8 @@ def _checks(case: Case, model: Model, entry: ModelBudget, gathered: _Gathered) -
         except UNMEASURED as err:
             yield from timing.unmeasured(model, latency, str(err))
             continue
-        gathered.samples[measured.key] = measured.processes
+        if measured.processes:
+            gathered.samples[measured.key] = measured.processes
         if measured.facts is not None:
             gathered.devices.setdefault(latency.target, measured.facts)
         yield from timing.checks(model, latency, measured, case.budget)

@@ -31,10 +31,11 @@ class Known:
         found = self.facts.get(Key(digest=model.baseline_digest, target=target, metric=metric))
         return found or self.stored.fact(model.name, target, metric)
 
-    def failure(self, model: Model, target: str, metric: Metric) -> str:
-        """Of the file or of its baseline; empty where neither failed."""
-        new = self.failures.get((model.digest, target, metric))
-        return new or self.failures.get((model.baseline_digest, target, metric), "")
+    def failure(self, model: Model, target: str, metric: Metric, *, relative: bool) -> str:
+        """Of the file, and where the limit is relative of its baseline file; empty where none failed."""
+        sides = [model.digest, *([model.baseline_digest] if relative else [])]
+        return next((self.failures[side, target, metric] for side in sides if (side, target, metric) in self.failures),
+                    "")
 
 
 def check_ceiling(model: Model, ceiling: Ceiling, known: Known) -> Check:
@@ -42,11 +43,11 @@ def check_ceiling(model: Model, ceiling: Ceiling, known: Known) -> Check:
     unit = UNITS[metric]
     blank = Check(model=model.name, digest=model.digest, metric=metric.value, rule="max", status=Status.ERROR,
                   sentence="", unit=unit, target=target, line=ceiling.line)
-    failure = known.failure(model, target, metric)
+    relative = ceiling.growth is not None or ceiling.ratchet
+    failure = known.failure(model, target, metric, relative=relative)
     if failure:
         return replace(blank, sentence=f"{metric} was not measured: {failure}")
     new, old = known.new(model, target, metric), known.baseline(model, target, metric)
-    relative = ceiling.growth is not None or ceiling.ratchet
     if relative and new and old and new.conditions and old.conditions and new.conditions != old.conditions:
         return replace(blank, rule="growth", sentence=f"{metric} cannot be compared: the baseline was taken with "
                      f"{old.conditions}, this with {new.conditions}. Give --baseline to measure both, or {_UPDATE}")
@@ -103,7 +104,7 @@ def check_ops(model: Model, ops: OpSet, known: Known) -> Check:
     new, old = known.new(model, "", Metric.OPS), known.baseline(model, "", Metric.OPS)
     blank = Check(model=model.name, digest=model.digest, metric=Metric.OPS.value, rule="allow", status=Status.FAIL,
                   sentence="", unit=Unit.NAMES, line=ops.line)
-    failure = known.failure(model, "", Metric.OPS)
+    failure = known.failure(model, "", Metric.OPS, relative=ops.ratchet)
     if failure:
         return replace(blank, status=Status.ERROR, sentence=f"operations were not read: {failure}")
     found = new.value if new and isinstance(new.value, tuple) else None

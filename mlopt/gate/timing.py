@@ -29,7 +29,10 @@ class Timed:
 def measure(
     model: Model, entry: LatencyBudget, *, measure: Measures, budget: Budget, seed: int, on_pair: OnPair | None = None
 ) -> Timed:
-    """Pairs for the relative limits, then as many processes of the new file alone as the absolute ones still need."""
+    """Pairs for the relative limits, then as many processes of the new file alone as the absolute ones still need.
+
+    A file that is its own baseline is not paired: an unchanged model costs a gate no time and no false alarm.
+    """
     facts: list[DeviceFacts] = []
     on_target = measure(entry.target, latency_request(entry))
 
@@ -41,7 +44,7 @@ def measure(
     growths = {p.metric: p.growth for p in entry.percentiles if p.growth is not None}
     processes: tuple[Process, ...] = ()
     decisions: dict[Metric, Decision] = {}
-    if growths and model.baseline is not None:
+    if growths and model.baseline is not None and model.digest != model.baseline_digest:
         paired = decide(model.path, model.baseline, measure_new=once, measure_baseline=once, tolerances=growths,
                         alpha=budget.alpha, seed=seed, on_pair=on_pair)
         processes, decisions = paired.processes, dict(paired.decisions)
@@ -102,6 +105,10 @@ def _relative(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
         found = f"{metric} has no baseline file of this name to be measured beside: add it, or waive `{metric}` for now"
         return _check(model, entry, percentile, rule="growth", status=Status.FAIL, sentence=found,
                       unit=Unit.SHARE, limit=tolerance)
+    if model.digest == model.baseline_digest:
+        found = f"{metric} cannot have grown: the file is the baseline's, byte for byte"
+        return _check(model, entry, percentile, rule="growth", status=Status.PASS, sentence=found, unit=Unit.SHARE,
+                      value=0.0, limit=tolerance, baseline=0.0)
     decision = timed.decisions[metric]
     last = decision.looks[-1]
     text = (f"{metric} is {percent_change(last.ratio)} on the baseline, between {percent_change(last.low)} and "

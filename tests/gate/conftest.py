@@ -1,4 +1,4 @@
-"""A device that is made up: files say how long they take, processes and runs scatter by a seed. Everything else is real."""
+"""A made-up device: files say how long they take, processes and runs scatter by a seed. Everything else is real."""
 
 import datetime
 
@@ -22,6 +22,7 @@ class Device:
         self.moods, self.runs_scatter = moods, runs_scatter
         self.measured = []          # file names, in order
         self.dies_after = None      # processes
+        self.refuses = "\0"         # what a file says that this device cannot run
         self.changed = {}           # fields of RunResult to put in place
 
     def __call__(self, target, request):
@@ -31,6 +32,8 @@ class Device:
             self.measured.append(file.name if file.parent.name != "base" else f"base/{file.name}")
             if self.dies_after is not None and len(self.measured) > self.dies_after:
                 raise TargetLost(target, "the board does not answer any more")
+            if self.refuses in file.read_text():
+                raise TargetLost(target, "the model killed the process")
             says = dict(part.split("=") for part in file.read_text().split())
             mood = np.exp(self.draw.normal(0, self.moods))
             scatter = np.exp(np.abs(self.draw.normal(0, self.runs_scatter, request.runs)))
@@ -69,14 +72,14 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         if base is not None:
-            (self.folder / "base" / path.name).write_text(base)
+            (self.folder / "base" / path.name).write_text(base + "\n")       # other bytes that say the same
         return path
 
     def judge(self, *files, budget, base=False, **settings):
         loaded = load_budget(self.budget(budget))
         return judge(Case(
-            budget=loaded, files=files, measures=settings.pop("measures", self.device), today=settings.pop("today", TODAY),
-            baseline=self.folder / "base" if base else None, **settings,
+            budget=loaded, files=files, measures=settings.pop("measures", self.device),
+            today=settings.pop("today", TODAY), baseline=self.folder / "base" if base else None, **settings,
         ))
 
     def only_check(self, *files, **settings):

@@ -119,7 +119,7 @@ def test_a_file_that_is_no_budget_says_so(tmp_path, text, says):
 
 
 def test_a_missing_file_says_how_to_name_another(tmp_path):
-    with pytest.raises(BudgetError, match="there is no such file.*--budget"):
+    with pytest.raises(BudgetError, match=r"there is no such file.*--budget"):
         load_budget(tmp_path / "none.toml")
 
 

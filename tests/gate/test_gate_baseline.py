@@ -53,7 +53,7 @@ def test_no_file_is_an_empty_baseline(tmp_path):
 def test_what_no_update_wrote_is_refused(tmp_path, text):
     path = tmp_path / baseline.NAME
     path.write_text(text)
-    with pytest.raises(BudgetError, match="mlopt-baseline.json: "):
+    with pytest.raises(BudgetError, match=r"mlopt-baseline\.json: "):
         baseline.read(path)
 
 

@@ -27,8 +27,8 @@ def mlopt(tmp_path):
         settings = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")}
         settings |= {"MLOPT_CACHE": str(tmp_path / ".cache"), "COLUMNS": "140"} | environment
         code = "from mlopt.cli import main; main()"
-        return subprocess.run([sys.executable, "-c", code, "gate", *words], cwd=tmp_path, env=settings, capture_output=True,
-                              text=True, timeout=120)
+        return subprocess.run([sys.executable, "-c", code, "gate", *words], cwd=tmp_path, env=settings,
+                              capture_output=True, text=True, timeout=120, check=False)
 
     return run
 
@@ -72,7 +72,8 @@ def test_a_wrong_key_names_file_and_line(mlopt, folder):
 
 
 def test_a_target_that_is_none_is_bad_input(mlopt, folder):
-    (folder / "mlopt-budget.toml").write_text('schema = 1\n[[budget]]\nmodel = "*"\ntarget = "phone"\narena = { max = 5 }\n')
+    budget = 'schema = 1\n[[budget]]\nmodel = "*"\ntarget = "phone"\narena = { max = 5 }\n'
+    (folder / "mlopt-budget.toml").write_text(budget)
     done = mlopt("m.tflite")
     assert done.returncode == 2 and "mlopt-budget.toml:2" in done.stderr and "phone" in done.stderr
 
@@ -88,6 +89,22 @@ def test_every_output_is_written_and_json_stands_alone_on_standard_output(mlopt,
     assert json.loads((folder / "a.sarif").read_text())["version"] == "2.1.0"
     assert (folder / "a.md").read_text() == (folder / "summary.md").read_text()
     assert "::error file=mlopt-budget.toml,line=4,title=m.tflite%3A size fail::" in done.stderr
+
+
+def test_github_sees_a_budget_that_cannot_be_read_on_its_line(mlopt, folder):
+    (folder / "mlopt-budget.toml").write_text('schema = 1\n[[budget]]\nmodel = "*"\nsise = { max = 5 }\n')
+    done = mlopt(GITHUB_ACTIONS="true")
+    assert done.returncode == 2
+    assert "::error file=mlopt-budget.toml,line=4,title=mlopt gate::no key `sise`" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--json",), ()])
+def test_a_reader_that_leaves_early_does_not_turn_a_broken_budget_into_a_pass(folder, words):
+    (folder / "mlopt-budget.toml").write_text('schema = 1\n[[budget]]\nmodel = "*.tflite"\nsize = { max = 5 }\n')
+    process = subprocess.Popen([sys.executable, "-c", "from mlopt.cli import main; main()", "gate", *words], cwd=folder,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait(60) == 1
 
 
 def test_update_says_what_moved_and_check_judges_by_it(mlopt, folder):
@@ -127,7 +144,7 @@ def test_a_real_file_is_gated_on_this_host(mlopt, folder, tiny):
     (folder / "mlopt-budget.toml").write_text(HOST)
     (folder / "m.tflite").write_bytes(tiny)
     (folder / "base").mkdir()
-    (folder / "base/m.tflite").write_bytes(tiny)
+    (folder / "base/m.tflite").write_bytes(tiny + bytes(16))      # other bytes, the same model
     done = mlopt("m.tflite", "--baseline", "base", "--json")
     plain = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr

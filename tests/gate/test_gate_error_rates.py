@@ -40,7 +40,7 @@ def test_the_growth_that_is_said_to_be_caught_is_caught_in_95_percent(spread):
 
 @pytest.mark.parametrize("seed", [2, 3])
 def test_a_neighbour_that_slows_one_process_in_twenty_raises_no_false_alarms(seed):
-    """Heavy tails: the other side of a pair takes half as long again. Noise turns into open answers, never into alarms."""
+    """Heavy tails: one side of a pair takes half as long again. Noise turns into open answers, not into alarms."""
     draw = np.random.default_rng(seed)
     seen = draw.normal(np.log(1.05), 0.03, (GATES, 24))
     slowed = draw.random((GATES, 24)) < 0.05

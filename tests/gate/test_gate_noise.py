@@ -60,7 +60,8 @@ def test_calibrating_again_replaces_the_same_file_and_keeps_others(bench, tmp_pa
 
 def test_a_file_without_a_floor_of_its_own_takes_the_worst_of_the_same_conditions(bench):
     (floor, _), _, _ = calibrated(bench, 0.03)
-    worse, elsewhere = replace(floor, model="b", growth=0.5), replace(floor, model="c", growth=0.9, conditions="4 threads")
+    worse = replace(floor, model="b", growth=0.5)
+    elsewhere = replace(floor, model="c", growth=0.9, conditions="4 threads")
     assert noise.floor_for([floor, worse, elsewhere], "new", ENTRY, Metric.P50) == worse
     assert noise.floor_for([floor, worse, elsewhere], "m.tflite", ENTRY, Metric.P50) == floor
     assert noise.floor_for([floor], "m.tflite", ENTRY, Metric.P99) is None

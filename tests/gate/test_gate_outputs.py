@@ -75,8 +75,8 @@ def test_markdown_carries_its_marker_first_and_escapes_what_comes_from_outside()
 
 @pytest.mark.parametrize("count", [1, 300, 3000])
 def test_markdown_never_outgrows_a_comment_and_counts_what_it_left_out(count):
-    long = tuple(check(Status.PASS if n % 3 else Status.FAIL, model=f"m{n}" + "é" * 100, sentence="ü" * 200, notes=("ß" * 300,))
-                 for n in range(count))
+    wordy = {"sentence": "ü" * 200, "notes": ("ß" * 300,)}
+    long = tuple(check(Status.PASS if n % 3 else Status.FAIL, model=f"m{n}" + "é" * 100, **wordy) for n in range(count))
     text = to_markdown(verdict(*long))
     assert len(text.encode()) <= LARGEST_BYTES
     rows = text.count("| ❌ |") + text.count("| ✅ |")
@@ -118,7 +118,8 @@ def test_the_step_summary_is_appended_where_github_asks_for_it(tmp_path):
 def test_junit_has_one_case_a_limit_and_counts_that_agree():
     root = ElementTree.fromstring(to_junit(verdict(*EVERY, fails=False)))
     (suite,) = root
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("5", "1", "1", "2")
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "5", "failures": "1", "errors": "1", "skipped": "2"}
     kinds = sorted(child.tag for case in suite for child in case)
     assert kinds == ["error", "failure", "skipped", "skipped", "system-out"]
 
@@ -134,35 +135,49 @@ def test_junit_can_be_read_whatever_a_message_holds(text):
 
 
 # What SARIF 2.1.0 (OASIS, 2020-03-27) requires of the parts that are used here; sections 3.13 to 3.35.
+TEXT = {"type": "object", "required": ["text"]}
+RULE = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "shortDescription": TEXT}}
+DRIVER = {
+    "type": "object", "required": ["name"],
+    "properties": {"name": {"type": "string"}, "version": {"type": "string"},
+                   "rules": {"type": "array", "uniqueItems": True, "items": RULE}},
+}
+INVOCATION = {
+    "type": "object", "required": ["executionSuccessful"],
+    "properties": {"executionSuccessful": {"type": "boolean"}, "exitCode": {"type": "integer"}},
+}
+PHYSICAL = {
+    "type": "object", "required": ["artifactLocation"],
+    "properties": {
+        "artifactLocation": {"type": "object", "properties": {"uri": {"type": "string", "format": "uri-reference"}}},
+        "region": {"type": "object", "properties": {"startLine": {"type": "integer", "minimum": 1}}},
+    },
+}
+RESULT = {
+    "type": "object", "required": ["message"], "additionalProperties": False,
+    "properties": {
+        "ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": -1}, "message": TEXT,
+        "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
+        "level": {"enum": ["none", "note", "warning", "error"]},
+        "locations": {"type": "array", "items": {"type": "object", "properties": {"physicalLocation": PHYSICAL}}},
+        "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+        "suppressions": {"type": "array", "items": {
+            "type": "object", "required": ["kind"], "properties": {"kind": {"enum": ["inSource", "external"]}}}},
+        "properties": {"type": "object"},
+    },
+}
+RUN = {
+    "type": "object", "required": ["tool", "results"], "additionalProperties": False,
+    "properties": {
+        "tool": {"type": "object", "required": ["driver"], "properties": {"driver": DRIVER}},
+        "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+        "invocations": {"type": "array", "items": INVOCATION}, "results": {"type": "array", "items": RESULT},
+    },
+}
 SARIF = {
     "type": "object", "required": ["version", "runs", "$schema"], "additionalProperties": False,
-    "properties": {"version": {"const": "2.1.0"}, "$schema": {"type": "string"}, "runs": {"type": "array", "minItems": 1, "items": {
-        "type": "object", "required": ["tool", "results"], "additionalProperties": False,
-        "properties": {
-            "tool": {"type": "object", "required": ["driver"], "properties": {"driver": {
-                "type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "version": {"type": "string"},
-                "rules": {"type": "array", "uniqueItems": True, "items": {
-                    "type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "shortDescription": {
-                        "type": "object", "required": ["text"]}}}}}}}},
-            "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-            "invocations": {"type": "array", "items": {"type": "object", "required": ["executionSuccessful"], "properties": {
-                "executionSuccessful": {"type": "boolean"}, "exitCode": {"type": "integer"}}}},
-            "results": {"type": "array", "items": {
-                "type": "object", "required": ["message"], "additionalProperties": False, "properties": {
-                    "ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": -1},
-                    "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
-                    "level": {"enum": ["none", "note", "warning", "error"]},
-                    "message": {"type": "object", "required": ["text"]},
-                    "locations": {"type": "array", "items": {"type": "object", "properties": {"physicalLocation": {
-                        "type": "object", "required": ["artifactLocation"], "properties": {
-                            "artifactLocation": {"type": "object", "properties": {
-                                "uri": {"type": "string", "format": "uri-reference"}}},
-                            "region": {"type": "object", "properties": {"startLine": {"type": "integer", "minimum": 1}}}}}}}},
-                    "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "suppressions": {"type": "array", "items": {"type": "object", "required": ["kind"], "properties": {
-                        "kind": {"enum": ["inSource", "external"]}}}},
-                    "properties": {"type": "object"}}}},
-        }}}},
+    "properties": {"version": {"const": "2.1.0"}, "$schema": {"type": "string"},
+                   "runs": {"type": "array", "minItems": 1, "items": RUN}},
 }
 
 

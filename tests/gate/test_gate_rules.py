@@ -32,7 +32,8 @@ def test_growth_is_compared_without_rounding(baseline, percent, value):
 
 @given(COUNTS, COUNTS, COUNTS)
 def test_a_floor_allows_small_growth_of_small_numbers(baseline, floor, value):
-    assert (exact(value, growth=0.0, floor=floor, baseline=baseline).status is Status.PASS) == (value <= baseline + floor)
+    found = exact(value, growth=0.0, floor=floor, baseline=baseline)
+    assert (found.status is Status.PASS) == (value <= baseline + floor)
 
 
 @given(COUNTS, COUNTS, COUNTS)
@@ -59,7 +60,8 @@ def test_a_missing_baseline_fails_what_needs_one(limit):
 @pytest.mark.parametrize(("value", "limit", "status"), [
     (0.86, {"min": 0.86}, Status.PASS), (0.8599, {"min": 0.86}, Status.FAIL), (0.01, {"max": 0.01}, Status.PASS),
     (0.0101, {"max": 0.01}, Status.FAIL), (NAN, {"min": 0.0}, Status.FAIL), (NAN, {"max": 1.0}, Status.FAIL),
-    (0.87 - 0.005, {"fall": 0.005, "baseline": 0.87}, Status.PASS), (0.864, {"fall": 0.005, "baseline": 0.87}, Status.FAIL),
+    (0.87 - 0.005, {"fall": 0.005, "baseline": 0.87}, Status.PASS),
+    (0.864, {"fall": 0.005, "baseline": 0.87}, Status.FAIL),
     (0.87, {"fall": 0.005}, Status.FAIL), (0.9, {"min": 0.86, "fall": 0.005, "baseline": 0.95}, Status.FAIL),
     (0.85, {"min": 0.86, "fall": 0.5, "baseline": 0.95}, Status.FAIL),
 ])

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlopt.gate.budget_table import BudgetError
 from mlopt.gate.outputs.markdown import to_markdown
 from mlopt.gate.outputs.terminal import worst_first
 from mlopt.gate.verdict import Check, Status, Verdict
@@ -24,6 +25,12 @@ def annotations(verdict: Verdict) -> list[str]:
             rest = len(found) - len(shown)
             lines.append(f"::{level} title=mlopt gate::{rest} more limits did not pass: see the summary")
     return lines
+
+
+def refusal(error: BudgetError) -> str:
+    """The annotation of a budget that nothing can be judged by."""
+    line = f",line={error.line}" if error.line else ""
+    return f"::error file={value(error.path)}{line},title=mlopt gate::{data(error.found)}"
 
 
 def add_summary(verdict: Verdict, environment: Mapping[str, str] = os.environ) -> bool:
