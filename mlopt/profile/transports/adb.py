@@ -101,7 +101,7 @@ class AdbTransport:
         if started.status != 0 or started.timed_out:
             raise TargetUnusable(self.name, f"adb's server does not start: {tail(started.err) or 'it gave no reason'}",
                                  "Run `adb start-server` by hand")
-        until = time.monotonic() + self._connect_timeout_s
+        until = time.monotonic() + (0.0 if self._answered else self._connect_timeout_s)      # a lost one is not awaited
         state = self._state()
         if not state and ":" in self.serial:
             call([_program(self.name), *self._server, "connect", self.serial], timeout_s=self._connect_timeout_s)
