@@ -25,7 +25,8 @@ class Model:
 def match(budget: Budget, given: Sequence[Path], baseline: Path | None) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The files under budgets, in order, and notes on what was left out.
 
-    Without `given`, the globs are looked up below the budget's folder, and each must find something.
+    Without `given`, the globs are looked up below the budget's folder, and each must find something. Hidden folders and
+    the baseline's own are left out, unless a glob names a hidden one.
     """
     root = budget.path.parent
     notes: list[str] = []
@@ -35,7 +36,7 @@ def match(budget: Budget, given: Sequence[Path], baseline: Path | None) -> tuple
             if not any(matches(entry.model, name) for name in paths):
                 notes.append(f"line {entry.line}: no file given matches {entry.model!r}; it was not checked")
     else:
-        paths = {name: path for entry in budget.models for name, path in _below(root, entry, budget)}
+        paths = {name: path for entry in budget.models for name, path in _below(root, entry, budget, baseline)}
     models = tuple(
         _model(name, path, budget, baseline=baseline, count=len(paths))
         for name, path in sorted(paths.items())
@@ -68,12 +69,18 @@ def _expression(glob: str) -> str:
     return "".join(pieces.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
 
 
-def _below(root: Path, entry: ModelBudget, budget: Budget) -> list[tuple[str, Path]]:
+def _below(root: Path, entry: ModelBudget, budget: Budget, baseline: Path | None) -> list[tuple[str, Path]]:
     if Path(entry.model).is_absolute() or ".." in Path(entry.model).parts:
         outside = f"{entry.model!r} leaves the budget's folder: give such files on the command line"
         raise BudgetError(budget.path, entry.line, outside)
     pattern = entry.model.removeprefix("./")
-    found = sorted(root.glob(pattern if "/" in pattern else f"**/{pattern}"))
+    accepted = baseline.resolve() if baseline is not None and baseline.is_dir() else None
+    found = [
+        path for path in sorted(root.glob(pattern if "/" in pattern else f"**/{pattern}"))
+        if (path.is_file() or path.suffix == ".mlpackage")
+        and (accepted is None or not path.resolve().is_relative_to(accepted))
+        and ("/." in f"/{pattern}" or not any(part.startswith(".") for part in path.relative_to(root).parts))
+    ]
     if not found:
         missing = f"no file matches {entry.model!r} below {root}. Build the models first, or give the files to check"
         raise BudgetError(budget.path, entry.line, missing)

@@ -152,3 +152,14 @@ def test_a_real_file_is_gated_on_this_host(mlopt, folder, tiny):
     (raw,) = plain["samples"].values()
     assert len(raw) >= 12 and all(len(p["samples_us"]) == 40 for p in raw)
     assert plain["devices"]["host"]["runtime"].startswith("LiteRT")
+
+
+def test_a_tolerance_that_this_machine_cannot_keep_is_refused_after_calibration(mlopt, folder, tiny):
+    (folder / "m.tflite").write_bytes(tiny)
+    (folder / "mlopt-budget.toml").write_text(HOST)
+    done = mlopt("calibrate", "--pairs", "6", "--json")
+    (floor,) = json.loads(done.stdout)["floors"]
+    assert done.returncode == 0 and floor["pairs"] == 6 and floor["spread"] > 0 and floor["metric"] == "p50"
+    (folder / "mlopt-budget.toml").write_text(HOST.replace("400%", "0.001%"))
+    refused = mlopt("m.tflite", "--baseline", "m.tflite")
+    assert refused.returncode == 2 and "the least tolerance" in " ".join(refused.stderr.split())

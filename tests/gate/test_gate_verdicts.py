@@ -36,6 +36,14 @@ def test_without_files_the_globs_find_them_and_each_must_find_one(bench):
         bench.judge(budget='[[budget]]\nmodel = "biuld/*.tflite"\nsize = { max = 99 }\n')
 
 
+def test_globs_look_neither_into_the_baselines_folder_nor_into_hidden_ones(bench):
+    bench.model("build/a.tflite", base="us=100")
+    bench.model(".venv/lib/b.tflite")
+    (bench.folder / "build/c.tflite").mkdir()
+    verdict = bench.judge(budget=SIZE % 99, base=True)
+    assert [c.model for c in verdict.checks] == ["build/a.tflite"]
+
+
 def test_a_file_that_no_budget_matches_is_an_error(bench):
     with pytest.raises(BudgetError, match=r"no budget matches 'other\.onnx'"):
         bench.judge(bench.model("m.tflite"), bench.model("other.onnx"), budget=SIZE % 99)
