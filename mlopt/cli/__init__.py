@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlopt.cli import compress, doctor
+from mlopt.cli import compress, doctor, gate, profile
 from mlopt.cli.exit_codes import explained
 
 app = typer.Typer(
@@ -36,7 +36,9 @@ def root(
 
 
 app.command(name="compress")(compress.compress)
+app.command(name="profile")(profile.profile)
 app.command(name="doctor")(doctor.doctor)
+app.add_typer(gate.app, name="gate")
 
 
 def main() -> None:

@@ -18,6 +18,21 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers between commas.
+
+    >>> numbers("--cpus", "4, 5")
+    (4, 5)
+    """
+    try:
+        found = tuple(int(name) for name in names(text))
+    except ValueError as err:
+        raise BadSetting(option, text, "whole numbers between commas, e.g. 4,5") from err
+    if any(number < 0 for number in found):
+        raise BadSetting(option, text, "numbers from 0 on, e.g. 4,5")
+    return found
+
+
 def interval(text: str | None) -> tuple[float, float] | None:
     """Two numbers around two dots.
 

@@ -15,6 +15,8 @@ from mlopt import plain, plugins, worker
 from mlopt.convert.protocol import Runtime
 from mlopt.data.samples import Samples
 from mlopt.model import Signature
+from mlopt.profile.runner.device import FEATURES, processor
+from mlopt.profile.statistics import quantile_interval
 from mlopt.report import UNKNOWN, Interval, Latency
 
 PROCESSES = 3               # fresh processes a format: memory layout differs between them, and shows as a bias in one
@@ -102,34 +104,11 @@ def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, flo
     >>> median_interval(np.arange(1.0, 11.0))
     (2.0, 9.0)
     """
-    from scipy.special import bdtr  # the binomial's distribution function; only the summarising side needs it
-
-    n = len(values)
-    rank = int(np.sum(bdtr(np.arange(n), n, 0.5) <= (1 - level) / 2))
-    if rank < 1:
-        return UNKNOWN, UNKNOWN
-    ordered = np.sort(values)
-    return float(ordered[rank - 1]), float(ordered[n - rank])
+    low, high = quantile_interval(values, 0.5, level)
+    return (low, high) if low <= high else (UNKNOWN, UNKNOWN)
 
 
 def host() -> dict[str, Any]:
     """What this machine is, as far as latency depends on it; see `report.Host`."""
-    processor, flags = _cpuinfo()
-    return {"processor": processor, "features": [f for f in _FEATURES if f in flags]}
-
-
-_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8",
-             "asimd", "asimddp", "i8mm", "fphp")
-
-
-def _cpuinfo() -> tuple[str, frozenset[str]]:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        import platform
-
-        return platform.processor() or platform.machine(), frozenset()
-    fields: dict[str, str] = {}
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    return fields.get("model name", "unknown"), frozenset((fields.get("flags") or fields.get("Features", "")).split())
+    name, flags = processor()
+    return {"processor": name, "features": [f for f in FEATURES if f in flags]}

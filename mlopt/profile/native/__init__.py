@@ -1,0 +1,1 @@
+"""Our C sources, and what is built from them at first use."""

@@ -1,0 +1,169 @@
+"""The order of a measurement: what needs an untouched process first, then the phases, the memory, the steady state."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import RUNNER, SCHEMA, device, memory, timing
+from .apart import in_child
+from .footprint import footprint
+from .litert import LiteRT, tensor_arena
+from .onnx import Onnx
+
+_SESSIONS: dict[str, Any] = {"tflite": LiteRT, "onnx": Onnx}
+_PROFILE_SECONDS = 2.0
+_MEMORY_PROCESSES = 3
+_ADDS_UP = 0.15             # a larger gap between the operators' sum and the whole is said
+_PLACES_SHOWN = 2000        # places of disturbed samples that travel back
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """One request in this process, which did nothing before."""
+    kind = _SESSIONS.get(request["format"])
+    if kind is None:
+        return failed(request, f"this runner measures {' and '.join(_SESSIONS)}, not {request['format']!r}")
+    if not Path(request["file"]).is_file():
+        return failed(request, f"there is no file {request['file']}")
+    notes: list[str] = []
+    if request.get("cpus"):
+        notes.append(device.pin(list(request["cpus"])))
+    if request.get("threads", 1) > len(device.allowed()):
+        notes.append(f"{request['threads']} threads share {len(device.allowed())} processors")
+    result = failed(request, "")
+    _apart(request, result, notes)                      # forked while this process is still empty
+    session = kind(request["file"], int(request.get("threads", 1)))
+    before_us = device.arithmetic_us()
+    session_runtime = _phases(session, request, result)
+    _steady(session, request, result, notes)
+    after_us = device.arithmetic_us()
+    result["facts"] = {
+        **device.facts(), "runtime": session_runtime, "runner": RUNNER,
+        "throttled": after_us > device.SLOWED * before_us,
+    }
+    if "memory" in result:
+        result["memory"]["pss"] = memory.proportional()
+    result["extra"].update(
+        arithmetic_before_us=f"{before_us:.1f}", arithmetic_after_us=f"{after_us:.1f}",
+        processors=",".join(map(str, device.allowed())),
+    )
+    result["notes"] = [note for note in (*notes, *session.notes) if note]
+    return result
+
+
+def failed(request: dict[str, Any], error: str) -> dict[str, Any]:
+    """A result with nothing in it but the reason."""
+    return {
+        "nonce": request["nonce"], "schema": SCHEMA, "error": error, "phases": {}, "warmup_runs": 0, "samples_us": [],
+        "notes": [], "extra": {}, "facts": {**device.facts(), "runner": RUNNER},
+    }
+
+
+def _apart(request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+    """What would leave traces in the timed process: counting memory, other kernels, profiling."""
+    file, threads, seed = request["file"], int(request.get("threads", 1)), int(request.get("seed", 0))
+    kind = request["format"]
+    if request.get("memory", True):
+        result["memory"], told = _memory(lambda: footprint(_SESSIONS[kind](file, threads), seed))
+        notes.extend(told)
+        if kind == "tflite":
+            arena, why = in_child("tensor arena", lambda: tensor_arena(file))
+            notes.append(why)
+            result["memory"]["arena"] = -1 if arena is None else arena
+        else:
+            notes.append("arena: ONNX Runtime does not tell where its tensors lie; they are in the heap figure")
+    if request.get("operators"):
+        profile = _profiler(kind)
+        answer, why = in_child("operators", lambda: profile(file, threads, seed, _PROFILE_SECONDS))
+        notes.append(why)
+        if answer is not None:
+            result["operators"] = answer["operators"]
+            result["operators_invoke_us"] = answer["invoke_us"]
+            result["extra"]["operators_plain_us"] = f"{answer['plain_us']:.3f}"
+            notes.extend((*answer["notes"], _agreement(answer)))
+
+
+def _memory(count: Callable[[], dict[str, Any]]) -> tuple[dict[str, int], list[str]]:
+    """(fields of `MemoryBytes`, notes): counted in one process after another until two agree to the byte, or in three.
+
+    Where they do not, the middle heap and the lowest peak stand: the system's placing of blocks only adds to a peak.
+    """
+    seen: list[dict[str, int]] = []
+    for _ in range(_MEMORY_PROCESSES):
+        taken, why = in_child("memory", count)
+        if taken is None:
+            return {}, [why]
+        seen.append(taken["bytes"])
+        if len(seen) > 1 and seen[-1] == seen[-2]:
+            break
+    heaps = sorted(one["heap_delta"] for one in seen)
+    return {
+        **seen[-1], "heap_delta": heaps[len(heaps) // 2], "peak_delta": min(one["peak_delta"] for one in seen),
+    }, taken["notes"]
+
+
+def _agreement(answer: dict[str, Any]) -> str:
+    """"" where the operators' times add up to an inference without profiling."""
+    total = sum(operator["mean_us"] for operator in answer["operators"])
+    share = total / answer["plain_us"]
+    if abs(share - 1) <= _ADDS_UP:
+        return ""
+    why = "the runtime cuts each to whole microseconds" if share < 1 else "profiling has a price for each"
+    return f"operators: times add up to {share:.0%} of an inference without profiling: {why}, so read them as shares"
+
+
+def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
+    if kind == "tflite":
+        from .litert_operators import profile
+    else:
+        from .onnx_operators import profile
+    return profile
+
+
+def _phases(session: Any, request: dict[str, Any], result: dict[str, Any]) -> str:
+    """Import, load, compile and the first inference, each timed once; returns the runtime's name and version."""
+    phases: dict[str, float] = {}
+    runtime: str = _timed("import_ms", phases, session.import_runtime)
+    _timed("load_ms", phases, session.load)
+    _timed("compile_ms", phases, session.compile)
+    session.feed(int(request.get("seed", 0)))
+    _timed("first_ms", phases, session.invoke)
+    result["phases"] = {name: value for name, value in phases.items() if name not in session.not_told}
+    return runtime
+
+
+def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+    most = float(request.get("most_seconds", 20.0))
+    runs = int(request.get("runs", 200))
+    warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=min(2.0, most))
+    if not warm.steady:
+        notes.append(f"the warm-up of {warm.runs} runs ended by its time limit, not because times held still")
+    if request.get("arrival", "back-to-back") == "fixed-rate":
+        timed = timing.fixed_rate(session.invoke, runs=runs, most_seconds=most, rate_hz=float(request["rate_hz"]))
+        if not math.isnan(timed.wake_us):
+            result["extra"]["wake_up_us"] = f"{timed.wake_us:.1f}"
+            notes.append(f"every time holds the system's wake-up delay, {timed.wake_us:.0f} us in the median")
+    else:
+        batch = timing.batch_for(warm.median_us)
+        timed = timing.back_to_back(session.invoke, runs=runs, most_seconds=most, batch=batch)
+        if batch > 1:
+            notes.append(f"one sample is the mean of {batch} inferences: alone they are too short for the clock")
+    if len(timed.samples_us) < runs:
+        notes.append(f"{len(timed.samples_us)} of {runs} runs were made in {most:g} s")
+    result.update(
+        warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
+        missed_deadlines=timed.missed, context_switches=timed.switches,
+    )
+    for name, places in (("preempted", timed.preempted), ("woken_late", timed.woken_late)):
+        if places:
+            result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
+
+
+def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:
+    start = time.perf_counter_ns()
+    value = work()
+    phases[name] = (time.perf_counter_ns() - start) / 1e6
+    return value

@@ -1,0 +1,66 @@
+import pytest
+
+from mlopt.profile.transports import AdbTransport, LocalTransport, SshTransport
+from mlopt.testing import adb_server, sshd
+from mlopt.testing.adb_device import AdbDevice
+
+
+@pytest.fixture(scope="session")
+def shared_board(tmp_path_factory):
+    """A board for tests that leave it as it was."""
+    if reason := sshd.missing():
+        pytest.skip(reason)
+    with sshd.board(tmp_path_factory.mktemp("board")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_board(tmp_path):
+    """A board for tests that break it."""
+    if reason := sshd.missing():
+        pytest.skip(reason)
+    with sshd.board(tmp_path / "board") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ssh_transport(shared_board):
+    with SshTransport(sshd.HOST, config=shared_board.config) as transport:
+        yield transport
+
+
+@pytest.fixture(scope="session")
+def adb(tmp_path_factory):
+    """The address of an adb server of our own."""
+    if reason := adb_server.missing():
+        pytest.skip(reason)
+    with adb_server.adb_server(tmp_path_factory.mktemp("adb")) as address:
+        yield address
+
+
+@pytest.fixture
+def phone(adb, tmp_path):
+    """A phone for tests that break it."""
+    with AdbDevice(folder=tmp_path / "phone").running() as device:
+        yield device
+
+
+@pytest.fixture(scope="session")
+def shared_phone(adb, tmp_path_factory):
+    with AdbDevice(folder=tmp_path_factory.mktemp("phone")).running() as device:
+        yield device
+
+
+@pytest.fixture(params=["host", "ssh", "adb"])
+def road(request, tmp_path):
+    """Each transport, with a folder on its device."""
+    if request.param == "host":
+        transport = LocalTransport()
+    elif request.param == "ssh":
+        transport = request.getfixturevalue("ssh_transport")
+    else:
+        device = request.getfixturevalue("phone")
+        transport = AdbTransport(device.serial, server=request.getfixturevalue("adb"))
+    folder = tmp_path / "phone" / "tmp" if request.param == "adb" else tmp_path / "there"
+    folder.mkdir(exist_ok=True)
+    return transport, str(folder)
