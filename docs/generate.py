@@ -16,7 +16,9 @@ from mlopt import plugins
 from mlopt.render.schema import write_schemas
 
 DOCS = Path(__file__).parent
-COMMANDS = ((), ("compress",), ("gate",), ("gate", "check"), ("gate", "calibrate"), ("gate", "update"), ("doctor",))
+COMMANDS = (
+    (), ("compress",), ("profile",), ("gate",), ("gate", "check"), ("gate", "calibrate"), ("gate", "update"), ("doctor",),
+)
 
 
 def command_line() -> str:

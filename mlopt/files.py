@@ -19,6 +19,21 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave what was there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block succeeds, and vanishes when it does not.

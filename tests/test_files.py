@@ -97,3 +97,11 @@ def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable):
         files.check_writable(tmp_path / "file" / "folder")
+
+
+def test_a_failed_write_keeps_the_file_that_was_there(tmp_path):
+    target = tmp_path / "report"
+    target.write_text("old")
+    with pytest.raises(TypeError):
+        files.write_atomically(target, "text, not bytes")
+    assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

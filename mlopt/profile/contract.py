@@ -1,8 +1,8 @@
 """What goes to a device and what comes back: one request file in, one result file out, whoever runs it.
 
 Our Python runner, our native runner and an app on a phone all speak it: read `request.json`, measure in a process that
-did nothing before, write `result.json` under a temporary name and rename it. A result that is not there, or that does not
-carry the request's nonce, is a lost measurement and never a pass.
+did nothing before, write `result.json` under a temporary name and rename it. A result that is not there, or that does
+not carry the request's nonce, is a lost measurement and never a pass.
 """
 
 from dataclasses import dataclass, field
