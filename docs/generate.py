@@ -17,7 +17,8 @@ from mlopt.render.schema import write_schemas
 
 DOCS = Path(__file__).parent
 COMMANDS = (
-    (), ("compress",), ("profile",), ("gate",), ("gate", "check"), ("gate", "calibrate"), ("gate", "update"), ("doctor",),
+    (), ("compress",), ("profile",), ("gate",), ("gate", "check"), ("gate", "calibrate"), ("gate", "update"),
+    ("doctor",),
 )
 
 
