@@ -98,9 +98,9 @@ class LatencyBudget:
     threads: int = 1
     cpus: tuple[int, ...] = ()
     rate_hz: float = 0.0           # 0: back to back
-    runs: int = 200                # timed in one fresh process
+    runs: int = 1000               # timed in one fresh process, or as many as fit into `most_seconds`
     processes: int = 5             # fresh processes whose runs an absolute limit is judged on
-    most_seconds: float = 20.0     # of timing in one process
+    most_seconds: float = 2.0      # of timing in one process
     line: int = 1
 
 
@@ -235,9 +235,9 @@ def _latency(table: Table, target: str, defaults: Table, confidence: float) -> L
         target=table.text("target", default=target),
         threads=table.integer("threads", default=defaults.integer("threads", default=1, least=1), least=1),
         cpus=table.integers("cpus"), rate_hz=table.number("rate_hz", default=0.0),
-        runs=table.integer("runs", default=defaults.integer("runs", default=200, least=1), least=1),
+        runs=table.integer("runs", default=defaults.integer("runs", default=1000, least=1), least=1),
         processes=table.integer("processes", default=defaults.integer("processes", default=5, least=1), least=1),
-        most_seconds=table.number("most_seconds", default=20.0),
+        most_seconds=table.number("most_seconds", default=2.0),
         percentiles=tuple(_percentile(table.table(metric), metric) for metric in RANKS if table.has(metric)),
         line=table.line(),
     )

@@ -82,7 +82,7 @@ def test_pairs_are_interleaved_in_random_order_and_stop_at_a_look(bench):
     assert all(set(pair) == {"m.tflite", "base/m.tflite"} for pair in pairs) and len(set(pairs)) == 2
     assert len(pairs) in LOOKS and verdict.checks[0].looks[-1].pairs == len(pairs)
     (raw,) = verdict.samples.values()
-    assert len(raw) == 2 * len(pairs) and all(len(p.samples_us) == 200 for p in raw)
+    assert len(raw) == 2 * len(pairs) and all(len(p.samples_us) == 1000 for p in raw)
 
 
 def test_a_file_that_is_its_own_baseline_passes_without_a_measurement(bench):
