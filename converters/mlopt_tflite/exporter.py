@@ -29,12 +29,10 @@ REMEDY = "Replace the layer by one made of supported operations, or leave this f
 def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     """Write the float32 file of `model` to `dest`, its inputs and outputs named as in `signature`."""
     function = model.concrete_function(1)
-    content = _converted(function, model.trackable, model)
-    parsed = flatfile.parse(content, dest)
-    stateful = any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or [])
-    if stateful or not parsed.signatureDefs:      # no names: the converter could not save the model on its way, unsaid
+    content = _converted(function, model.trackable, model) if _recurs(function) else b""
+    if not content or _unusable(flatfile.parse(content, dest)):
         content = _converted(_frozen(function), tf.Module(), model)
-        parsed = flatfile.parse(content, dest)
+    parsed = flatfile.parse(content, dest)
     names = [(flatfile.op_name(parsed, op), op) for op in parsed.subgraphs[0].operators or []]
     custom = sorted({_custom_name(parsed, op) for name, op in names if name == "CUSTOM"})
     if custom:
@@ -62,12 +60,27 @@ def _converted(function: Any, owner: Any, model: TensorFlowModel) -> bytes:
         raise UnsupportedOps("TFLite", missing, REMEDY) from err
 
 
+def _unusable(parsed: Any) -> bool:
+    """Weights left as state that nothing sets, or no names: the converter could not save the model, and did not say."""
+    stateful = any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or [])
+    return stateful or not parsed.signatureDefs
+
+
+def _recurs(function: Any) -> bool:
+    """Whether the graph loops, or holds a function that stands for a whole recurrent layer."""
+    definition = function.graph.as_graph_def()
+    nodes = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
+    return any("While" in node.op or node.op.startswith("TensorList") for node in nodes) or any(
+        "api_implements" in f.attr for f in definition.library.function
+    )
+
+
 def _frozen(function: Any) -> Any:
     """The same function with its weights as constants.
 
-    The converter freezes the variables of a tf_keras model by itself, but keeps those of a Keras 3 model as state that
-    nothing initialises: such a file computes noise. It is not done for all, since it hides from the converter which
-    nodes are one recurrent layer.
+    The converter could save the model and freeze it by itself, but that traces each layer again, which takes ten times
+    as long, and it keeps the variables of a Keras 3 model as state that nothing initialises. It is not done for
+    recurrent layers, since it hides from the converter which nodes are one layer.
     """
     names = sorted(function.structured_outputs)     # the order in which TensorFlow flattens a dict
     constant = convert_variables_to_constants_v2(function, lower_control_flow=False)

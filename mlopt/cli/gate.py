@@ -95,7 +95,7 @@ def check(
     _write(verdict, {"markdown": markdown, "junit": junit, "sarif": sarif, "json": json_file})
     try:
         _print(verdict, as_json)
-    except BrokenPipeError:                    # the reader left, e.g. `| head`: the verdict stands all the same
+    except (BrokenPipeError, SystemExit):      # the reader left (rich makes an exit of it): the verdict stands
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(int(verdict.exit))
 
