@@ -12,7 +12,7 @@ import traceback
 import typing
 from typing import Any
 
-from mlopt import isolation, plain, worker
+from mlopt import cache, isolation, plain, worker
 from mlopt.errors import MloptError, OutputUnwritable
 
 
@@ -80,7 +80,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        place = err.filename or "finished stages"
+        place = err.filename or f"finished stages to {cache.default_root()}"
         remedy = f"Make room, or name another folder in MLOPT_CACHE, and in TMPDIR beside {tempfile.gettempdir()}."
         error = OutputUnwritable(place, os.strerror(err.errno), remedy)
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}

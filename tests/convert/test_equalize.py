@@ -70,8 +70,8 @@ def test_a_rescaled_network_gives_the_same_bits(way, seed, slope):
 def test_activation_factors_fill_the_range_of_what_a_depthwise_layer_reads(seed):
     chain = Chain(seed, 0.1)
     chain.rescale(equalize.by_activations(chain.links()))
-    # each peak within a factor of 2**0.5 of its target, since factors are powers of two
-    assert equalize.bits_lost(chain.links()[0].peaks) <= 1.0 + 1e-6
+    # factors are powers of two, and a link whose channels lose fewer bits than this is left as it is
+    assert equalize.bits_lost(chain.links()[0].peaks) <= equalize.BALANCED
 
 
 @given(seed=seeds)
