@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[2]
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
     ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("worker",),
-    ("model",), ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",),
-    ("manifest",), ("frameworks",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",),
-    ("api",), ("cli",), ("testing",),
+    ("model",), ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",),
+    ("frameworks",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),
+    ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",
