@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -67,11 +67,16 @@ def test_a_rescaled_network_gives_the_same_bits(way, seed, slope):
 
 
 @given(seed=seeds)
+@example(seed=79474721)      # its weakest channel is 15.5 bits below the strongest: more than factors may make up for
 def test_activation_factors_fill_the_range_of_what_a_depthwise_layer_reads(seed):
     chain = Chain(seed, 0.1)
-    chain.rescale(equalize.by_activations(chain.links()))
-    # factors are powers of two, and a link whose channels lose fewer bits than this is left as it is
-    assert equalize.bits_lost(chain.links()[0].peaks) <= equalize.BALANCED
+    factors = equalize.by_activations(chain.links())
+    chain.rescale(factors)
+    if factors[0].max() / factors[0].min() == equalize.STEEPEST:      # held back; the others are as even as ever
+        held = factors[0] == factors[0].min()
+        assert equalize.bits_lost(chain.links()[0].peaks[~held]) <= 1.0 + 1e-6
+    else:      # each peak within a factor of 2**0.5 of its target, since factors are powers of two
+        assert equalize.bits_lost(chain.links()[0].peaks) <= 1.0 + 1e-6
 
 
 @given(seed=seeds)

@@ -31,11 +31,13 @@ def test_a_fixed_rate_without_a_rate_is_refused():
         timing.fixed_rate(lambda: None, runs=1, most_seconds=1, rate_hz=0)
 
 
-def test_back_to_back_keeps_every_run_and_divides_a_batch():
+def test_back_to_back_keeps_every_run_and_divides_a_batch(monkeypatch):
     calls = []
-    timed = timing.back_to_back(lambda: calls.append(0), runs=7, most_seconds=5, batch=25)
+    with monkeypatch.context() as patched:
+        patched.setattr(timing.time, "perf_counter_ns", lambda: 8_000 * len(calls))     # each call takes 8 us
+        timed = timing.back_to_back(lambda: calls.append(0), runs=7, most_seconds=5, batch=25)
     assert len(timed.samples_us) == 7 and len(calls) == 175 and timed.batch == 25
-    assert sorted(timed.samples_us)[3] < 100      # of one call, not of 25; the median, since a machine may be busy
+    assert timed.samples_us == [8.0] * 7            # of one call, not of 25
     one = timing.back_to_back(lambda: busy(0.001), runs=5, most_seconds=5)
     assert one.batch == 1 and all(us >= 1000 for us in one.samples_us)
 
