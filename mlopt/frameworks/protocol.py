@@ -1,11 +1,15 @@
 """What a framework gives to everything that comes after it. Lives in that framework's worker process only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from mlopt.model import SourceModel
+from mlopt.frameworks.fitting import FitResult, FitTask, OnEvent
+from mlopt.grid import ActivationGrid
+from mlopt.model import Signature, SourceModel
+from mlopt.network import Kept, Network, Weights
 
 
 class TrainedModel(Protocol):
@@ -36,4 +40,80 @@ class TensorFlowModel(TrainedModel, Protocol):
 
         Its inputs carry the signature's names; its structured output is a dict by the signature's output names.
         """
+        ...
+
+
+class TrainableModel(Protocol):
+    """A model that can be taken apart, changed and trained. Techniques are written on this and on `Network` alone.
+
+    Methods that change the architecture give a new model and leave this one as it is.
+    """
+
+    signature: Signature
+    network: Network
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every weight by its name in `network`, copied."""
+        ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Those that are named; shapes must fit."""
+        ...
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Float32 outputs [N, ...] by output name, inference mode, rounding included where the model is on a grid."""
+        ...
+
+    def activations(self, nodes: Sequence[str], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What these nodes give to their consumers, [N, ...] by node name, inference mode."""
+        ...
+
+    def saliency(self, samples: Path, losses: Sequence[Any], *, count: int, seed: int) -> dict[str, np.ndarray]:
+        """First-order Taylor terms of each element (Molchanov et al. 2019): by name of each trainable weight, in its
+        shape, the mean over batches of (gradient * weight) ** 2.
+        """
+        ...
+
+    def narrowed(self, kept: Kept) -> "TrainableModel":
+        """With fewer channels: every weight cut to the indices that stay, the architecture rebuilt to fit."""
+        ...
+
+    def without(self, nodes: Sequence[str]) -> "TrainableModel":
+        """Each of these nodes, and what only they need, replaced by its first input of the same shape."""
+        ...
+
+    def folded(self) -> "TrainableModel":
+        """The same function at inference, batch normalization folded into the weights of the node before it."""
+        ...
+
+    def on_grid(
+        self, activations: Mapping[str, ActivationGrid], bits: Mapping[str, int], *, learn_ranges: bool
+    ) -> "GriddedModel":
+        """The same network, rounding its kernels (`bits` by node name, 4 or 8) and activations as integer kernels do,
+        with straight-through gradients. Needs a folded network.
+        """
+        ...
+
+    def fit(self, task: FitTask, on_event: OnEvent) -> FitResult:
+        """Train in place. Raises `BadRequest` before the first step for a task that cannot be trained.
+
+        Events: {"doing": "training", "done": step, "total": steps, "epoch": e, "epochs": n, "loss": x, "validation": y,
+        "left_s": seconds}, at most twice a second.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Into a new folder: `model.h5` or what the framework's own opener reads, plus nothing that needs code."""
+        ...
+
+
+class GriddedModel(TrainableModel, Protocol):
+    """A network that trains on its grid."""
+
+    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
+        """Ranges by node, and (bits, axis, steps) of each kernel by node, as they stand after training."""
+        ...
+
+    def stripped(self) -> TrainableModel:
+        """The plain model, its kernels rounded to the grid, nothing else rounded."""
         ...

@@ -1,0 +1,52 @@
+"""What every technique takes and gives: a model in, a model out, and what was done, in words and numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlopt.frameworks.fitting import FitResult, Hold, OnEvent, Strategy
+from mlopt.frameworks.protocol import TrainableModel
+from mlopt.grid import Grid
+
+Latencies = Callable[[Sequence[Path]], list[float]]
+"""Microseconds of one int8 inference on this machine for models saved in folders, measured side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a step works with. `holds` are kept by every later step."""
+
+    model: TrainableModel
+    source: Path                            # the model file that the run began with: the default teacher
+    train: Path                             # folder of samples
+    validation: Path                        # another, split off before; choices are made on it, never on the test
+    work: Path                              # this step's own folder: checkpoints and half-done work outlive a kill here
+    seed: int
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    strategy: Strategy = Strategy.AUTO
+    track: str = ""
+    on_event: OnEvent
+    open_model: Callable[[Path], TrainableModel]      # another file of this framework: a teacher, a student
+    latencies: Latencies | None = None      # None where nothing can be timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What a network weighs before anything is exported."""
+
+    macs: int
+    parameters: int
+    nonzero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A finished step."""
+
+    model: TrainableModel
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    grid: Grid | None = None                # of `quantize` alone
+    fits: tuple[FitResult, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)       # plain values, for the report
+    notes: tuple[str, ...] = ()

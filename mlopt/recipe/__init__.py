@@ -1,0 +1,1 @@
+"""What to do, as data: recipes, how they are read, and what is wrong with one."""

@@ -1,0 +1,1 @@
+"""Training settings made into one task for a framework: objective, teachers, distribution, tracking."""
