@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from .timing import Rounds
 _LEAST_RUNS, _MOST_RUNS = 20, 300       # a trace costs about 500 bytes a kernel and run
 _WARM_UP_RUNS = 10
 _TURN = 20                              # runs in a row, so that each finds the caches as its own kind left them
-_PRICE_RUNS = 100
 _PRICED_PORTS = (2, 9)                  # an addition of two, a quantized convolution
 _SUFFIX = "_kernel_time"
 
@@ -24,67 +22,71 @@ _SUFFIX = "_kernel_time"
 def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str, Any]:
     """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "plain_us": mean without, "notes": [...]}.
 
-    Runs with and without profiling take turns, so that both see the same machine.
+    Runs with and without profiling take turns, and so do the runs that tell what profiling adds, so that all see the
+    same machine.
     """
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
-    with tempfile.TemporaryDirectory() as folder:
-        prices = {ports: _price(onnxruntime, ports, Path(folder)) for ports in _PRICED_PORTS}
-        traced = _traced(
-            onnxruntime, file, threads, seed, Path(folder), until=time.perf_counter() + most_seconds, least=_LEAST_RUNS
-        )
-    quiet = traced.rounds.quiet()
-    found = operators(traced.events, onnx_file.nodes(file), skip_runs=_WARM_UP_RUNS, quiet=quiet)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = _Pair(onnxruntime, file, threads, seed, folder / "model")
+        additions = {ports: _additions(onnxruntime, ports, folder) for ports in _PRICED_PORTS}
+        until = time.perf_counter() + most_seconds
+        while model.traced.count < _LEAST_RUNS or (model.traced.count < _MOST_RUNS and time.perf_counter() < until):
+            for pair in (model, *additions.values()):
+                pair.turn()
+        prices = {ports: pair.added_us() / onnx_price.KERNELS for ports, pair in additions.items()}
+        quiet = model.traced.quiet()
+        found = operators(model.events(), onnx_file.nodes(file), skip_runs=_WARM_UP_RUNS, quiet=quiet)
     few, many = _PRICED_PORTS
     for operator in found:
         price = prices[few] + (operator.pop("ports") - few) * (prices[many] - prices[few]) / (many - few)
         operator["mean_us"] = max(0.0, operator["mean_us"] - price)
     return {
-        "operators": found, "invoke_us": traced.rounds.mean_us(quiet), "plain_us": traced.plain_us,
+        "operators": found, "invoke_us": model.traced.mean_us(quiet),
+        "plain_us": model.plain.mean_us(model.plain.quiet()),
         "notes": [
-            *traced.rounds.notes(quiet),
+            *model.traced.notes(quiet),
             f"operators: tracing adds {prices[few]:.1f} us to a kernel of {few} inputs and {prices[many]:.1f} us to "
-            f"one of {many}, measured on empty ones, which is taken off each",
+            f"one of {many}, measured on additions, which is taken off each",
         ],
     }
 
 
-def _price(module: Any, ports: int, folder: Path) -> float:
-    """Microseconds that tracing adds to the recorded time of a kernel with that many inputs."""
-    empty = folder / f"chain{ports}.onnx"
-    empty.write_bytes(onnx_price.chain(ports))
-    traced = _traced(module, str(empty), 1, 0, folder, until=0.0, least=_PRICE_RUNS)
-    each = operators(traced.events, [], skip_runs=_WARM_UP_RUNS, quiet=traced.rounds.quiet())
-    return max(0.0, sum(o["mean_us"] for o in each) - traced.plain_us) / onnx_price.KERNELS
+class _Pair:
+    """One file in two sessions, with and without a trace."""
 
+    def __init__(self, module: Any, file: str, threads: int, seed: int, trace: Path) -> None:
+        self._tracing, self._bare = session(module, file, threads, str(trace)), session(module, file, threads)
+        self._feeds, _ = inputs(self._tracing, seed)
+        self.traced, self.plain = Rounds(), Rounds()
+        for _ in range(_WARM_UP_RUNS):
+            self._tracing.run(None, self._feeds)
+            self._bare.run(None, self._feeds)
 
-@dataclass(frozen=True)
-class _Trace:
-    """One file's traced runs, and the mean of its runs without a trace in between."""
-
-    events: list[dict[str, Any]]
-    rounds: Rounds
-    plain_us: float
-
-
-def _traced(
-    module: Any, file: str, threads: int, seed: int, folder: Path, *, until: float, least: int
-) -> _Trace:
-    """At least `least` runs with a trace, and until the clock says `until`, in turns with runs without."""
-    opened, plain = session(module, file, threads, str(folder / "trace")), session(module, file, threads)
-    feeds, _ = inputs(opened, seed)
-    for _ in range(_WARM_UP_RUNS):
-        opened.run(None, feeds)
-        plain.run(None, feeds)
-    rounds, without = Rounds(), Rounds()
-    while rounds.count < least or (rounds.count < _MOST_RUNS and time.perf_counter() < until):
+    def turn(self) -> None:
         for _ in range(_TURN):
-            rounds.run(lambda: opened.run(None, feeds))
+            self.traced.run(lambda: self._tracing.run(None, self._feeds))
         for _ in range(_TURN):
-            without.run(lambda: plain.run(None, feeds))
-    events = json.loads(Path(opened.end_profiling()).read_text())
-    return _Trace(events, rounds, without.mean_us(without.quiet()))
+            self.plain.run(lambda: self._bare.run(None, self._feeds))
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the trace holds; ends it."""
+        events: list[dict[str, Any]] = json.loads(Path(self._tracing.end_profiling()).read_text())
+        return events
+
+    def added_us(self) -> float:
+        """How much longer the trace says that its kernels took than an inference without it did; ends the trace."""
+        each = operators(self.events(), [], skip_runs=_WARM_UP_RUNS, quiet=self.traced.quiet())
+        return max(0.0, sum(o["mean_us"] for o in each) - self.plain.mean_us(self.plain.quiet()))
+
+
+def _additions(module: Any, ports: int, folder: Path) -> _Pair:
+    """Kernels with that many inputs, to see what tracing adds to one."""
+    file = folder / f"additions{ports}.onnx"
+    file.write_bytes(onnx_price.chain(ports))
+    return _Pair(module, str(file), 1, 0, file.with_suffix(""))
 
 
 def operators(

@@ -8,12 +8,13 @@ of them and what they take without it. It grows with a kernel's inputs, which th
 from __future__ import annotations
 
 KERNELS = 16
+_SHAPE = (1, 16, 16, 16)                # 16 kB: a kernel with two inputs and an output fills the nearest cache
 _FLOAT = 1                              # of TensorProto.DataType
 _IR_VERSION, _OPSET = 8, 13             # old enough for any ONNX Runtime that a board has
 
 
 def chain(ports: int) -> bytes:
-    """An ONNX file of sixteen kernels in a row on one number each, with `ports` inputs a kernel."""
+    """An ONNX file of sixteen additions in a row, with `ports` inputs each."""
     nodes = b"".join(
         _message(1, b"".join(_text(1, f"t{i}" if port == 0 else "x") for port in range(ports))
                  + _text(2, f"t{i + 1}") + _text(3, f"node{i}") + _text(4, "Sum"))
@@ -25,8 +26,8 @@ def chain(ports: int) -> bytes:
 
 
 def _port(name: str) -> bytes:
-    """ValueInfoProto of a float tensor of shape [1]."""
-    shape = _message(1, _number(1, 1))
+    """ValueInfoProto of a float tensor."""
+    shape = b"".join(_message(1, _number(1, size)) for size in _SHAPE)
     return _text(1, name) + _message(2, _message(1, _number(1, _FLOAT) + _message(2, shape)))
 
 
