@@ -1,6 +1,6 @@
 """A source seen through a model's signature: which rows there are for what, and their arrays as they are stored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from mlopt.data.source import Kind, Source, batch_rows
 from mlopt.data.splits import Role, preferred
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature
+
+_TURNS = (Role.CALIBRATION, Role.VALIDATION, Role.TEST, Role.TRAIN)     # who chooses first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +108,13 @@ class Dataset:
         """Rows for each request, no row for two; where splits are named, each role takes the one meant for it."""
         taken = np.empty(0, dtype=np.int64)
         chosen = {}
-        for request in sorted(requests, key=lambda r: r.role is Role.TEST):     # calibration chooses first
-            split = preferred(request.role, self.source.splits)
+        splits = {request.role: preferred(request.role, self.source.splits) for request in requests}
+        for request in sorted(requests, key=lambda r: _TURNS.index(r.role)):
+            split = splits[request.role]
             span = self.source.splits[split] if split else range(self.source.count)
             rows = select.without(np.arange(span.start, span.stop, dtype=np.int64), taken)
-            shared = len(requests) > 1 and split == preferred(Role.TEST, self.source.splits)
-            picked = self._pick(request, rows, seed, shared=shared)
+            sharing = {role for role, other in splits.items() if other == split} - {request.role}
+            picked = self._pick(request, rows, seed, sharing)
             taken = np.union1d(taken, picked)
             chosen[request.role] = Chosen(role=request.role, rows=picked, split=split, available=len(span))
         return tuple(chosen[request.role] for request in requests)
@@ -140,16 +143,22 @@ class Dataset:
         for writer in self.writers.values():
             writer.finish()
 
-    def _pick(self, request: Request, rows: np.ndarray, seed: int, *, shared: bool) -> np.ndarray:
-        if shared and request.role is Role.CALIBRATION and len(rows) < 2:
+    def _pick(self, request: Request, rows: np.ndarray, seed: int, sharing: Set[Role]) -> np.ndarray:
+        """`sharing` are the other roles that take from the same rows."""
+        after = [role for role in _TURNS[_TURNS.index(request.role) + 1 :] if role in sharing]
+        if after and len(rows) <= len(after):
             raise DataMismatch(
-                self.source.text, "samples for calibration and others for the test", f"{len(rows)} row",
+                self.source.text, f"samples for {request.role} and others for {' and for '.join(after)}",
+                f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} for them",
                 "Give more rows, or one source for each.",
             )
-        if request.role is Role.TEST:
-            return select.choose_test(rows, request.limit, seed)
         want = len(rows) if request.limit is None else request.limit
-        want = select.calibration_share(len(rows), want) if shared else want
+        if Role.TRAIN in sharing:
+            want = select.beside_training(len(rows), want)
+        elif Role.TEST in sharing and request.role is Role.CALIBRATION:
+            want = select.calibration_share(len(rows), want)
+        if request.role is not Role.CALIBRATION:
+            return select.choose_test(rows, want, seed)
         classes = None if self.labels is None or self.labels.per_row is None else self.labels.per_row[rows]
         return select.choose_calibration(rows, want, seed, classes)
 

@@ -47,6 +47,15 @@ def calibration_share(available: int, want: int) -> int:
     return max(1, min(want, available // 4))
 
 
+def beside_training(available: int, want: int) -> int:
+    """How many rows may be kept from training for a role that shares its rows: at most a tenth.
+
+    >>> beside_training(50_000, 2000), beside_training(100, 512), beside_training(3, 512)
+    (2000, 10, 1)
+    """
+    return max(1, min(want, available // 10))
+
+
 def _spread(count: int, want: int, random: np.random.Generator) -> np.ndarray:
     """`want` numbers below `count`: one at random in each of `want` equal stretches."""
     edges = np.arange(want + 1, dtype=np.int64) * count // max(want, 1)

@@ -11,6 +11,8 @@ class Role(enum.StrEnum):
     """What samples are for."""
 
     CALIBRATION = "calibration"     # few, spread over the classes: ranges of activations are taken from them
+    VALIDATION = "validation"       # as the world is: choices of a recipe are made on them
+    TRAIN = "train"                 # what is left
     TEST = "test"                   # as the world is: every figure of the report is measured on them
 
 
@@ -23,6 +25,8 @@ _NAMES = {
 _ORDER = ("train", "calibration", "validation", "test")
 _PREFERRED = {
     Role.CALIBRATION: ("calibration", "train", "validation", "test"),
+    Role.VALIDATION: ("validation", "train", "calibration", "test"),
+    Role.TRAIN: ("train", "calibration", "validation", "test"),
     Role.TEST: ("test", "validation", "calibration", "train"),
 }
 

@@ -378,3 +378,29 @@ def test_reading_imports_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def chosen_of(dataset, **limits):
+    requests = [Request(role=Role(name), limit=limit) for name, limit in limits.items()]
+    return dict(zip(limits, dataset.choose(requests, seed=0), strict=True))
+
+
+def test_training_takes_what_a_tenth_for_each_other_role_leaves():
+    chosen = chosen_of(Dataset.open(source(x=PIXELS, y=LABELS), model()),
+                       train=None, validation=5000, test=2000, calibration=512)
+    assert [len(chosen[role].rows) for role in ("calibration", "validation", "test", "train")] == [4, 3, 3, 30]
+    assert sorted(row for part in chosen.values() for row in part.rows) == list(range(ROWS))
+
+
+def test_training_beside_named_splits_is_whole(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=PIXELS[:30], y_train=LABELS[:30], x_val=PIXELS[30:], y_val=LABELS[30:])
+    chosen = chosen_of(Dataset.open(tmp_path / "a.npz", model()), train=None, validation=5000)
+    assert (chosen["train"].split, len(chosen["train"].rows)) == ("train", 30)
+    assert (chosen["validation"].split, len(chosen["validation"].rows)) == ("validation", 10)
+
+
+def test_two_rows_cannot_train_validate_and_test():
+    dataset = Dataset.open(source(x=PIXELS[:2], y=LABELS[:2]), model())
+    wanted = "samples for validation and others for test and for train; the data has 2 rows"
+    with pytest.raises(DataMismatch, match=wanted):
+        chosen_of(dataset, train=None, validation=10, test=10)

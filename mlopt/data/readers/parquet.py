@@ -122,7 +122,7 @@ class ParquetSource:
     def _column(self, field: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
         kind, name = field.type, field.name
         if isinstance(kind, pa.FixedShapeTensorType):
-            dtype = np.dtype(kind.value_type.to_pandas_dtype()).name
+            dtype = _dtype(kind.value_type)
             return Column(name=name, kind=Kind.ARRAY, shape=tuple(kind.shape), dtype=dtype)
         if isinstance(kind, pa.BaseExtensionType):
             kind = kind.storage_type
@@ -213,8 +213,13 @@ def _is_binary(kind: Any) -> bool:
 
 def _numpy_name(kind: Any) -> str | None:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return np.dtype(kind.to_pandas_dtype()).name
+        return _dtype(kind)
     return None
+
+
+def _dtype(kind: Any) -> str:
+    """What numpy calls an arrow type; arrow's own answer asks pandas first, where that is installed."""
+    return pa.array([], kind).to_numpy(zero_copy_only=False).dtype.name
 
 
 def _hugging_face_names(schema: Any) -> dict[str, tuple[str, ...]]:
