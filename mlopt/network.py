@@ -53,6 +53,7 @@ class Node:
     macs: int = 0                   # multiply-accumulates for one sample
     multiplier: int = 1             # of a depthwise node
     activation: str = "linear"      # that this node applies after its arithmetic: "relu", "relu6", "softmax", ...
+    keeps_range: bool = False       # gives its inputs' values, or means of a few: pooling, padding, resizing, reshaping
     note: str = ""                  # why it is OTHER
 
     @property

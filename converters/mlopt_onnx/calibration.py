@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt.convert.ranges import Histogram
 from mlopt.data.samples import Samples
 from mlopt.errors import DataMismatch
+from mlopt.ranges import Histogram
 from mlopt_onnx.graph import Graph
 from mlopt_onnx.runtime import exposed
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mlopt.convert import equalize, ranges
+from mlopt import ranges
+from mlopt.convert import equalize
 from mlopt.convert.equalize import Link
 from mlopt_onnx.calibration import batches, histograms
 from mlopt_onnx.graph import Graph

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import NodeProto, helper
 
-from mlopt.convert.ranges import symmetric_scales
+from mlopt.ranges import symmetric_scales
 from mlopt_onnx.graph import Graph, copy_of
 from mlopt_onnx.plan import AXIS, Plan
 

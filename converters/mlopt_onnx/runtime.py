@@ -9,10 +9,10 @@ from onnx import TensorProto, helper
 
 from mlopt.artifact import Contract, PortContract
 from mlopt.convert.equalize import unscaled
-from mlopt.convert.ranges import sqnr_db
 from mlopt.data.samples import Samples
 from mlopt.errors import ModelUnreadable
 from mlopt.model import Signature, TensorSpec
+from mlopt.ranges import sqnr_db
 from mlopt.report import LayerError
 from mlopt_onnx.graph import Graph, read_model
 from mlopt_onnx.pairs import pairs

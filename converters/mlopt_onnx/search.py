@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto
 
-from mlopt.convert import ranges
-from mlopt.convert.ranges import Histogram, Range
+from mlopt import ranges
+from mlopt.ranges import Histogram, Range
 from mlopt_onnx import qdq
 from mlopt_onnx.calibration import batches
 from mlopt_onnx.graph import Graph

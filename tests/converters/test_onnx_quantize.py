@@ -20,9 +20,9 @@ from mlopt_onnx.quantizer import SATURATION, make
 from mlopt_onnx.runtime import layer_errors, open_runtime, read_storage
 from mlopt_onnx.shrink import shrink
 
-from mlopt.convert.ranges import sqnr_db
 from mlopt.data.samples import Samples
 from mlopt.errors import DataMismatch
+from mlopt.ranges import sqnr_db
 from mlopt.testing.tiny import TINY, TinyModel, build
 
 layers = tf_keras.layers

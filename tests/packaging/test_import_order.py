@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
     ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("worker",),
-    ("model",), ("network",), ("grid",), ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
+    ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
     ("frameworks",), ("training",), ("compress",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),
     ("diagnosis",), ("api",), ("cli",), ("testing",),
 )

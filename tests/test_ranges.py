@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlopt.convert.ranges import (
+from mlopt.ranges import (
     Histogram,
     Range,
     least_squares,
