@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from mlopt import plain
 from mlopt.errors import MloptError
@@ -13,7 +13,13 @@ from mlopt.gate.budget import LatencyBudget
 from mlopt.profile.contract import Arrival, RunRequest, RunResult
 from mlopt.profile.target import Target
 
-Measure = Callable[[Path], RunResult]              # one fresh process
+
+class Measure(Protocol):
+    """One fresh process of a file; with `beside`, of two that take turns in it, in an order drawn from `order_seed`."""
+
+    def __call__(self, file: Path, *, beside: Path | None = None, order_seed: int = 0) -> RunResult: ...
+
+
 Measures = Callable[[str, RunRequest], Measure]    # how a target measures under the conditions of a request
 _FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".mlmodel": "coreml"}
 _OPEN_TARGET = "mlopt.profile.targets:open_target"
@@ -35,9 +41,9 @@ class Targets:
 
     def __call__(self, name: str, request: RunRequest) -> Measure:
         """The `Measures` of real targets."""
-        def measure(file: Path) -> RunResult:
-            asked = replace(request, nonce=secrets.token_hex(8), format=format_of(file))
-            return checked(self.get(name).measure(file, asked), asked, name, file)
+        def measure(file: Path, *, beside: Path | None = None, order_seed: int = 0) -> RunResult:
+            asked = replace(request, nonce=secrets.token_hex(8), format=format_of(file), order_seed=order_seed)
+            return checked(self.get(name).measure(file, asked, beside), asked, name, file)
 
         return measure
 
@@ -68,8 +74,10 @@ def checked(result: RunResult, request: RunRequest, target: str, file: Path) -> 
         found = "the answer belongs to another request"
     elif not request.memory and not result.samples_us:
         found = "no run was timed" + "".join(f"; {note}" for note in result.notes)
-    elif not all(math.isfinite(s) and s > 0 for s in result.samples_us):
+    elif not all(math.isfinite(s) and s > 0 for s in (*result.samples_us, *result.beside_samples_us)):
         found = "a time is not above 0"
+    elif result.beside_samples_us and (result.burst < 1 or len(result.beside_samples_us) != len(result.samples_us)):
+        found = "the times of two files in turns do not belong together"
     if found:
         raise MeasurementFailed(target, file, found)
     return result
@@ -82,6 +90,17 @@ def latency_request(entry: LatencyBudget) -> RunRequest:
         arrival=Arrival.FIXED_RATE if entry.rate_hz else Arrival.BACK_TO_BACK, rate_hz=entry.rate_hz, runs=entry.runs,
         most_seconds=entry.most_seconds, memory=False,
     )
+
+
+def why_apart(entry: LatencyBudget, new: Path, baseline: Path) -> str:
+    """Why these two files cannot take turns in one process; "" where they can."""
+    if entry.rate_hz:
+        return "at a fixed rate one file would wait for the other"
+    if entry.threads > 1:
+        return "a runtime's threads go on turning for a while after an inference, and would slow the other file"
+    if format_of(new) != format_of(baseline):
+        return "they need two runtimes"
+    return ""
 
 
 def memory_request() -> RunRequest:

@@ -23,7 +23,7 @@ def rates(differences: np.ndarray, *, tolerance: float, alpha: float, looks: Seq
 
     >>> still = np.zeros((3, 24))
     >>> rates(still, tolerance=0.05, alpha=0.05)
-    Rates(failed=0.0, passed=1.0, inconclusive=0.0, pairs=6.0)
+    Rates(failed=0.0, passed=1.0, inconclusive=0.0, pairs=5.0)
     """
     limit = np.log1p(tolerance)
     gates = len(differences)

@@ -10,7 +10,7 @@ import numpy as np
 from mlopt.gate import rules
 from mlopt.gate.budget import RANKS, Budget, LatencyBudget, Metric, Percentile
 from mlopt.gate.matching import Model
-from mlopt.gate.measuring import Measures, latency_request
+from mlopt.gate.measuring import Measures, latency_request, why_apart
 from mlopt.gate.noise import conditions_text
 from mlopt.gate.paired import NEW, Decision, OnPair, alone, decide
 from mlopt.gate.units import Unit, percent_change, show
@@ -24,6 +24,7 @@ class Timed:
     decisions: dict[Metric, Decision]
     processes: tuple[Process, ...]
     facts: DeviceFacts | None
+    apart: str = ""                              # why each pair was two processes; "" where it was one
 
 
 def measure(
@@ -31,28 +32,31 @@ def measure(
 ) -> Timed:
     """Pairs for the relative limits, then as many processes of the new file alone as the absolute ones still need.
 
-    A file that is its own baseline is not paired: an unchanged model costs a gate no time and no false alarm.
+    A process in which two files took turns says nothing absolute: each found its caches full of the other. A file that
+    is its own baseline is not paired: an unchanged model costs a gate no time and no false alarm.
     """
     facts: list[DeviceFacts] = []
     on_target = measure(entry.target, latency_request(entry))
 
-    def once(file: Path) -> RunResult:
-        result = on_target(file)
+    def once(file: Path, *, beside: Path | None = None, order_seed: int = 0) -> RunResult:
+        result = on_target(file, beside=beside, order_seed=order_seed)
         facts.append(result.facts)
         return result
 
     growths = {p.metric: p.growth for p in entry.percentiles if p.growth is not None}
     processes: tuple[Process, ...] = ()
     decisions: dict[Metric, Decision] = {}
+    apart = ""
     if growths and model.baseline is not None and model.digest != model.baseline_digest:
-        paired = decide(model.path, model.baseline, measure_new=once, measure_baseline=once, tolerances=growths,
-                        alpha=budget.alpha, seed=seed, on_pair=on_pair)
-        processes, decisions = paired.processes, dict(paired.decisions)
+        paired = decide(model.path, model.baseline, measure=once, tolerances=growths, alpha=budget.alpha, seed=seed,
+                        apart=why_apart(entry, model.path, model.baseline), on_pair=on_pair)
+        processes, decisions, apart = paired.processes, dict(paired.decisions), paired.apart
     if any(p.max_ms is not None for p in entry.percentiles):
-        more = entry.processes - sum(p.side == NEW for p in processes)
-        processes += alone(model.path, measure=once, processes=max(more, 0), first=len(processes))
+        more = entry.processes - len(_alone(processes))
+        first = 1 + max((p.order for p in processes), default=-1)
+        processes += alone(model.path, measure=once, processes=max(more, 0), first=first)
     return Timed(key=f"{model.name} on {entry.target}, {conditions_text(entry)}", decisions=decisions,
-                 processes=processes, facts=facts[0] if facts else None)
+                 processes=processes, facts=facts[0] if facts else None, apart=apart)
 
 
 def checks(model: Model, entry: LatencyBudget, timed: Timed, budget: Budget) -> Iterator[Check]:
@@ -76,7 +80,7 @@ def _absolute(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
     """The first `processes` of the new file, pooled, so that when pairs stopped has no say in what is judged."""
     assert percentile.max_ms is not None
     metric, limit = percentile.metric, percentile.max_ms
-    chosen = [p for p in timed.processes if p.side == NEW][: entry.processes]
+    chosen = _alone(timed.processes)[: entry.processes]
     pooled = np.concatenate([p.samples_us for p in chosen]) / 1e3
     needed = rules.fewest_runs(RANKS[metric], budget.confidence)
     if len(pooled) < needed:
@@ -119,12 +123,15 @@ def _relative(model: Model, entry: LatencyBudget, percentile: Percentile, timed:
         Status.INCONCLUSIVE: f", which the noise leaves open (pairs differ by {decision.spread * 100:.2g}%): take a "
                              "quieter machine, more `runs`, or a larger tolerance",
     }
+    how = (f"each pair was two processes, one after the other: {timed.apart}" if timed.apart else
+           "each pair was one process in which both files took turns")
     rates = (f"a growth of up to {tolerance * 100:.3g}% is called broken, and a larger one let pass, in at most "
              f"{budget.alpha:.0%} of gates each; at this noise {percent_change(1 + sees)} is called broken in 95%")
     return _check(
         model, entry, percentile, rule="growth", status=decision.status, sentence=text + ends[decision.status],
         unit=Unit.SHARE, value=last.ratio - 1, limit=tolerance, baseline=0.0, low=last.low - 1, high=last.high - 1,
-        looks=decision.looks, processes=2 * last.pairs, samples=timed.key, notes=(rates, *_moods(timed.processes)),
+        looks=decision.looks, processes=(2 if timed.apart else 1) * last.pairs, samples=timed.key,
+        notes=(rates, how, *_moods(timed.processes)),
     )
 
 
@@ -138,7 +145,13 @@ def _check(
     )
 
 
-def _moods(processes: Sequence[Process]) -> tuple[str, ...]:
+def _alone(processes: Sequence[Process]) -> list[Process]:
+    """Those that timed the new file and nothing else."""
+    return [p for p in processes if p.side == NEW and not p.burst]
+
+
+def _moods(found: Sequence[Process]) -> tuple[str, ...]:
+    processes = list({p.order: p for p in found}.values())
     throttled = sum(p.throttled for p in processes)
     said = dict.fromkeys(note for p in processes for note in p.notes)
     slow = (f"the device was throttled in {throttled} of {len(processes)} processes",) if throttled else ()

@@ -27,12 +27,14 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """The raw times of one fresh process."""
+    """The raw times of one side in one fresh process."""
 
     side: str                          # "new" or "baseline"
-    pair: int                          # processes of one pair ran one after the other; -1: in no pair
-    order: int                         # of execution, over the whole check
+    pair: int                          # -1: in no pair
+    order: int                         # of the process, in the order of execution; sides that shared one have one
     samples_us: tuple[float, ...]
+    burst: int = 0                     # both sides of the pair took turns in this process, so many samples each time;
+                                       # 0: the process timed one file
     throttled: bool = False
     notes: tuple[str, ...] = ()
 

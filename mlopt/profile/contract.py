@@ -20,7 +20,14 @@ class Arrival(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """One measurement of one file in one fresh process."""
+    """One measurement of one file in one fresh process, or of two files that take turns in it.
+
+    With `beside`, both are loaded and warmed up, then timed back to back in bursts of about 2 ms that take turns, so
+    that what slows the device for a while slows both. `runs` and `most_seconds` apply to each of the two. Which file is
+    loaded first, and which begins in each pair of bursts, comes from `order_seed`. The first inference of a burst, for
+    which caches are cold, is not timed unless it takes 20 ms or more. A runner that cannot do this answers without
+    `beside_samples_us`.
+    """
 
     file: str                          # where the model lies on the device
     format: str                        # "tflite", "onnx", ...
@@ -35,6 +42,8 @@ class RunRequest:
     operators: bool = False            # also profile operators, in runs of their own
     memory: bool = True
     seed: int = 0                      # of the input values
+    beside: str = ""                   # a second file of the same format on the device; empty: none
+    order_seed: int = 0                # of the order in which two files are loaded and take turns
     schema: int = SCHEMA
 
 
@@ -92,13 +101,18 @@ class DeviceFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What one fresh process saw. Times are raw: every run is here, none is dropped."""
+    """What one fresh process saw. Times are raw: every timed run is here, none is dropped.
+
+    Memory, operators and warm-up are the first file's; phases are unknown where two took turns.
+    """
 
     nonce: str
     facts: DeviceFacts
     phases: PhaseTimes
     warmup_runs: int
     samples_us: tuple[float, ...]      # of one inference, in order; the mean of a batch where there is one
+    beside_samples_us: tuple[float, ...] = ()   # the same of the second file, as many
+    burst: int = 0                     # samples of one file before the other's turn; the last burst may hold fewer
     batch_per_sample: int = 1          # inferences in one sample; above 1 for models of under 20 us
     missed_deadlines: int = 0          # at a fixed rate: runs that started late
     context_switches: int = -1         # involuntary, during the timed runs

@@ -57,6 +57,9 @@ class Target(Protocol):
 
     def facts(self) -> DeviceFacts: ...
 
-    def measure(self, file: Path, request: RunRequest) -> RunResult:
-        """One fresh process on the target. `request.file` is filled in by the target."""
+    def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
+        """One fresh process on the target, with both files in it where there is a second.
+
+        `request.file` and `request.beside` are filled in by the target.
+        """
         ...

@@ -15,39 +15,56 @@ TODAY = datetime.date(2027, 1, 15)
 
 
 class Device:
-    """`Measures`: a file's text is "us=100 arena=16512 heap=168240"; every process is fresh and draws its own mood."""
+    """`Measures`: a file's text is "us=100 arena=16512 heap=168240"; every process is fresh and draws its own mood.
 
-    def __init__(self, seed=0, moods=0.025, runs_scatter=0.05):
+    Two files in one process share its moods, which change from burst to burst; what their memory layout does to them
+    differs.
+    """
+
+    BURST = 10
+
+    def __init__(self, seed=0, moods=0.025, runs_scatter=0.05, layout=0.004):
         self.draw = np.random.default_rng(seed)
-        self.moods, self.runs_scatter = moods, runs_scatter
-        self.measured = []          # file names, in order
+        self.moods, self.runs_scatter, self.layout = moods, runs_scatter, layout
+        self.takes_turns = True     # False: a runner that knows nothing of a second file
+        self.measured = []          # a process each, in order: the file's name, or those of two, as they were loaded
         self.dies_after = None      # processes
         self.refuses = "\0"         # what a file says that this device cannot run
         self.changed = {}           # fields of RunResult to put in place
 
     def __call__(self, target, request):
-        def measure(file):
+        def measure(file, *, beside=None, order_seed=0):
+            from dataclasses import replace
+
             from mlopt.profile.target import TargetLost
 
-            self.measured.append(file.name if file.parent.name != "base" else f"base/{file.name}")
+            both = [file] if beside is None or not self.takes_turns else [file, beside]
+            names = [f.name if f.parent.name != "base" else f"base/{f.name}" for f in both]
+            self.measured.append(" ".join(names if order_seed % 2 else names[::-1]))
             if self.dies_after is not None and len(self.measured) > self.dies_after:
                 raise TargetLost(target, "the board does not answer any more")
-            if self.refuses in file.read_text():
+            if any(self.refuses in each.read_text() for each in both):
                 raise TargetLost(target, "the model killed the process")
             says = dict(part.split("=") for part in file.read_text().split())
             mood = np.exp(self.draw.normal(0, self.moods))
-            scatter = np.exp(np.abs(self.draw.normal(0, self.runs_scatter, request.runs)))
+            if len(both) > 1:
+                mood = np.exp(self.draw.normal(0, self.moods, -(-request.runs // self.BURST)))
+                mood = mood.repeat(self.BURST)[: request.runs]
+            times = [self.times(each, mood, request.runs, own=self.layout if len(both) > 1 else 0) for each in both]
             result = RunResult(
-                nonce="", facts=FACTS, phases=PhaseTimes(), warmup_runs=5,
-                samples_us=tuple(float(says.get("us", 100)) * mood * scatter),
+                nonce="", facts=FACTS, phases=PhaseTimes(), warmup_runs=5, samples_us=times[0],
+                beside_samples_us=times[1] if len(both) > 1 else (), burst=self.BURST if len(both) > 1 else 0,
                 memory=MemoryBytes(arena=int(says.get("arena", -1)), heap_delta=int(says.get("heap", -1))),
                 extra={"instructions": says["instructions"]} if "instructions" in says else {},
             )
-            from dataclasses import replace
-
             return replace(result, **self.changed)
 
         return measure
+
+    def times(self, file, mood, runs, *, own):
+        says = dict(part.split("=") for part in file.read_text().split())
+        scatter = np.exp(np.abs(self.draw.normal(0, self.runs_scatter, runs)))
+        return tuple(float(says.get("us", 100)) * mood * scatter * np.exp(self.draw.normal(0, own)))
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ from scipy import stats
 from mlopt.gate import noise
 from mlopt.gate.budget import BudgetError, LatencyBudget, Metric
 from mlopt.gate.measuring import latency_request
+from mlopt.gate.rules import LOOKS
 
 ENTRY = LatencyBudget(target="host", percentiles=())
 
 
-def calibrated(bench, moods, **settings):
-    bench.device.moods = moods
+def calibrated(bench, layout, **settings):
+    bench.device.layout = layout
     file = bench.model()
     facts = bench.device("host", latency_request(ENTRY))(file).facts
     floors, processes = noise.calibrate(
@@ -26,13 +27,25 @@ def calibrated(bench, moods, **settings):
 def test_the_spread_of_a_file_beside_itself_is_found(bench):
     floors, processes, _ = calibrated(bench, 0.03, pairs=200)
     assert [f.metric for f in floors] == [Metric.P50, Metric.P90] and len(processes) == 400
-    assert floors[0].spread == pytest.approx(0.03 * 2**0.5, rel=0.15)      # the difference of two moods
+    assert floors[0].spread == pytest.approx(0.03 * 2**0.5, rel=0.15)      # the difference of two layouts
     assert floors[0].mean == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_calibration_measures_as_a_gate_does(bench):
+    """In turns in one process; and where a gate would take two processes for a pair, in two."""
+    calibrated(bench, 0.03, pairs=20)
+    assert set(bench.device.measured[1:]) == {"m.tflite m.tflite"}
+    bench.device.measured = []
+    entry = replace(ENTRY, rate_hz=30.0)
+    noise.calibrate(bench.folder / "m.tflite", "m.tflite", measure=bench.device("host", latency_request(entry)),
+                    facts=bench.device("host", latency_request(entry))(bench.folder / "m.tflite").facts, entry=entry,
+                    metrics=[Metric.P50], alpha=0.05, seed=0, pairs=6)
+    assert bench.device.measured == ["m.tflite"] * 13
 
 
 def test_the_floor_is_half_the_last_looks_interval():
     seen = np.random.default_rng(5).normal(0.001, 0.04, 24)
-    half = stats.t.ppf(1 - 0.05 / 4, 23) * seen.std(ddof=1) / 24**0.5
+    half = stats.t.ppf(1 - 0.05 / len(LOOKS), 23) * seen.std(ddof=1) / 24**0.5
     assert noise.floor_growth(list(seen), alpha=0.05) == pytest.approx(np.expm1(half))
 
 

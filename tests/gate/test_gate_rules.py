@@ -130,7 +130,7 @@ def test_paired_bounds_are_students(values):
     seen = np.array(values)
     assume(seen.std() > 1e-6)
     low, mean, high = rules.paired_bounds(seen, alpha=0.05)
-    level = 1 - 2 * 0.05 / 4
+    level = 1 - 2 * 0.05 / len(rules.LOOKS)
     expected = stats.t.interval(level, len(seen) - 1, loc=seen.mean(), scale=stats.sem(seen))
     assert (low, high) == pytest.approx(expected, rel=1e-6, abs=1e-9) and mean == pytest.approx(seen.mean())
 

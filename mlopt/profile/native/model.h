@@ -34,10 +34,12 @@ static int model_failed(struct model *m, const char *step, int status)
             return 0;                                               \
     } while (0)
 
+/* An environment that is there already, of another model in this process, is shared. */
 static int model_load(struct model *m, const char *path)
 {
     struct environment_option accelerators = {OPTION_ACCELERATORS, {ANY_INTEGER, ACCELERATOR_CPU}};
-    MUST(m, CreateEnvironment, 1, &accelerators, &m->environment);
+    if (m->environment == NULL)
+        MUST(m, CreateEnvironment, 1, &accelerators, &m->environment);
     MUST(m, CreateModelFromFile, m->environment, path, &m->file);
     return 1;
 }

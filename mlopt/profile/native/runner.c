@@ -24,12 +24,12 @@
 #include "marks.h"
 #include "model.h"
 
-enum { VERSION = 1, PATH_ROOM = 4096, LEAST_SAMPLE_US = 20 };
+enum { VERSION = 1, PATH_ROOM = 4096, LEAST_SAMPLE_US = 20, BURST_US = 2000, LONG_US = 20000 };
 
 struct request {
-    char file[PATH_ROOM], nonce[256];
+    char file[PATH_ROOM], beside[PATH_ROOM], nonce[256]; /* beside "": one file */
     int threads, runs, warmups, memory, operators;
-    double rate_hz, most_seconds, seed; /* rate_hz 0: back to back */
+    double rate_hz, most_seconds, seed, order_seed; /* rate_hz 0: back to back */
     const char *text;
 };
 
@@ -37,7 +37,8 @@ struct result {
     double import_ms, load_ms, compile_ms, first_ms;
     int warmups, samples, batch, missed, throttled;
     long switches, heap_kept, peak, pss; /* the last three in bytes; -1 unknown */
-    double *sample_us;
+    double *sample_us, *beside_us; /* of the second file, as many */
+    int burst;                     /* samples of one file before the other's turn */
     char notes[4][160];
     int note_count;
 };
@@ -78,6 +79,9 @@ static int read_request(const char *path, struct request *q)
     q->rate_hz = json_number(text, "rate_hz", 0);
     q->most_seconds = json_number(text, "most_seconds", 20);
     q->seed = json_number(text, "seed", 0);
+    q->order_seed = json_number(text, "order_seed", 0);
+    if (!json_string(text, "beside", q->beside, sizeof q->beside))
+        q->beside[0] = '\0';
     q->memory = json_true(text, "memory");
     q->operators = json_true(text, "operators");
     if (json_string(text, "arrival", word, sizeof word) && strcmp(word, "fixed-rate") != 0)
@@ -145,18 +149,25 @@ static double arithmetic_s(void)
     return best;
 }
 
-static int warm_up(struct model *m, const struct request *q, struct result *r)
+/* Microseconds of the last warm-up run; a negative number where it failed. */
+static double warm_up(struct model *m, const struct request *q, struct result *r)
 {
     double start = now_s(), last = 0;
-    for (; r->warmups < q->warmups && (r->warmups == 0 || now_s() - start < q->most_seconds); r->warmups++) {
+    int runs = 0;
+    for (; runs < q->warmups && (runs == 0 || now_s() - start < q->most_seconds); runs++) {
         double before = now_s();
         if (!model_run(m))
-            return 0;
+            return -1;
         last = now_s() - before;
     }
-    if (q->rate_hz == 0 && last > 0 && last * 1e6 < LEAST_SAMPLE_US)
-        r->batch = (int)ceil(LEAST_SAMPLE_US / (last * 1e6));
-    return 1;
+    r->warmups = runs;
+    return last * 1e6;
+}
+
+/* Inferences in one sample: more than one where the clock is too coarse for one. */
+static int batch_for(double one_us)
+{
+    return one_us > 0 && one_us < LEAST_SAMPLE_US ? (int)ceil(LEAST_SAMPLE_US / one_us) : 1;
 }
 
 static int take_samples(struct model *m, const struct request *q, struct result *r)
@@ -175,6 +186,47 @@ static int take_samples(struct model *m, const struct request *q, struct result 
             if (!model_run(m))
                 return 0;
         r->sample_us[r->samples++] = (now_s() - begin) * 1e6 / r->batch;
+    }
+    if (r->samples < q->runs)
+        note(r, "the time allowed ended before the runs asked for");
+    return 1;
+}
+
+/* `count` samples of one file, after `lead` runs that bring it back into the caches. */
+static int take_burst(struct model *m, double *sample_us, int count, int batch, int lead)
+{
+    for (int i = 0; i < lead; i++)
+        if (!model_run(m))
+            return 0;
+    for (int i = 0; i < count; i++) {
+        double begin = now_s();
+        for (int k = 0; k < batch; k++)
+            if (!model_run(m))
+                return 0;
+        sample_us[i] = (now_s() - begin) * 1e6 / batch;
+    }
+    return 1;
+}
+
+/* Both files in bursts that take turns; which begins is drawn for each pair of bursts. */
+static int take_turns(struct model *one, struct model *other, const struct request *q, struct result *r,
+                      uint64_t *order, double one_us, double other_us)
+{
+    double start, shorter = fmin(one_us, other_us);
+    int lead = shorter < LONG_US;
+    r->batch = batch_for(shorter);
+    r->burst = (int)fmax(1, fmin(q->runs, round(BURST_US / (r->batch * fmax((one_us + other_us) / 2, 0.1)))));
+    start = now_s();
+    while (r->samples < q->runs && (r->samples == 0 || now_s() - start < 2 * q->most_seconds)) {
+        int count = r->burst < q->runs - r->samples ? r->burst : q->runs - r->samples;
+        int swapped = (int)(next_random(order) >> 63);
+        for (int turn = 0; turn < 2; turn++) {
+            int second = turn ^ swapped;
+            if (!take_burst(second ? other : one, (second ? r->beside_us : r->sample_us) + r->samples, count, r->batch,
+                            lead))
+                return 0;
+        }
+        r->samples += count;
     }
     if (r->samples < q->runs)
         note(r, "the time allowed ended before the runs asked for");
@@ -228,6 +280,48 @@ static int time_phases(struct model *m, const struct request *q, struct result *
     return 1;
 }
 
+static int ready(struct model *m, const char *file, const struct request *q)
+{
+    return model_load(m, file) && model_compile(m, q->threads) && model_make_buffers(m, (uint64_t)q->seed) &&
+           model_run(m);
+}
+
+/* Two files in this process, loaded in an order that is drawn. What went wrong is told in the first's error. */
+static int measure_beside(struct model *m, const struct request *q, struct result *r)
+{
+    static struct model other;
+    struct rusage before, after;
+    uint64_t order = (uint64_t)q->order_seed;
+    int swapped = (int)(next_random(&order) >> 63), done = 0;
+    other.api = m->api;
+    if (swapped) {
+        done = ready(&other, q->beside, q);
+        m->environment = other.environment;
+        done = done && ready(m, q->file, q);
+    } else {
+        done = ready(m, q->file, q);
+        other.environment = m->environment;
+        done = done && ready(&other, q->beside, q);
+    }
+    if (done) {
+        double arithmetic = arithmetic_s(), one_us = warm_up(m, q, r), other_us = warm_up(&other, q, r);
+        getrusage(RUSAGE_SELF, &before);
+        done = one_us >= 0 && other_us >= 0 && take_turns(m, &other, q, r, &order, one_us, other_us);
+        getrusage(RUSAGE_SELF, &after);
+        r->switches = after.ru_nivcsw - before.ru_nivcsw;
+        r->throttled = arithmetic_s() > 1.05 * arithmetic;
+    }
+    if (m->has_free_sizes || other.has_free_sizes)
+        note(r, "an input has free dimensions: they have the sizes that the file stores, mostly 1");
+    if (q->memory)
+        note(r, "memory is not counted in a process of two files");
+    if (q->operators)
+        note(r, "the native runner does not profile operators");
+    if (m->error[0] == '\0')
+        memcpy(m->error, other.error, sizeof m->error);
+    return done;
+}
+
 static int measure(struct model *m, const struct request *q, struct result *r)
 {
     struct rusage before, after;
@@ -242,8 +336,10 @@ static int measure(struct model *m, const struct request *q, struct result *r)
             note(r, "peak memory counts from the highest, not the latest, level of the empty runner: no clear_refs");
     }
     double arithmetic = arithmetic_s();
-    if (!warm_up(m, q, r))
+    double last_us = warm_up(m, q, r);
+    if (last_us < 0)
         return 0;
+    r->batch = q->rate_hz == 0 ? batch_for(last_us) : 1;
     getrusage(RUSAGE_SELF, &before);
     if (!take_samples(m, q, r))
         return 0;
@@ -296,12 +392,15 @@ static int write_result(const char *path, const struct request *q, const struct 
     fprintf(f, ", \"context_switches\": %ld, \"memory\": {\"heap_delta\": %ld, \"peak_delta\": %ld, \"pss\": %ld}",
             r->switches, r->heap_kept, r->peak, r->pss);
     fprintf(f, ", \"phases\": {\"import_ms\": %.4f", r->import_ms);
-    if (m->error[0] == '\0')
+    if (m->error[0] == '\0' && r->burst == 0)
         fprintf(f, ", \"load_ms\": %.4f, \"compile_ms\": %.4f, \"first_ms\": %.4f", r->load_ms, r->compile_ms,
                 r->first_ms);
     fputs("}, \"samples_us\": [", f);
     for (int i = 0; i < r->samples; i++)
         fprintf(f, "%s%.3f", i ? ", " : "", r->sample_us[i]);
+    fprintf(f, "], \"burst\": %d, \"beside_samples_us\": [", r->burst);
+    for (int i = 0; r->burst && i < r->samples; i++)
+        fprintf(f, "%s%.3f", i ? ", " : "", r->beside_us[i]);
     fputs("], \"notes\": [", f);
     for (int i = 0; i < r->note_count; i++) {
         fputs(i ? ", " : "", f);
@@ -336,19 +435,27 @@ int main(int argc, char **argv)
     void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
     r.import_ms = (now_s() - start) * 1e3;
     r.sample_us = calloc((size_t)q.runs, sizeof *r.sample_us);
+    r.beside_us = calloc((size_t)q.runs, sizeof *r.beside_us);
     pin(&q, &r);
     if (library == NULL)
         snprintf(m.error, sizeof m.error, "%s", dlerror());
     else if ((missing = litert_find(library, &m.api)) != NULL)
         snprintf(m.error, sizeof m.error, "the library has no %s: not a version that this runner knows", missing);
-    else if (r.sample_us == NULL)
+    else if (r.sample_us == NULL || r.beside_us == NULL)
         snprintf(m.error, sizeof m.error, "no memory for %d samples", q.runs);
     else if (counting) {
         if (time_phases(&m, &q, &r))
             count(&m, &q, &r, argc == 7 ? argv + 5 : NULL);
-    } else
+    } else if (q.beside[0] && q.rate_hz > 0)
+        snprintf(m.error, sizeof m.error, "two files take turns back to back alone: at a fixed rate one would wait");
+    else if (q.beside[0])
+        measure_beside(&m, &q, &r);
+    else
         measure(&m, &q, &r);
-    if (!write_result(argv[3], &q, &r, &m)) {
+    int written = write_result(argv[3], &q, &r, &m);
+    free(r.sample_us);
+    free(r.beside_us);
+    if (!written) {
         fprintf(stderr, "runner: cannot write %s\n", argv[3]);
         return 2;
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import RUNNER, SCHEMA, device, memory, timing
+from . import RUNNER, SCHEMA, device, memory, timing, turns
 from .apart import in_child
 from .footprint import footprint
 from .litert import LiteRT, tensor_arena
@@ -26,8 +26,12 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     kind = _SESSIONS.get(request["format"])
     if kind is None:
         return failed(request, f"this runner measures {' and '.join(_SESSIONS)}, not {request['format']!r}")
-    if not Path(request["file"]).is_file():
-        return failed(request, f"there is no file {request['file']}")
+    beside = request.get("beside", "")
+    for file in filter(None, (request["file"], beside)):
+        if not Path(file).is_file():
+            return failed(request, f"there is no file {file}")
+    if beside and request.get("arrival", "back-to-back") != "back-to-back":
+        return failed(request, "two files take turns back to back alone: at a fixed rate one would wait for the other")
     notes: list[str] = []
     if request.get("cpus"):
         notes.append(device.pin(list(request["cpus"])))
@@ -35,10 +39,14 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         notes.append(f"{request['threads']} threads share {len(device.allowed())} processors")
     result = failed(request, "")
     _apart(request, result, notes)                      # forked while this process is still empty
-    session = kind(request["file"], int(request.get("threads", 1)))
+    threads = int(request.get("threads", 1))
+    sessions = [kind(file, threads) for file in (request["file"], beside) if file]
     before_us = device.arithmetic_us()
-    session_runtime = _phases(session, request, result)
-    _steady(session, request, result, notes)
+    if beside:
+        session_runtime = _in_turns(sessions[0], sessions[1], request, result, notes)
+    else:
+        session_runtime = _phases(sessions[0], request, result)
+        _steady(sessions[0], request, result, notes)
     after_us = device.arithmetic_us()
     result["facts"] = {
         **device.facts(), "runtime": session_runtime, "runner": RUNNER,
@@ -50,7 +58,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         arithmetic_before_us=f"{before_us:.1f}", arithmetic_after_us=f"{after_us:.1f}",
         processors=",".join(map(str, device.allowed())),
     )
-    result["notes"] = [note for note in (*notes, *session.notes) if note]
+    told = (*notes, *(note for session in sessions for note in session.notes))
+    result["notes"] = list(dict.fromkeys(note for note in told if note))
     return result
 
 
@@ -111,7 +120,7 @@ def _agreement(answer: dict[str, Any]) -> str:
     share = total / answer["plain_us"]
     if abs(share - 1) <= _ADDS_UP:
         return ""
-    why = "the runtime cuts each to whole microseconds" if share < 1 else "profiling has a price for each"
+    why = "some of it passes between them" if share < 1 else "profiling has a price for each"
     return f"operators: times add up to {share:.0%} of an inference without profiling: {why}, so read them as shares"
 
 
@@ -138,9 +147,7 @@ def _phases(session: Any, request: dict[str, Any], result: dict[str, Any]) -> st
 def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
     most = float(request.get("most_seconds", 20.0))
     runs = int(request.get("runs", 200))
-    warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=min(2.0, most))
-    if not warm.steady:
-        notes.append(f"the warm-up of {warm.runs} runs ended by its time limit, not because times held still")
+    warm = _warm_up(session, request, notes)
     if request.get("arrival", "back-to-back") == "fixed-rate":
         timed = timing.fixed_rate(session.invoke, runs=runs, most_seconds=most, rate_hz=float(request["rate_hz"]))
         if not math.isnan(timed.wake_us):
@@ -149,17 +156,63 @@ def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes
     else:
         batch = timing.batch_for(warm.median_us)
         timed = timing.back_to_back(session.invoke, runs=runs, most_seconds=most, batch=batch)
-        if batch > 1:
-            notes.append(f"one sample is the mean of {batch} inferences: alone they are too short for the clock")
-    if len(timed.samples_us) < runs:
-        notes.append(f"{len(timed.samples_us)} of {runs} runs were made in {most:g} s")
     result.update(
         warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
         missed_deadlines=timed.missed, context_switches=timed.switches,
     )
+    notes.extend(_fewer(timed, runs, most))
     for name, places in (("preempted", timed.preempted), ("woken_late", timed.woken_late)):
         if places:
             result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
+
+
+def _in_turns(one: Any, other: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> str:
+    """Two files in this process, loaded in an order that is drawn; returns the runtime's name and version.
+
+    Phases are not told: they belong to a process that loads one file.
+    """
+    draw = turns.order(int(request.get("order_seed", 0)))
+    for session in (one, other) if draw.random() < 0.5 else (other, one):
+        runtime: str = session.import_runtime()
+        session.load()
+        session.compile()
+        session.feed(int(request.get("seed", 0)))
+        session.invoke()
+    most = float(request.get("most_seconds", 20.0))
+    runs = int(request.get("runs", 200))
+    warm, warm_other = _warm_up(one, request, notes), _warm_up(other, request, notes)
+    planned = turns.turns_for(warm.median_us, warm_other.median_us)
+    timed, timed_other = turns.in_turns(
+        one.invoke, other.invoke, runs=runs, most_seconds=most, planned=planned, draw=draw
+    )
+    result.update(
+        warmup_runs=warm.runs, samples_us=timed.samples_us, beside_samples_us=timed_other.samples_us,
+        burst=planned.samples, batch_per_sample=timed.batch,
+        context_switches=timed.switches + timed_other.switches,
+    )
+    notes.extend(_fewer(timed, runs, most))
+    for name, places in (("preempted", timed.preempted), ("beside_preempted", timed_other.preempted)):
+        if places:
+            result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
+    return runtime
+
+
+def _warm_up(session: Any, request: dict[str, Any], notes: list[str]) -> timing.WarmUp:
+    most = min(2.0, float(request.get("most_seconds", 20.0)))
+    warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=most)
+    if not warm.steady:
+        notes.append(f"the warm-up of {warm.runs} runs ended by its time limit, not because times held still")
+    return warm
+
+
+def _fewer(timed: timing.Timed, runs: int, most: float) -> list[str]:
+    """What one has to know of the number of samples."""
+    said = []
+    if timed.batch > 1:
+        said.append(f"one sample is the mean of {timed.batch} inferences: alone they are too short for the clock")
+    if len(timed.samples_us) < runs:
+        said.append(f"{len(timed.samples_us)} of {runs} runs were made in {most:g} s")
+    return said
 
 
 def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:

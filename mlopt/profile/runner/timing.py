@@ -72,8 +72,8 @@ def back_to_back(invoke: Callable[[], object], *, runs: int, most_seconds: float
     samples: list[float] = []
     preempted: list[int] = []
     clock = time.perf_counter_ns
-    with _undisturbed():
-        first = before = _switches()
+    with undisturbed():
+        first = before = switches()
         until = clock() + int(most_seconds * 1e9)
         while len(samples) < runs:
             if batch == 1:
@@ -85,7 +85,7 @@ def back_to_back(invoke: Callable[[], object], *, runs: int, most_seconds: float
                 for _ in range(batch):
                     invoke()
                 end = clock()
-            after = _switches()
+            after = switches()
             if after != before:
                 preempted.append(len(samples))
                 before = after
@@ -110,8 +110,8 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
     late: list[int] = []
     missed = 0
     clock = time.perf_counter_ns
-    with _undisturbed():
-        first = before = _switches()
+    with undisturbed():
+        first = before = switches()
         begin = clock() + int(1e6)
         until = begin + int(most_seconds * 1e9)
         while len(samples) < runs:
@@ -126,7 +126,7 @@ def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, 
                 missed += 1
             invoke()
             end = clock()
-            after = _switches()
+            after = switches()
             if after != before:
                 preempted.append(len(samples))
                 before = after
@@ -150,11 +150,11 @@ class Rounds:
         return len(self.us)
 
     def run(self, invoke: Callable[[], object]) -> None:
-        before = _switches()
+        before = switches()
         start = time.perf_counter_ns()
         invoke()
         self.us.append((time.perf_counter_ns() - start) / 1e3)
-        self.switched.append(_switches() != before)
+        self.switched.append(switches() != before)
 
     def quiet(self) -> list[int]:
         """Places of runs in which the process kept its processor, and none a quarter longer than the fastest tenth: a
@@ -175,13 +175,13 @@ class Rounds:
         return [f"operators: {out} of {self.count} profiled runs were held up from outside and are not in the means"]
 
 
-def _switches() -> int:
+def switches() -> int:
     """Times that this process was taken off a processor it wanted to keep, all threads."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Without Python's collector in between."""
     gc.collect()
     gc.disable()

@@ -50,14 +50,15 @@ class AdbTarget:
         """The device as it names itself."""
         return self.transport.facts()
 
-    def measure(self, file: Path, request: RunRequest) -> RunResult:
+    def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
         """One fresh process on the device, with the thermal service's word before and after in `extra`."""
         if request.format != "tflite":
             raise TargetUnusable(self.name, f"it cannot run {request.format} files", "Phones measure tflite")
         if self._kit is None:
             self._kit = self._kit_for(self._abi())
         before = self.transport.thermal()
-        result = measure_on(self.transport, file, request, base=self._folder, kit=self._kit, kit_stays=True)
+        result = measure_on(self.transport, file, request, base=self._folder, kit=self._kit, kit_stays=True,
+                            beside=beside)
         after = self.transport.thermal()
         result = self._completed(result, file, request)
         notes = list(result.notes)

@@ -40,6 +40,11 @@ def runner_command(python: str, runner: str, request: str, result: str) -> Seque
     return ("env", "PYTHONHASHSEED=0", python, runner, request, result)
 
 
+def measured(file: Path, beside: Path | None) -> str:
+    """What a process measures, for a reader."""
+    return f"{file.name} and {beside.name} in turns" if beside else file.name
+
+
 def write_request(dest: Path, request: RunRequest) -> Path:
     dest.write_text(json.dumps(plain.to_plain(request)))
     return dest

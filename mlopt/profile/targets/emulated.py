@@ -45,8 +45,9 @@ class EmulatedTarget:
             runtime=f"LiteRT {build.litert_version(self.name)}", runner=build.RUNNER_VERSION,
         )
 
-    def measure(self, file: Path, request: RunRequest) -> RunResult:
-        """Instructions and heap of one inference, and how its outputs compare with this host's; no times.
+    def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
+        """Instructions and heap of one inference, and how its outputs compare with this host's; no times, of `beside`
+        neither.
 
         In `extra`: "instructions" (per inference), "instructions_each", "instructions_conditions",
         "output_difference" (see `Difference`), or the reason in the notes where a comparison was not possible.

@@ -15,7 +15,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.runner import device
 from mlopt.profile.target import TargetLost
-from mlopt.profile.targets.bundle import read_result, runner_command, write_request, write_runner
+from mlopt.profile.targets.bundle import measured, read_result, runner_command, write_request, write_runner
 
 _START_SECONDS = 240.0      # import, load and profile, before and beside the timed runs, on a busy machine
 
@@ -32,20 +32,23 @@ class HostTarget:
     def facts(self) -> DeviceFacts:
         return plain.from_plain(device.facts(), DeviceFacts)
 
-    def measure(self, file: Path, request: RunRequest) -> RunResult:
+    def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
         """One fresh process. A model that kills or hangs it is `TargetLost`, with the runtime's last words."""
-        if not file.exists():
-            raise ModelUnreadable(file, "there is no such file")
-        request = replace(request, file=str(file.resolve()), nonce=request.nonce or secrets.token_hex(8))
+        for each in filter(None, (file, beside)):
+            if not each.exists():
+                raise ModelUnreadable(each, "there is no such file")
+        request = replace(request, file=str(file.resolve()), beside=str(beside.resolve()) if beside else "",
+                          nonce=request.nonce or secrets.token_hex(8))
         with tempfile.TemporaryDirectory(prefix="mlopt-profile-") as folder:
             place = Path(folder)
             asked, answer = place / "request.json", place / "result.json"
             write_request(asked, request)
             runner = write_runner(place / "runner.zip")
             command = runner_command(sys.executable, str(runner), str(asked), str(answer))
-            status, words = _run(command, place, deadline_s=self._start_seconds + 2 * request.most_seconds)
+            status, words = _run(command, place, deadline_s=self._start_seconds + 4 * request.most_seconds)
             if status != 0:
-                raise TargetLost(f"{self.name}, measuring {file.name}", f"the process {_how(status)}{_last(words)}")
+                raise TargetLost(f"{self.name}, measuring {measured(file, beside)}",
+                                 f"the process {_how(status)}{_last(words)}")
             return read_result(answer, request, self.name)
 
 

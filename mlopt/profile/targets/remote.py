@@ -13,7 +13,7 @@ from pathlib import Path
 from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.target import Ran, TargetLost, TargetUnusable, Transport
-from mlopt.profile.targets.bundle import read_result, write_request
+from mlopt.profile.targets.bundle import measured, read_result, write_request
 
 _SHORT_S = 30.0
 _START_S = 300.0            # import, load, compile and profile on a slow board, beside the timed runs
@@ -58,35 +58,46 @@ def options(kind: str, text: str, known: Sequence[str]) -> tuple[str, dict[str, 
 
 
 def measure_on(
-    transport: Transport, file: Path, request: RunRequest, *, base: str, kit: Kit, kit_stays: bool = False
+    transport: Transport, file: Path, request: RunRequest, *, base: str, kit: Kit, kit_stays: bool = False,
+    beside: Path | None = None,
 ) -> RunResult:
-    """Measure `file` in a folder of its own below `base`; the folder is gone afterwards, also after a failure.
+    """Measure `file`, and `beside` in turns with it, in a folder of its own below `base`; the folder is gone
+    afterwards, also after a failure.
 
     With `kit_stays` the kit lies in a folder beside it, named by its digest, which stays for the next measurement and
     is compared before each. No result, a torn one, one of another request, and a process that did not end well are
     all `TargetLost`.
     """
-    if not file.is_file():
-        raise ModelUnreadable(file, "there is no such file")
+    for each in filter(None, (file, beside)):
+        if not each.is_file():
+            raise ModelUnreadable(each, "there is no such file")
     request = replace(request, nonce=request.nonce or secrets.token_hex(16))
     installed = f"{base}/mlopt-kit-{kit.digest[:16]}" if kit_stays else ""
     leftovers: list[str] = []
     with _folder_on(transport, base, leftovers) as there, tempfile.TemporaryDirectory(prefix="mlopt-") as here:
         _install(transport, installed or there, kit, compare=kit_stays)
-        result = _measured(transport, there, file, request, kit, kit_folder=installed or there, here=Path(here))
+        result = _measured(transport, there, (file, beside), request, kit, kit_folder=installed or there,
+                           here=Path(here))
     return replace(result, notes=(*result.notes, *leftovers)) if leftovers else result
 
 
 def _measured(
-    transport: Transport, there: str, file: Path, request: RunRequest, kit: Kit, *, kit_folder: str, here: Path
+    transport: Transport, there: str, files: tuple[Path, Path | None], request: RunRequest, kit: Kit, *,
+    kit_folder: str, here: Path,
 ) -> RunResult:
+    file, beside = files
     model, asked, answer = f"{there}/model{_suffix(file)}", f"{there}/request.json", f"{there}/result.json"
-    request = replace(request, file=model)
     transport.push(file, model)
+    second = ""
+    if beside is not None:
+        second = f"{there}/beside{_suffix(beside)}"
+        transport.push(beside, second)
+    request = replace(request, file=model, beside=second)
     transport.push(write_request(here / "request.json", request), asked)
-    ran = transport.run(kit.command(kit_folder, asked, answer), timeout_s=_START_S + 4 * request.most_seconds)
+    ran = transport.run(kit.command(kit_folder, asked, answer), timeout_s=_START_S + 8 * request.most_seconds)
     if ran.status != 0:
-        raise TargetLost(f"{transport.name}, measuring {file.name}", f"the process {ended(ran.status)}{_last(ran)}",
+        raise TargetLost(f"{transport.name}, measuring {measured(file, beside)}",
+                         f"the process {ended(ran.status)}{_last(ran)}",
                          _REMEDIES.get(ran.status, ""))
     _check_answer(transport, answer, ran)
     transport.pull(answer, here / "result.json")

@@ -38,7 +38,7 @@ class SshTarget:
         """The board as it names itself."""
         return self.transport.facts()
 
-    def measure(self, file: Path, request: RunRequest) -> RunResult:
+    def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
         """One fresh process on the board. What is missing there is `TargetUnusable`, with the command to install it."""
         self._check(request.format)
         with tempfile.TemporaryDirectory(prefix="mlopt-") as here:
@@ -46,7 +46,7 @@ class SshTarget:
                 files={"runner.zip": write_runner(Path(here) / "runner.zip")},
                 command=lambda kit, asked, answer: runner_command(self._python, f"{kit}/runner.zip", asked, answer),
             )
-            return measure_on(self.transport, file, request, base=self._folder, kit=kit)
+            return measure_on(self.transport, file, request, base=self._folder, kit=kit, beside=beside)
 
     def close(self) -> None:
         """End the shared connection."""
