@@ -13,12 +13,13 @@ from pathlib import Path
 import jupytext
 
 from mlopt import plugins
+from mlopt.recipe.schema import write_schema
 from mlopt.render.schema import write_schemas
 
 DOCS = Path(__file__).parent
 COMMANDS = (
     (), ("compress",), ("profile",), ("gate",), ("gate", "check"), ("gate", "calibrate"), ("gate", "update"),
-    ("doctor",),
+    ("recipes",), ("recipes", "list"), ("recipes", "show"), ("recipes", "explain"), ("doctor",),
 )
 
 
@@ -66,6 +67,7 @@ def main(dest: Path = DOCS) -> None:
     (dest / "reference/precisions.md").write_text(precisions())
     (dest / "tutorials/first-model.ipynb").write_text(notebook(DOCS / "tutorials/first_model.py"))
     write_schemas(dest / "reference")
+    write_schema(dest / "reference")
 
 
 if __name__ == "__main__":

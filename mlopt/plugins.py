@@ -12,6 +12,7 @@ if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
 
 CONVERTERS = "mlopt.converters"
+RECIPES = "mlopt.recipes"
 
 
 class UnknownPlugin(MloptError):
@@ -36,8 +37,17 @@ def load_converter(name: str) -> "Converter":
 
 def converter_sources() -> dict[str, Path]:
     """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
-    packages = sorted({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
-    specs = {name: importlib.util.find_spec(name) for name in packages}
+    return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
+
+
+def recipe_folders() -> dict[str, Path]:
+    """The folder of each package that ships recipes, by the package's name; nothing is imported."""
+    places = _places({point.module for point in _entry_points(RECIPES).values()})
+    return {name: path for name, path in places.items() if path.is_dir()}
+
+
+def _places(packages: set[str]) -> dict[str, Path]:
+    specs = {name: importlib.util.find_spec(name) for name in sorted(packages)}
     return {
         name: Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)
         for name, spec in specs.items() if spec is not None and spec.origin

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlopt.cli import compress, doctor, gate, profile
+from mlopt.cli import compress, doctor, gate, profile, recipes
 from mlopt.cli.exit_codes import explained
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command(name="compress")(compress.compress)
 app.command(name="profile")(profile.profile)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(gate.app, name="gate")
+app.add_typer(recipes.app, name="recipes")
 
 
 def main() -> None:

@@ -147,6 +147,9 @@ class Quantize(Training):
     bytes: Annotated[
         int, Meta(ge=0, description="mixed-4-8: all kernels and biases together take at most so many.")
     ] = 0
+    share: Annotated[
+        float, Meta(ge=0, lt=1, description="mixed-4-8: the same, as a share of what they take at 8 bits.")
+    ] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

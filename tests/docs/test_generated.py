@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ["reference/cli.md", "reference/precisions.md", "reference/report.schema.json",
-             "reference/compress.schema.json", "tutorials/first-model.ipynb"]
+             "reference/compress.schema.json", "reference/recipe.schema.json",
+             "tutorials/first-model.ipynb"]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,14 @@ def test_every_module_of_every_package_is_in_the_wheel(names):
 
 def test_the_wheel_holds_only_packages_and_metadata(names):
     tops = {name.split("/")[0] for name in names}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"mlopt", "mlopt_tflite", "mlopt_onnx", "mlopt_coreml"}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {
+        "mlopt", "mlopt_tflite", "mlopt_onnx", "mlopt_coreml", "mlopt_recipes",
+    }
+
+
+def test_every_shipped_recipe_is_in_the_wheel(names):
+    recipes = {file.relative_to(ROOT / "recipes").as_posix() for file in (ROOT / "recipes/mlopt_recipes").glob("*.yaml")}
+    assert recipes and recipes <= set(names)
 
 
 def test_the_wheel_is_typed_and_licensed(names):
@@ -44,5 +51,5 @@ def test_the_wheel_names_its_converters_and_its_command(tmp_path, names):
     points = {(p.group, p.name) for p in importlib.metadata.distribution("mlopt").entry_points}
     assert points >= {
         ("console_scripts", "mlopt"), ("mlopt.converters", "tflite"), ("mlopt.converters", "onnx"),
-        ("mlopt.converters", "coreml"),
+        ("mlopt.converters", "coreml"), ("mlopt.recipes", "mlopt"),
     }

@@ -1,0 +1,1 @@
+"""Recipes that mlopt ships, one YAML file each: `mlopt recipes list`."""
