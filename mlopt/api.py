@@ -1,21 +1,30 @@
 """The notebook surface: each call is one whole job, done in worker processes whatever the caller has imported."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlopt.cache import Cache
 from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, finish, opening
-from mlopt.pipeline.progress import OnProgress, Progress
+from mlopt.pipeline.progress import OnProgress
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Run, require_extras
+from mlopt.recipe.load import load as load_recipe
 from mlopt.render import terminal
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
 from mlopt.worker import Crew
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mlopt.profile.session import FileProfile, OnStep, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +54,66 @@ class Compressed:
 
     def _repr_html_(self) -> str:
         """The whole report in a frame of its own, so that its styles and the notebook's do not meet."""
-        page = escape(to_html(self.report), quote=True)
-        return f'<iframe srcdoc="{page}" title="mlopt report" style="width:100%;height:720px;border:0"></iframe>'
+        return _framed(to_html(self.report), "mlopt report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiled:
+    """What `profile_files` measured, and its renderings."""
+
+    profile: Profile
+    compared: bool = False          # renderings show what changed from the first file to the second
+
+    @property
+    def files(self) -> tuple[FileProfile, ...]:
+        """One for each file, in the order in which they were given."""
+        return self.profile.profiles
+
+    def page(self) -> str:
+        """One self-contained HTML page."""
+        from mlopt.render import profile_page
+
+        return profile_page.to_html(self.profile, compared=self.compared)
+
+    def table(self, width: int = 120) -> str:
+        """What the command prints, as plain text."""
+        from rich.console import Console
+
+        console = Console(width=width, file=io.StringIO(), color_system=None, highlight=False)
+        with console.capture() as captured:
+            self.show(console)
+        return captured.get()
+
+    def show(self, console: Console) -> None:
+        """Print it."""
+        from mlopt.render import profiles
+
+        for one in self.files:
+            profiles.show(one, console)
+        if self.compared:
+            profiles.show_changes(*self.files, console=console)
+
+    def plain(self) -> dict[str, object]:
+        """Plain values for JSON, every raw time among them; an unknown number is None."""
+        from mlopt.profile import session
+
+        return session.to_plain(self.profile)
+
+    def trace(self) -> str:
+        """For Perfetto or Chrome."""
+        from mlopt.profile import exports
+
+        return exports.chrome_trace(self.files)
+
+    def model_explorer(self) -> str:
+        """Node data of the first file for Model Explorer."""
+        from mlopt.profile import exports
+
+        return exports.model_explorer(self.files[0])
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its styles and the notebook's do not meet."""
+        return _framed(self.page(), "mlopt profile")
 
 
 def load(
@@ -84,6 +151,10 @@ def compress(
     resize: bool = False,
     slice_columns: Sequence[str] = (),
     seed: int = 0,
+    recipe: str | Path | None = None,
+    train: str | Path | None = None,
+    strategy: str = "auto",
+    track: str = "",
     on_progress: OnProgress | None = None,
 ) -> Compressed:
     """Write `model` in every format and precision asked for, prove each file, time it, and recommend.
@@ -92,6 +163,9 @@ def compress(
     Without `test` a part of `data` is held out; without either, inputs are synthesised from the model itself.
     `out` is the bundle's folder, by default NAME-mlopt beside the model. `max_drop` is the largest loss of the task's
     metric that a recommended file may have, as a fraction: 0.01 is one point; without labels, 1 - agreement.
+    `recipe` is a shipped recipe's name or a YAML file: its steps are trained on the samples of `train` first, and files
+    are exported from what they leave; the proof stays against `model`. `strategy` spreads training over devices
+    ("auto", "one", "mirrored", "multi-worker", "parameter-server", "tpu"); `track` is "mlflow:URI".
     `normalise` is what the pixel values 0..255 become, e.g. (0, 1); by default they stay.
 
     Raises an `MloptError` for anything in the model, the data or the folder that stands in the way.
@@ -102,19 +176,59 @@ def compress(
         model=path, out=folder, data=None if data is None else str(data), test=None if test is None else str(test),
         formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop, trust_code=trust_code,
         custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}, normalise=normalise, resize=resize,
-        slice_columns=tuple(slice_columns), seed=seed,
+        slice_columns=tuple(slice_columns), seed=seed, recipe=None if recipe is None else str(recipe),
+        train=None if train is None else str(train), strategy=strategy, track=track,
     )
     return run(request, on_progress or _silent)
 
 
+def profile_files(
+    files: str | Path | Sequence[str | Path],
+    *,
+    on: str = "host",
+    threads: int = 1,
+    cpus: Sequence[int] = (),
+    rate_hz: float = 0.0,
+    runs: int = 700,
+    instructions: Sequence[str] = (),
+    seed: int = 0,
+    compare: bool = False,
+    on_step: OnStep | None = None,
+) -> Profiled:
+    """Measure latency, memory and operators of exported files, each in fresh processes.
+
+    `on` is host, ssh:HOST, adb:SERIAL or emulated:CORE. `cpus` pins to these processors. `rate_hz` is how many
+    inferences a second are asked for, 0 for back to back. `instructions` are counted on each of x86-64, cortex-a72 and
+    cortex-a76 that is named. `compare` takes two files and shows what changed, operation by operation.
+
+    It is not called `profile` because `mlopt.profile` is the package that does it.
+
+    Raises `TargetUnusable` where a file or the target cannot be measured, `TargetLost` where it went away meanwhile.
+    """
+    from mlopt.profile import session
+
+    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    if not paths:
+        raise ValueError("profile_files takes at least one file")
+    if compare and len(paths) != 2:
+        raise ValueError(f"compare takes two files, before and after; got {len(paths)}")
+    settings = session.Settings(
+        threads=threads, cpus=tuple(cpus), rate_hz=rate_hz, runs=runs, instructions=tuple(instructions), seed=seed
+    )
+    return Profiled(profile=session.profile(paths, on, settings, on_step or _silent), compared=compare)
+
+
 def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     """Carry out a request: the one road that the command line and notebooks share."""
+    recipe = None if request.recipe is None else load_recipe(request.recipe)
+    if recipe is not None and not request.formats and not request.precisions:
+        request = replace(request, exports=recipe.export)
     chosen = wanted(request)
     require_extras(chosen)
     bundle.check_ours(request.out)
     store = Cache()
     with bundle.claimed(request.out, store.root / "locks"), Crew() as crew:
-        work = Run(request, chosen, crew, store, on_progress)
+        work = Run(request, chosen, recipe, crew=crew, store=store, on_progress=on_progress)
         bundle.check_room(request)
         material = work.go()
         report = finish.report(request, material)
@@ -133,5 +247,10 @@ def default_folder(model: Path) -> Path:
     return named.with_name(f"{named.stem}-mlopt")
 
 
-def _silent(progress: Progress) -> None:
+def _framed(page: str, title: str) -> str:
+    frame = escape(page, quote=True)
+    return f'<iframe srcdoc="{frame}" title="{title}" style="width:100%;height:720px;border:0"></iframe>'
+
+
+def _silent(progress: object) -> None:
     del progress

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlopt.artifact import Contract, StoredLayer
 from mlopt.model import SourceModel
@@ -185,6 +186,45 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """One finished step of a recipe. `validation` is accuracy, or minus the loss where there are no classes."""
+
+    name: str
+    settings: dict[str, Any]
+    seconds: float                        # of this step's own work, whenever it was done
+    epochs: int = 0                       # trained, over all its trainings
+    validation_before: float = UNKNOWN    # of the model in the framework, on the validation samples
+    validation: float = UNKNOWN
+    validation_samples: int = 0
+    macs_before: int = 0
+    macs: int = 0
+    parameters_before: int = 0
+    parameters: int = 0
+    nonzero: int = 0                      # parameters that are not 0
+    waiting: float = UNKNOWN              # share of the training's time in which it waited for data
+    samples_per_second: float = UNKNOWN
+    replicas: int = 1
+    resumed_at: int = 0                   # the training step at which a killed run was continued; 0: it was not
+    history: tuple[dict[str, Any], ...] = ()          # one an epoch
+    facts: dict[str, Any] = field(default_factory=dict)        # the step's own, e.g. widths before and after
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The recipe that was carried out before anything was exported."""
+
+    recipe: str                           # its name, or its file's
+    about: str
+    sha256: str                           # of the recipe as it was read
+    train: str                            # where the training samples came from
+    train_samples: int
+    validation_samples: int
+    steps: tuple[StepFacts, ...]
+    seconds: float                        # of all steps' own work
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     source: SourceModel
     baseline: Baseline
@@ -195,4 +235,5 @@ class Report:
     findings: tuple[Finding, ...]
     class_names: tuple[str, ...] = ()
     seed: int = 0
+    trained: Trained | None = None        # None: no recipe was asked for
     schema: int = 1

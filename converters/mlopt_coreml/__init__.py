@@ -74,4 +74,5 @@ class CoreMLConverter:
     read_storage = "mlopt_coreml.runtime:read_storage"
     layer_errors = "mlopt_coreml.layers:layer_errors"
     measures_latency = False
+    draft = ""
     exports_apart = True

@@ -40,4 +40,5 @@ class OnnxConverter:
     read_storage = "mlopt_onnx.runtime:read_storage"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
     measures_latency = True
+    draft = ""
     exports_apart = False

@@ -74,4 +74,5 @@ class TFLiteConverter:
     read_storage = "mlopt_tflite.storage:read_storage"
     layer_errors = "mlopt_tflite.layers:layer_errors"
     measures_latency = True
+    draft = "mlopt_tflite.draft:draft"
     exports_apart = False

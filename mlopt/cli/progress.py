@@ -6,11 +6,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Live
+
+from mlopt.words import clean
 
 if TYPE_CHECKING:
     from mlopt.pipeline.progress import Progress
+    from mlopt.profile.session import Step
 
 
 class Reporter:
@@ -50,7 +61,39 @@ class Reporter:
         if progress.part not in self._tasks:
             self._tasks[progress.part] = self._live.add_task(progress.doing, total=total, part=progress.part)
         task = self._tasks[progress.part]
+        words = f"{progress.doing}, {progress.detail}" if progress.detail else progress.doing
         if progress.finished:
-            self._live.update(task, description=progress.doing, total=1, completed=1)
+            self._live.update(task, description=words, total=1, completed=1)
         else:
-            self._live.update(task, description=progress.doing, total=total, completed=progress.done)
+            self._live.update(task, description=words, total=total, completed=progress.done)
+
+
+class Steps:
+    """Show which process of a profile runs: one live line on a terminal, one plain line a process elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._started = time.monotonic()
+        self._live = Live(
+            SpinnerColumn(), TextColumn("process"), MofNCompleteColumn(), BarColumn(bar_width=20),
+            TextColumn("{task.description}", markup=False), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), console=self.console, transient=True, disable=not self.console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Steps":
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, step: "Step") -> None:
+        doing = f"{clean(step.file)}: {step.doing} on {step.on}"
+        if not self.console.is_terminal:
+            passed = time.monotonic() - self._started
+            self.console.print(f"{passed:6.1f} s  {step.number} of {step.total}: {doing}", markup=False, soft_wrap=True)
+        elif self._task is None:
+            self._task = self._live.add_task(doing, total=step.total, completed=step.number - 1)
+        else:
+            self._live.update(self._task, description=doing, completed=step.number - 1)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlopt.frameworks.fitting import FitResult, Hold, OnEvent, Strategy
-from mlopt.frameworks.protocol import TrainableModel
+from mlopt.frameworks.protocol import GriddedModel, TrainableModel
 from mlopt.grid import Grid
 
 Latencies = Callable[[Sequence[Path]], list[float]]
@@ -26,6 +26,7 @@ class Context:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     strategy: Strategy = Strategy.AUTO
     track: str = ""
+    logs: Path | None = None                # TensorBoard event files
     on_event: OnEvent
     open_model: Callable[[Path], TrainableModel]      # another file of this framework: a teacher, a student
     latencies: Latencies | None = None      # None where nothing can be timed
@@ -46,7 +47,18 @@ class Done:
 
     model: TrainableModel
     holds: Mapping[str, Hold] = field(default_factory=dict)
-    grid: Grid | None = None                # of `quantize` alone
+    grid: Grid | None = None                # of `quantize` alone, with the model that still rounds
+    gridded: GriddedModel | None = None
     fits: tuple[FitResult, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)       # plain values, for the report
     notes: tuple[str, ...] = ()
+
+
+Train = Callable[[TrainableModel, int, str], FitResult]
+"""Train a model in place, so many epochs, as the step's settings say; the text names this training within the step."""
+
+
+class Technique(Protocol):
+    """One step's function. It raises `BadRequest` for settings that cannot work before it trains."""
+
+    def __call__(self, settings: Any, context: Context, train: Train) -> Done: ...

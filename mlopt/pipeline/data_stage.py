@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mlopt import cache, files, worker
+from mlopt.data.dataset import Dataset, Request
 from mlopt.data.fingerprint import SampleFingerprint, fingerprint
-from mlopt.data.materialise import SamplesSummary, write_calibration_and_test, write_samples
+from mlopt.data.materialise import SamplesSummary, materialise, write_calibration_and_test, write_samples
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.model import Signature
@@ -17,12 +18,13 @@ GATHERED = "gathered.json"
 
 @dataclass(frozen=True, kw_only=True)
 class DataTask:
-    """Samples to calibrate on, to compare on, or both; one source for both is split without overlap."""
+    """Samples to train, to calibrate and to compare on; one source for several of these is split without overlap."""
 
     data: str | None
     test: str | None
+    train: str | None
     signature: Signature
-    dest: Path                              # entry that gets calibration/ where there is data, and test/
+    dest: Path                              # entry that gets a folder for each role that has a source
     limits: Mapping[str, int]
     seed: int
     normalise: tuple[float, float] | None
@@ -50,6 +52,8 @@ def gather(task: DataTask) -> None:
     settings: dict[str, Any] = {"normalise": task.normalise, "resize": task.resize, "slice_columns": task.slice_columns}
     with files.new_folder(task.dest) as folder:
         found: dict[str, SamplesSummary] = {}
+        if task.train is not None:
+            found |= _with_training(task, folder, progress, settings)
         if task.data is not None and task.test is None:
             found["calibration"], found["test"] = write_calibration_and_test(
                 task.data, task.signature, folder / "calibration", folder / "test", seed=task.seed,
@@ -64,6 +68,20 @@ def gather(task: DataTask) -> None:
                         seed=task.seed, progress=progress, **settings,
                     )
         cache.write_record(folder / GATHERED, {role: gathered(summary) for role, summary in found.items()})
+
+
+def _with_training(
+    task: DataTask, folder: Path, progress: Any, settings: dict[str, Any]
+) -> dict[str, SamplesSummary]:
+    """Rows for training and validation, and for the roles that have no source of their own."""
+    assert task.train is not None
+    roles = [Role.VALIDATION, Role.TRAIN]
+    roles += [Role.CALIBRATION] if task.data is None else []
+    roles += [Role.TEST] if task.data is None and task.test is None else []
+    requests = {folder / role.value: Request(role=role, limit=task.limits.get(role.value)) for role in roles}
+    dataset = Dataset.open(task.train, task.signature, **settings)
+    summaries = materialise(dataset, requests, seed=task.seed, progress=progress)
+    return {role.value: summary for role, summary in zip(roles, summaries, strict=True)}
 
 
 def gathered(summary: SamplesSummary) -> Gathered:

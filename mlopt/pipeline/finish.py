@@ -29,12 +29,17 @@ def report(request: CompressRequest, material: Material) -> Report:
         ),
         class_names=material.gathered["test"].class_names,
         seed=request.seed,
+        trained=material.product.trained,
     )
 
 
 def _data(request: CompressRequest, material: Material) -> tuple[DataFacts, ...]:
     """Sources as this run named them: the samples may have been kept under another path."""
-    named = {"calibration": request.data or "", "test": request.test or request.data or ""}
+    train = request.train or ""
+    named = {
+        "calibration": request.data or train, "test": request.test or request.data or train, "validation": train,
+        "train": train,
+    }
     return tuple(
         DataFacts(
             role=role, source=named[role] if facts.origin == "given" else facts.source, count=facts.count,
@@ -54,13 +59,13 @@ def _data_findings(request: CompressRequest, material: Material) -> list[Finding
         for role, facts in material.gathered.items() for warning in facts.warnings
     ]
     calibrated = _calibrated(request, material)
-    if request.data is None and calibrated:
+    if request.data is None and request.train is None and calibrated:
         found.append(Finding(
             severity=Severity.WARNING, code="calibration-synthesised", about="data",
             message=f"no --data was given: {', '.join(calibrated)} files were calibrated on inputs synthesised from "
                     "the model. Their accuracy on real samples is unknown until they are compared on some.",
         ))
-    if request.data is None and request.test is None:
+    if request.data is None and request.test is None and request.train is None:
         found.append(Finding(
             severity=Severity.WARNING, code="accuracy-unknown", about="data",
             message="no labelled samples were given: the task's metric and its drop could not be measured. Agreement "

@@ -11,8 +11,9 @@ import numpy as np
 from mlopt import cache, files, plain, plugins, worker
 from mlopt.artifact import Made, Storage
 from mlopt.convert.protocol import Converter, Precision, Runtime
-from mlopt.data.samples import Samples
+from mlopt.data.samples import Samples, file_name
 from mlopt.errors import MloptError
+from mlopt.grid import Grid
 from mlopt.model import SourceModel
 from mlopt.pipeline import golden
 from mlopt.report import Candidate, LayerError
@@ -20,6 +21,8 @@ from mlopt.verify.prove import prove
 
 GOLDEN = "golden.npz"         # outputs for the golden inputs, in the signature's order
 SKIPPED = "skipped.json"      # in an entry: the reason why this model gets no such file
+LEAST_AGREEMENT = 0.98        # of a file with the graph that trained its numbers; rounding in kernels moves few answers
+GRAPH = "graph"               # beside a grid: outputs of the rounding network for the first validation samples
 _LAYER_ERROR_SAMPLES = 16     # per-layer signal to noise moves by less than 1 dB between 16 and 256 samples
 
 
@@ -36,6 +39,8 @@ class FormatTask:
     entries: Mapping[str, Path]     # precision -> where its candidate goes
     class_names: tuple[str, ...]
     seed: int
+    grid: Path | None = None        # folder of the grid that the model was trained on, if it was
+    validation: Path | None = None  # samples that the training graph's answers beside the grid are for
 
 
 def make_and_prove(task: FormatTask) -> None:
@@ -80,7 +85,10 @@ def _candidate(task: FormatTask, door: Converter, precision: Precision, folder: 
     fields = plain.to_plain(candidate)
     try:
         fields |= _proof(task, door, precision, path, folder)
+        if task.grid is not None and _takes(precision, task.grid):
+            fields["choices"] = {**made.choices, "training graph": _against_graph(task, door, path)}
     except MloptError as err:
+        fields["verified"] = False
         notes.append(f"unverified: {err}")
     cache.write_record(folder / "candidate.json", fields)
     cache.write_record(folder / "notes.json", notes)
@@ -94,9 +102,36 @@ def _make(task: FormatTask, door: Converter, precision: Precision, path: Path) -
             shutil.copyfile(task.float_file, path)
         return Made(path=path, **json.loads((task.float_file.parent / "made.json").read_text()))
     samples = Samples.open(task.calibration) if precision.needs_samples else None
+    trained = {"grid": Grid.read(task.grid)} if task.grid is not None and _takes(precision, task.grid) else {}
     return plain.resolve(door.make)(
-        task.float_file, precision.name, path, signature=task.source.signature, samples=samples, seed=task.seed
+        task.float_file, precision.name, path, signature=task.source.signature, samples=samples, seed=task.seed,
+        **trained,
     )
+
+
+def _takes(precision: Precision, grid: Path) -> bool:
+    """Whether a grid of this scheme decides the numbers of that precision."""
+    return Grid.read(grid).scheme in precision.grids
+
+
+def _against_graph(task: FormatTask, door: Converter, path: Path) -> str:
+    """How far the file answers as the rounding network did in training; raises `MloptError` where it does not."""
+    assert task.grid is not None and task.validation is not None
+    answers = {
+        spec.name: np.load(task.grid / GRAPH / file_name(spec.name), mmap_mode="r")
+        for spec in task.source.signature.outputs
+    }
+    samples = Samples.open(task.validation).first(len(next(iter(answers.values()))))
+    evidence = prove(
+        plain.resolve(door.open_runtime)(path, task.source.signature), samples, answers, source=task.source,
+        runtime_name=door.runtime, samples_name="validation", class_names=task.class_names, seed=task.seed,
+    )
+    if not evidence.agreement_interval.high >= LEAST_AGREEMENT:
+        raise MloptError(
+            f"the file gives the answer of the graph that was trained on {evidence.agreement:.4f} of {samples.count} "
+            f"validation samples, below {LEAST_AGREEMENT:g}: it does not hold the numbers that were trained"
+        )
+    return f"the file gives its answer on {evidence.agreement:.4f} of {samples.count:,} validation samples"
 
 
 def _proof(task: FormatTask, door: Converter, precision: Precision, path: Path, folder: Path) -> dict[str, object]:

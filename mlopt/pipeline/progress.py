@@ -13,6 +13,7 @@ class Progress:
 
     part: str             # "source", "data", "tflite", ..., "latency"
     doing: str
+    detail: str = ""      # what changes all the time: losses, the time left; for a live display
     done: int = 0
     total: int = 0
     finished: bool = False

@@ -7,9 +7,12 @@ from pathlib import Path
 from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.errors import BadRequest
+from mlopt.frameworks.fitting import Strategy
+from mlopt.recipe.steps import Export
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
+VALIDATION_SAMPLES = 5000      # of --train: choices of a recipe are made on them
 SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
 
 
@@ -31,6 +34,11 @@ class CompressRequest:
     resize: bool = False
     slice_columns: tuple[str, ...] = ()
     seed: int = 0
+    recipe: str | None = None                      # a shipped recipe's name, or a file
+    train: str | None = None                       # where training samples are, as text
+    strategy: str = "auto"                         # how training is spread over devices
+    track: str = ""                                # "mlflow:URI"
+    exports: tuple[Export, ...] = ()               # what the recipe says to write, where `formats` do not
 
     @property
     def stem(self) -> str:
@@ -49,12 +57,35 @@ class CompressRequest:
                              "proves little. Give --data alone and a part of it is held out for the test.")
         if self.seed < 0:
             raise BadRequest(f"--seed is a whole number from 0 on; got {self.seed}")
+        self._check_training()
         idle = {"--normalise": self.normalise, "--resize": self.resize, "--slices": self.slice_columns}
         named = [option for option, value in idle.items() if value]
-        if named and self.data is None and self.test is None:
+        if named and self.data is None and self.test is None and self.train is None:
             raise BadRequest(
                 f"{' and '.join(named)} would not be used: no samples were given. Name them with --data or --test."
             )
+
+    def _check_training(self) -> None:
+        """A recipe and its samples come together; nothing that only training uses is given without one."""
+        if self.recipe is None:
+            idle = {"--train": self.train, "--track": self.track, "--strategy": self.strategy != "auto"}
+            named = [option for option, value in idle.items() if value]
+            if named:
+                raise BadRequest(f"{' and '.join(named)} would not be used: nothing is trained without --recipe. "
+                                 "`mlopt recipes list` shows what there is.")
+            return
+        if self.train is None:
+            raise BadRequest("--recipe trains, and no training samples were given. Name them with --train.")
+        if self.strategy not in [strategy.value for strategy in Strategy]:
+            plugins.refuse_unknown("strategy", self.strategy, [strategy.value for strategy in Strategy])
+        if self.data is not None and _same(self.data, self.train):
+            raise BadRequest("--train and --data name the same samples. Leave --data out: a part of the training "
+                             "samples is kept for calibration.")
+        if self.test is not None and _same(self.test, self.train):
+            raise BadRequest("--train and --test name the same samples: a file tested on what it was trained on proves "
+                             "nothing. Give --train alone and a part of it is held out for the test.")
+        if self.track and not self.track.startswith("mlflow:"):
+            raise BadRequest(f"--track is mlflow:URI, e.g. mlflow:http://127.0.0.1:5000; got {self.track!r}")
 
 
 def _same(one: str, other: str) -> bool:
@@ -73,6 +104,8 @@ class Wanted:
 
 def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
     """What to make; raises `BadRequest` or `UnknownPlugin` with the names that exist."""
+    if request.exports:
+        return _as_exported(request.exports)
     names = request.formats or sorted(plugins.converter_names(), key=_in_order)
     doors = [plugins.load_converter(name) for name in dict.fromkeys(names)]
     if not request.formats:        # where none is installed, all stay: the error that follows says what to install
@@ -93,6 +126,19 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
             f"{', '.join(sorted({p.name for door in doors for p in door.precisions if p.needs_samples}))}."
         )
     return tuple(chosen)
+
+
+def _as_exported(exports: tuple[Export, ...]) -> tuple[Wanted, ...]:
+    """Each format with the precisions that a recipe names for it."""
+    chosen = []
+    for name in dict.fromkeys(export.to for export in exports):
+        door = plugins.load_converter(name)
+        precisions = tuple(dict.fromkeys(export.precision for export in exports if export.to == name))
+        for precision in precisions:
+            if precision not in (known := [p.name for p in door.precisions]):
+                plugins.refuse_unknown(f"{name} precision", precision, known)
+        chosen.append(Wanted(converter=door, precisions=_of(door, precisions)))
+    return tuple(sorted(chosen, key=lambda one: _in_order(one.converter.name)))
 
 
 def _in_order(name: str) -> tuple[int, str]:

@@ -23,11 +23,14 @@ from mlopt.pipeline.request import (
     HOLDOUT_SAMPLES,
     SYNTHESISED_SAMPLES,
     TEST_SAMPLES,
+    VALIDATION_SAMPLES,
     CompressRequest,
     Wanted,
 )
 from mlopt.pipeline.source_stage import ReferenceTask, SourceTask
 from mlopt.pipeline.timing import Bench
+from mlopt.pipeline.training import Product, Training, untrained
+from mlopt.recipe.steps import Recipe
 from mlopt.report import Candidate, Finding, Severity
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
@@ -44,6 +47,7 @@ class Material:
     gathered: dict[str, Gathered]          # role -> facts; "calibration" and "test"
     proof_name: str                        # "test", "holdout", "synthesised"
     reference: Path
+    product: Product
     candidates: tuple[Candidate, ...]
     entries: dict[tuple[str, str], Path]   # (format, precision) -> folder with the file
     findings: tuple[Finding, ...]
@@ -53,10 +57,13 @@ class Run:
     """The state of one run; `go` is called once."""
 
     def __init__(
-        self, request: CompressRequest, wanted: tuple[Wanted, ...], crew: Crew, store: Cache, on_progress: OnProgress
+        self, request: CompressRequest, wanted: tuple[Wanted, ...], recipe: Recipe | None, *, crew: Crew, store: Cache,
+        on_progress: OnProgress,
     ) -> None:
         self.request, self.wanted, self.crew, self.store, self.on_progress = request, wanted, crew, store, on_progress
+        self.recipe = recipe
         self.opening = opening_of(request)
+        self.product: Future[Product] = Future()       # what files are exported from
         self.findings = Findings()
         self.source: Future[SourceModel] = Future()
         self.calibration: Future[Path] = Future()      # folders of samples
@@ -82,6 +89,7 @@ class Run:
             gathered=self._gathered(),
             proof_name=self._proof_name(),
             reference=self.reference.result(),
+            product=self.product.result(),
             candidates=tuple(candidates),
             entries=entries,
             findings=self.findings.in_order(tuple(f"{c.format}/{c.precision}" for c in candidates)),
@@ -92,9 +100,14 @@ class Run:
         apart = [w.converter.name for w in self.wanted if w.converter.exports_apart]
         if not together:
             together, apart = apart, []
-        parts: list[Callable[[], None]] = [lambda: self._open_source(together)]
-        parts += [lambda name=name: self._export_apart(name) for name in apart]   # type: ignore[misc]  # bound now
-        if self.request.data is not None or self.request.test is not None:
+        parts: list[Callable[[], None]]
+        if self.recipe is None:
+            self.product.set_result(untrained(self.request))
+            parts = [lambda: self._open_source(together)]
+        else:
+            parts = [lambda: self._open_source([]), self._train, lambda: self._export_apart(together)]
+        parts += [lambda name=name: self._export_apart([name]) for name in apart]   # type: ignore[misc]  # bound now
+        if self._reads_data():
             parts.append(self._read_data)
         parts += [lambda one=one: self._make_format(one) for one in self.wanted]  # type: ignore[misc]  # bound now
         return parts
@@ -108,7 +121,9 @@ class Run:
             raise
 
     def _fail_all(self, err: BaseException) -> None:
-        futures: list[Future[Any]] = [self.source, self.calibration, self.proof, self.reference, *self.floats.values()]
+        futures: list[Future[Any]] = [
+            self.source, self.calibration, self.proof, self.reference, self.product, *self.floats.values(),
+        ]
         with self._lock:
             for future in futures:
                 if not future.done():
@@ -130,7 +145,7 @@ class Run:
         describe = self.store.entry("source", **self.opening)
         entries = {name: self._float_entry(name) for name in formats}
         synthesise = None
-        if self.request.data is None:
+        if self.request.data is None and self.recipe is None:
             synthesise = self.store.entry(
                 "synthesised", **self.opening, count=SYNTHESISED_SAMPLES, seed=self.request.seed
             )
@@ -191,20 +206,32 @@ class Run:
                 task = replace(task, floats={n: entry for n, entry in entries.items() if not self.floats[n].done()})
         self._report(Progress(part="source", doing="exported", finished=True))
 
-    def _export_apart(self, name: str) -> None:
-        entry = self._float_entry(name)
-        if not entry.exists():
-            describe = self.store.entry("source", **self.opening)
-            task = SourceTask(
-                path=self.request.model, trust_code=self.request.trust_code,
-                custom_objects=self.request.custom_objects, input_shapes=self.request.input_shapes,
-                describe=describe, floats={name: entry}, seed=self.request.seed,
-            )
-            try:
-                self._run_source(task, f"exporting {name}", self._hear_export, None)
-            except WorkerFailed as err:
-                self.findings.add(Severity.FAILURE, "worker-failed", name, str(err))
-        self._float_ready(name, entry if entry.exists() else None)
+    def _train(self) -> None:
+        assert self.recipe is not None
+        samples = self.proof.result().parent
+        work = Training(
+            request=self.request, recipe=self.recipe, signature=self.source.result().signature, samples=samples,
+            crew=self.crew, store=self.store, on_progress=self.on_progress,
+        )
+        self._set(self.product, work.carry_out())
+
+    def _export_apart(self, names: list[str]) -> None:
+        """Export in a worker of its own, what has no file yet."""
+        product = self.product.result()
+        for name in names:
+            entry = self._float_entry(name)
+            if not entry.exists():
+                task = SourceTask(
+                    path=product.model, trust_code=self.request.trust_code,
+                    custom_objects=self.request.custom_objects, input_shapes=self.request.input_shapes,
+                    describe=self.store.entry("source", **product.opening), floats={name: entry},
+                    seed=self.request.seed,
+                )
+                try:
+                    self._run_source(task, f"exporting {name}", self._hear_export, None)
+                except WorkerFailed as err:
+                    self.findings.add(Severity.FAILURE, "worker-failed", name, str(err))
+            self._float_ready(name, entry if entry.exists() else None)
 
     def _run_source(self, task: SourceTask, words: str, hear: Callable[[dict[str, Any]], None], answer: Any) -> None:
         job = Job(
@@ -223,7 +250,7 @@ class Run:
             ))
 
     def _float_entry(self, name: str) -> Path:
-        return self.store.entry("float", **self.opening, format=name)
+        return self.store.entry("float", **self.product.result().opening, format=name)
 
     def _source_ready(self, entry: Path) -> None:
         self._set(self.source, source_in(entry, self.request.model))
@@ -241,44 +268,58 @@ class Run:
 
     # ---- the data --------------------------------------------------------------------------------------------
 
+    def _reads_data(self) -> bool:
+        return any(source is not None for source in (self.request.data, self.request.test, self.request.train))
+
     def _read_data(self) -> None:
         request, source = self.request, self.source.result()
-        limits = {"calibration": CALIBRATION_SAMPLES, "test": TEST_SAMPLES if request.test else HOLDOUT_SAMPLES}
+        limits = {
+            "calibration": CALIBRATION_SAMPLES, "test": TEST_SAMPLES if request.test else HOLDOUT_SAMPLES,
+            "validation": VALIDATION_SAMPLES,
+        }
         entry = self.store.entry(
             "samples", data=request.data and identity(request.data), test=request.test and identity(request.test),
+            train=request.train and identity(request.train),
             signature=source.signature, limits=limits, seed=request.seed, normalise=request.normalise,
             resize=request.resize, slice_columns=request.slice_columns,
         )
         if not entry.exists():
             task = DataTask(
-                data=request.data, test=request.test, signature=source.signature, dest=entry, limits=limits,
-                seed=request.seed, normalise=request.normalise, resize=request.resize,
+                data=request.data, test=request.test, train=request.train, signature=source.signature, dest=entry,
+                limits=limits, seed=request.seed, normalise=request.normalise, resize=request.resize,
                 slice_columns=request.slice_columns,
             )
 
             def hear(event: dict[str, Any]) -> None:
                 self._report(Progress(part="data", doing=event["doing"], done=event["done"], total=event["total"]))
 
-            theirs = any(is_entry(source) for source in (request.data, request.test) if source is not None)
+            theirs = any(
+                is_entry(source) for source in (request.data, request.test, request.train) if source is not None
+            )
             job = Job(
                 task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task},
                 sees=Sees.EVERYTHING if theirs else Sees.NOTHING, user_modules=theirs,
             )
             self.crew.run(job, type(None), hear)
         self._report(Progress(part="data", doing="read", finished=True))
-        if request.data is not None:
+        if request.data is not None or request.train is not None:
             self._set(self.calibration, entry / "calibration")
         self._set(self.proof, entry / "test")
 
+    def _validation(self) -> Path | None:
+        return self.proof.result().with_name("validation") if self.recipe is not None else None
+
     def _gathered(self) -> dict[str, Gathered]:
         """What is known of the samples of each role."""
-        folders = (self.calibration.result(), self.proof.result())
+        folders = [self.calibration.result(), self.proof.result()]
+        if self.recipe is not None:
+            folders += [self.proof.result().with_name(name) for name in ("validation", "train")]
         return {f.name: cache.read_record(f.parent / GATHERED, dict[str, Gathered])[f.name] for f in folders}
 
     def _proof_name(self) -> str:
         if self.request.test is not None:
             return "test"
-        return "holdout" if self.request.data is not None else "synthesised"
+        return "holdout" if self.request.data is not None or self.request.train is not None else "synthesised"
 
     # ---- the formats -----------------------------------------------------------------------------------------
 
@@ -316,7 +357,7 @@ class Run:
             float_file=float_entry / f"float{wanted.converter.suffix}",
             calibration=self.calibration.result(), proof=self.proof.result(), proof_name=self._proof_name(),
             reference=self.reference.result(), entries=entries, class_names=self._gathered()["test"].class_names,
-            seed=self.request.seed,
+            seed=self.request.seed, grid=self.product.result().grid, validation=self._validation(),
         )
         job = Job(
             task=f"making {name} files", function="mlopt.pipeline.format_stage:make_and_prove", arguments={"task": task}
@@ -334,8 +375,9 @@ class Run:
         samples = [_entry_name(self.calibration.result()), _entry_name(self.proof.result())]
         return {
             precision.name: self.store.entry(
-                "candidate", **self.opening, stem=self.request.stem, format=wanted.converter.name,
-                precision=precision.name, samples=samples, seed=self.request.seed, proof=self._proof_name(),
+                "candidate", **self.opening, made_from=self.product.result().opening, stem=self.request.stem,
+                format=wanted.converter.name, precision=precision.name, samples=samples, seed=self.request.seed,
+                proof=self._proof_name(),
             )
             for precision in wanted.precisions
         }

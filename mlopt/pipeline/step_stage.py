@@ -1,0 +1,179 @@
+"""In the framework's worker: one step of a recipe, from the model that the last one left to the one that it leaves."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mlopt import cache, files, plain, plugins, worker
+from mlopt.compress.step import Context, Done, Size, Technique
+from mlopt.data.samples import Samples, file_name
+from mlopt.frameworks import open_model, open_trainable
+from mlopt.frameworks.fitting import FitResult, Hold
+from mlopt.frameworks.protocol import TrainableModel
+from mlopt.pipeline.format_stage import GRAPH
+from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
+from mlopt.recipe.steps import STEPS
+from mlopt.report import StepFacts
+from mlopt.training.objective import trainer
+from mlopt.verify.parity import measure_source
+from mlopt.verify.task import identify_task
+
+GRAPH_SAMPLES = 1024             # of the validation samples: agreement to about half a point
+TECHNIQUES: Mapping[str, str] = {
+    "distill": "mlopt.compress.distill:distill",
+    "slim": "mlopt.compress.slim:slim",
+    "prune": "mlopt.compress.prune:prune",
+    "cluster": "mlopt.compress.cluster:cluster",
+    "quantize": "mlopt.compress.quantize:quantize",
+    "finetune": "mlopt.compress.finetune:finetune",
+}
+_TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
+
+
+def run_step(task: StepTask) -> None:
+    started = time.monotonic()
+    settings = plain.from_plain(dict(task.settings), STEPS[task.name])
+    model = _open(task, task.model)
+    before, accuracy = _size(model), _validation(model, task)
+    task.work.mkdir(parents=True, exist_ok=True)
+    context = Context(
+        model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
+        seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
+        on_event=lambda event: worker.emit(**event), open_model=lambda path: _open(task, path),
+        latencies=lambda folders: _latencies(task, folders),
+    )
+    technique: Technique = plain.resolve(TECHNIQUES[task.name])
+    done = technique(settings, context, trainer(settings, context))
+    with files.new_folder(task.dest) as folder:
+        done.model.save(folder)
+        write_holds(folder / HOLDS, done.holds)
+        _keep_grid(done, folder, task)
+        facts = _facts(
+            task, done, before=before, accuracy=accuracy, seconds=time.monotonic() - started
+        )
+        cache.write_record(folder / RECORD, facts)
+
+
+def _open(task: StepTask, path: Path) -> TrainableModel:
+    return open_trainable(
+        path, trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes
+    )
+
+
+# ---- what a step leaves --------------------------------------------------------------------------------------------
+
+
+def write_holds(path: Path, holds: Mapping[str, Hold]) -> None:
+    """Masks and ties by weight name; names may hold any character, so arrays are numbered."""
+    arrays: dict[str, np.ndarray] = {"names": np.array(list(holds), dtype=str)}
+    for number, hold in enumerate(holds.values()):
+        arrays |= {} if hold.mask is None else {f"mask{number}": hold.mask}
+        arrays |= {} if hold.ties is None else {f"ties{number}": hold.ties}
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def read_holds(path: Path | None) -> dict[str, Hold]:
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return {
+            str(name): Hold(
+                mask=stored.get(f"mask{i}"),
+                ties=stored.get(f"ties{i}"),
+            )
+            for i, name in enumerate(stored["names"])
+        }
+
+
+def _keep_grid(done: Done, folder: Path, task: StepTask) -> None:
+    """The grid, and what the rounding network answers: the exported file is compared with it."""
+    if done.grid is None:
+        return
+    shutil.copytree(done.grid.folder / "probes", folder / "probes")
+    replace(done.grid, folder=folder).write()
+    if done.gridded is not None:
+        (folder / GRAPH).mkdir()
+        samples = Samples.open(task.validation).first(GRAPH_SAMPLES)
+        outputs = _over(done.gridded, samples)
+        for name, values in outputs.items():
+            np.save(folder / GRAPH / file_name(name), values, allow_pickle=False)
+
+
+def _facts(task: StepTask, done: Done, *, before: Size, accuracy: float, seconds: float) -> StepFacts:
+    after, fits = _size(done.model), done.fits
+    spent = sum(epoch.seconds for fit in fits for epoch in fit.epochs)
+    return StepFacts(
+        name=task.name, settings=dict(task.settings), seconds=seconds,
+        epochs=sum(len(fit.epochs) for fit in fits),
+        validation_before=accuracy, validation=_validation(done.gridded or done.model, task),
+        validation_samples=Samples.open(task.validation).count,
+        macs_before=before.macs, macs=after.macs, parameters_before=before.parameters, parameters=after.parameters,
+        nonzero=after.nonzero,
+        waiting=_mean([(f.input.waiting, _seconds(f)) for f in fits]) if spent else float("nan"),
+        samples_per_second=_mean([(f.input.samples_per_second, _seconds(f)) for f in fits]) if spent else float("nan"),
+        replicas=max((fit.replicas for fit in fits), default=1),
+        resumed_at=max((fit.resumed_at_step for fit in fits), default=0),
+        history=tuple(plain.to_plain(epoch) for fit in fits for epoch in fit.epochs),
+        facts=plain.to_plain(done.facts),
+        notes=tuple(dict.fromkeys((
+            *done.notes, *(n for f in fits for n in f.notes),
+            *(f"input: {note}" for f in fits for note in (*f.input.applied, *f.input.advice)),
+        ))),
+    )
+
+
+def _seconds(fit: FitResult) -> float:
+    return sum(epoch.seconds for epoch in fit.epochs)
+
+
+def _mean(weighted: Sequence[tuple[float, float]]) -> float:
+    whole = sum(weight for _, weight in weighted)
+    return sum(value * weight for value, weight in weighted) / whole
+
+
+def _size(model: TrainableModel) -> Size:
+    weights = model.weights()
+    return Size(
+        macs=model.network.macs, parameters=sum(w.size for w in weights.values()),
+        nonzero=int(sum(np.count_nonzero(w) for w in weights.values())),
+    )
+
+
+def _over(model: TrainableModel, samples: Samples) -> dict[str, np.ndarray]:
+    parts = [model.predict(batch) for batch in samples.batches(256)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _validation(model: TrainableModel, task: StepTask) -> float:
+    """The task's metric on the validation samples, as the report measures it everywhere; nan without labels."""
+    samples = Samples.open(task.validation)
+    outputs = _over(model, samples)
+    activations = [model.network.node(name).activation for name in model.network.outputs]
+    found = identify_task(model.signature, activations, outputs, samples.labels)
+    baseline = measure_source(
+        outputs, task=found, samples="validation", labels=samples.labels, inputs=samples.rows, seed=task.seed
+    )
+    return baseline.value
+
+
+def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
+    """Microseconds of one int8 inference of each saved model: exported here, drafted and timed by another worker."""
+    door = plugins.load_converter(_TIMED_FORMAT)
+    exported = []
+    for number, folder in enumerate(folders):
+        worker.emit(doing="exporting widths to time", done=number, total=len(folders))
+        model = open_model(
+            folder / MODEL, trust_code=task.trust_code, custom_objects=task.custom_objects,
+            input_shapes=task.input_shapes,
+        )
+        target = folder / f"float{door.suffix}"
+        plain.resolve(door.export)(model, model.source.signature, target)
+        exported.append(target)
+    worker.emit(doing="timing widths", done=0, total=len(folders))
+    answer = worker.ask(json.dumps({"latencies": [str(path) for path in exported]}))
+    return [float(value) for value in answer]

@@ -1,0 +1,34 @@
+"""One step of a recipe, as the caller asks for it; and the names of what it leaves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlopt.frameworks.fitting import Strategy
+
+MODEL = "model.h5"
+HOLDS = "holds.npz"
+RECORD = "step.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTask:
+    """What to do to which model, and where its result goes."""
+
+    name: str                            # of the step
+    settings: Mapping[str, Any]          # plain
+    model: Path                          # a model file: the source, or what the last step left
+    holds: Path | None                   # what the last step left
+    source: Path                         # the model that the run began with
+    trust_code: bool
+    custom_objects: tuple[str, ...]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    train: Path                          # folders of samples
+    validation: Path
+    work: Path                           # half-done work: kept when this process is killed
+    logs: Path
+    dest: Path
+    seed: int
+    strategy: Strategy
+    track: str

@@ -1,0 +1,187 @@
+"""The caller's side of a recipe: each step in a worker, its result kept under everything that it depends on."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlopt import cache, files, plain
+from mlopt.cache import Cache
+from mlopt.data.samples import Samples
+from mlopt.errors import OutputUnwritable
+from mlopt.frameworks.fitting import Strategy
+from mlopt.grid import FILE as GRID
+from mlopt.model import Signature
+from mlopt.pipeline.opening import opening_of
+from mlopt.pipeline.progress import OnProgress, Progress
+from mlopt.pipeline.request import CompressRequest
+from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
+from mlopt.profile import bursts
+from mlopt.recipe.steps import Recipe
+from mlopt.report import StepFacts, Trained
+from mlopt.worker import Crew, Job, Sees
+
+_DEADLINE_S = 7 * 24 * 3600.0        # a week: a training takes what it takes, and tells that it lives
+_PART = "training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """The model that files are exported from: what the recipe's last step left, or the source itself."""
+
+    model: Path
+    opening: Mapping[str, Any]           # everything that decides what opening it gives
+    folder: Path | None = None           # of the last step: grid and probes may lie in it
+    trained: Trained | None = None
+
+    @property
+    def grid(self) -> Path | None:
+        """The folder of the grid that the model was trained on, if it was."""
+        return self.folder if self.folder is not None and (self.folder / GRID).exists() else None
+
+
+def untrained(request: CompressRequest) -> Product:
+    return Product(model=request.model, opening=opening_of(request))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Carries out the steps of one recipe, one after the other."""
+
+    request: CompressRequest
+    recipe: Recipe
+    signature: Signature
+    samples: Path                        # entry with train/ and validation/
+    crew: Crew
+    store: Cache
+    on_progress: OnProgress
+
+    def carry_out(self) -> Product:
+        opening = opening_of(self.request)
+        depends: Any = {
+            **opening, "samples": self.samples.name, "seed": self.seed, "strategy": self.request.strategy,
+        }
+        model, holds, folder, facts = self.request.model, None, None, []
+        for number, step in enumerate(self.recipe.steps, 1):
+            settings = plain.to_plain(step)
+            depends = {"after": depends, "step": step.name, "settings": settings}
+            entry = self.store.entry("step", **depends)
+            if not entry.exists():
+                self._run(number, self._task(step.name, settings, model=model, holds=holds, entry=entry))
+            record = cache.read_record(entry / RECORD, StepFacts)
+            words = f"{step.name} ({number} of {len(self.recipe.steps)})"
+            self.on_progress(Progress(part=_PART, doing=f"{words}: validation {record.validation:.4f}"))
+            facts.append(record)
+            model, holds, folder = entry / MODEL, entry / HOLDS, entry
+        self.on_progress(Progress(part=_PART, doing="trained", finished=True))
+        return Product(
+            model=model, opening={**opening, "digest": files.digest(model), "grid": _grid_digest(folder)},
+            folder=folder, trained=self._trained(tuple(facts)),
+        )
+
+    @property
+    def seed(self) -> int:
+        return self.request.seed or self.recipe.seed
+
+    def _task(self, name: str, settings: dict[str, Any], *, model: Path, holds: Path | None, entry: Path) -> StepTask:
+        request = self.request
+        return StepTask(
+            name=name, settings=settings, model=model, holds=holds, source=request.model,
+            trust_code=request.trust_code, custom_objects=request.custom_objects, input_shapes=request.input_shapes,
+            train=self.samples / "train", validation=self.samples / "validation",
+            work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=self.seed,
+            strategy=Strategy(request.strategy), track=request.track,
+            logs=request.out.with_name(f"{request.out.name}-logs") / entry.name.rpartition("-")[2][:8],
+        )
+
+    def _run(self, number: int, task: StepTask) -> None:
+        job = Job(
+            task=f"the recipe's step {number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
+            arguments={"task": task}, sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
+            deadline_s=_DEADLINE_S,
+        )
+
+        def hear(event: dict[str, Any]) -> None:
+            self.on_progress(Progress(
+                part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.get("done", 0),
+                total=event.get("total", 0),
+            ))
+
+        with _alone(task.work, self.store.root / "locks"):
+            self.crew.run(job, type(None), hear, self._answer)
+        shutil.rmtree(task.work, ignore_errors=True)
+
+    def _answer(self, question: str) -> Any:
+        """What a step asks for: the latencies of drafted files, timed where no training framework is loaded."""
+        float_files = json.loads(question)["latencies"]
+        by_process = []
+        for number in range(bursts.PROCESSES):
+            job = Job(
+                task="timing narrower networks", function="mlopt.profile.bursts:time_drafts",
+                arguments={"format": "tflite", "float_files": float_files, "signature": self.signature,
+                           "samples": self.samples / "validation", "seed": number},
+            )
+            by_process.append(self.crew.run(job, list[float]))
+            self.on_progress(Progress(part=_PART, doing="timing widths", done=number + 1, total=bursts.PROCESSES))
+        return bursts.combined(by_process)
+
+    def _trained(self, steps: tuple[StepFacts, ...]) -> Trained:
+        text = json.dumps(plain.to_plain(self.recipe), sort_keys=True)
+        return Trained(
+            recipe=self.request.recipe or "", about=self.recipe.about,
+            sha256=hashlib.sha256(text.encode()).hexdigest(), train=self.request.train or "",
+            train_samples=Samples.open(self.samples / "train").count,
+            validation_samples=Samples.open(self.samples / "validation").count,
+            steps=steps, seconds=sum(step.seconds for step in steps),
+        )
+
+
+def _words(name: str, event: Mapping[str, Any]) -> str:
+    """One line on what a step is doing.
+
+    >>> _words("slim", {"doing": "training", "epoch": 2, "epochs": 5})
+    'slim: training, epoch 2 of 5'
+    """
+    words = f"{name}: {event.get('doing', 'working')}"
+    return f"{words}, epoch {event['epoch']} of {event['epochs']}" if "epoch" in event else words
+
+
+def _detail(event: Mapping[str, Any]) -> str:
+    """What changes all the time.
+
+    >>> _detail({"doing": "training", "loss": 0.5, "validation": 0.81, "left_s": 90.0})
+    'loss 0.500, validation 0.8100, 1 min 30 s left'
+    """
+    parts = []
+    for key, pattern in (("loss", "loss {:.3f}"), ("validation", "validation {:.4f}")):
+        if isinstance(event.get(key), float) and not math.isnan(event[key]):
+            parts.append(pattern.format(event[key]))
+    if event.get("left_s") is not None:
+        minutes, seconds = divmod(round(event["left_s"]), 60)
+        parts.append(f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left")
+    return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def _alone(work: Path, locks: Path) -> Iterator[None]:
+    """Hold a step for this run: its half-done work is continued by one process at a time."""
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{work.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise OutputUnwritable(
+                work, "another mlopt run is training the same step of the same recipe",
+                "Wait for it: its result will be used.",
+            ) from err
+        yield
+
+
+def _grid_digest(folder: Path | None) -> str:
+    return files.digest(folder / GRID) if folder is not None and (folder / GRID).exists() else ""
