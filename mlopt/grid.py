@@ -15,6 +15,15 @@ import numpy as np
 from mlopt import plain
 
 FILE = "grid.json"
+BEFORE = "/before"
+
+
+def before(node: str) -> str:
+    """The name, among activations and probes, of what a node has computed before its own activation function.
+
+    It stands there where integer kernels round it too: before softmax, sigmoid, tanh, ... but not before relu.
+    """
+    return node + BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +45,10 @@ class WeightGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """By node name. A node's activation is what it gives to its consumers, its own activation function applied."""
+    """By node name. A node's activation is what it gives to its consumers, its own activation function applied.
+
+    Names that `before` makes stand beside nodes. A node without a range is not rounded: a sum whose relu follows alone.
+    """
 
     scheme: str                     # "int8" or "mixed-4-8"
     activations: Mapping[str, ActivationGrid]      # empty: only weights are on a grid

@@ -1,6 +1,6 @@
 """What a framework gives to everything that comes after it. Lives in that framework's worker process only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,10 +87,18 @@ class TrainableModel(Protocol):
         ...
 
     def on_grid(
-        self, activations: Mapping[str, ActivationGrid], bits: Mapping[str, int], *, learn_ranges: bool
+        self,
+        activations: Mapping[str, ActivationGrid],
+        bits: Mapping[str, int],
+        *,
+        shared: Sequence[Sequence[str]] = (),
+        learned: Collection[str] = (),
     ) -> "GriddedModel":
         """The same network, rounding its kernels (`bits` by node name, 4 or 8) and activations as integer kernels do,
         with straight-through gradients. Needs a folded network.
+
+        `activations` are by node name, or `grid.before` a node's activation function. The names of each group of
+        `shared` have one range between them; ranges of names in `learned` are trained with the weights.
         """
         ...
 
@@ -108,7 +116,7 @@ class TrainableModel(Protocol):
 
 
 class GriddedModel(TrainableModel, Protocol):
-    """A network that trains on its grid."""
+    """A network that trains on its grid. `activations` also knows the names that `grid.before` makes."""
 
     def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
         """Ranges by node, and (bits, axis, steps) of each kernel by node, as they stand after training."""
