@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlopt.frameworks.protocol import TensorFlowModel
+    from mlopt.frameworks.protocol import TensorFlowModel, TrainableModel
 
 
 def open_model(
@@ -28,4 +28,23 @@ def open_model(
 
     return open_sniffed(
         sniffed, trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
+    )
+
+
+def open_trainable(
+    path: Path | str,
+    *,
+    trust_code: bool = False,
+    custom_objects: Sequence[str] = (),
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> "TrainableModel":
+    """Open a model that can be taken apart and trained: what `open_model` opens, or a folder that `save` wrote.
+
+    Raises `BadRequest` for a model without layers that can be changed: a SavedModel, a Keras 3 model that has no
+    counterpart in the legacy Keras. Imports TensorFlow: for worker processes.
+    """
+    from mlopt.frameworks.keras.network.model import open_trainable as open_keras
+
+    return open_keras(
+        Path(path), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
     )

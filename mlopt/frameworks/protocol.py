@@ -49,8 +49,11 @@ class TrainableModel(Protocol):
     Methods that change the architecture give a new model and leave this one as it is.
     """
 
-    signature: Signature
-    network: Network
+    @property
+    def signature(self) -> Signature: ...
+
+    @property
+    def network(self) -> Network: ...
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
