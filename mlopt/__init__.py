@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlopt.api import Compressed, compress, load
+    from mlopt.api import Compressed, Profiled, compress, load, profile_files
     from mlopt.errors import MloptError
     from mlopt.model import SourceModel
     from mlopt.report import Candidate, Finding, Report
@@ -24,13 +24,18 @@ _HOMES = {
     "Compressed": "mlopt.api",
     "Finding": "mlopt.report",
     "MloptError": "mlopt.errors",
+    "Profiled": "mlopt.api",
     "Report": "mlopt.report",
     "SourceModel": "mlopt.model",
     "compress": "mlopt.api",
     "load": "mlopt.api",
+    "profile_files": "mlopt.api",
 }
 
-__all__ = ["Candidate", "Compressed", "Finding", "MloptError", "Report", "SourceModel", "compress", "load"]
+__all__ = [
+    "Candidate", "Compressed", "Finding", "MloptError", "Profiled", "Report", "SourceModel", "compress", "load",
+    "profile_files",
+]
 
 
 def __getattr__(name: str) -> Any:

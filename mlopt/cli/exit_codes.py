@@ -49,7 +49,7 @@ def explained(command: Callable[[], Any]) -> int:
         if isinstance(leaving.__context__, BrokenPipeError):      # Typer has caught it, and would exit with 1
             return _reader_left()
         if leaving.code == Exit.INTERRUPTED:      # Typer has caught the KeyboardInterrupt
-            _say("stopped. Finished parts are kept: the same command goes on from there.")
+            _say(_stopped(leaving))
         return leaving.code if isinstance(leaving.code, int) else Exit.BAD_INPUT if leaving.code else Exit.DONE
     except WorkerCrashed as err:
         _say(str(err) if _traceback_wanted() else str(err).partition("\n")[0])
@@ -69,6 +69,13 @@ def explained(command: Callable[[], Any]) -> int:
     except Exception as err:   # noqa: BLE001  # the last door before a user's terminal
         return _bug(err)
     return Exit.DONE
+
+
+def _stopped(leaving: SystemExit) -> str:
+    """What a command said when it was stopped; without that, what holds for those that resume."""
+    cause = leaving.__context__.__cause__ if leaving.__context__ else None
+    said = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
+    return said or "stopped. Finished parts are kept: the same command goes on from there."
 
 
 def _bug(err: Exception) -> int:

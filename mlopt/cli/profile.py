@@ -35,6 +35,10 @@ def profile(
         bool, typer.Option("--compare", help="Show what changed from the first file to the second, operation by "
                                              "operation.", rich_help_panel=_OUTPUT)
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write one self-contained page with every figure there.",
+                                  rich_help_panel=_OUTPUT, show_default=False)
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for Perfetto or Chrome there.", rich_help_panel=_OUTPUT,
                                   show_default=False)
@@ -49,39 +53,31 @@ def profile(
     ] = False,
 ) -> None:
     """Measure latency, memory and operators of exported FILES on a target, each in fresh processes."""
-    import json
-
-    from rich.console import Console
-
-    from mlopt.cli import settings as text
+    from mlopt import api
+    from mlopt.cli import settings
+    from mlopt.cli.progress import Steps
     from mlopt.files import write_atomically
-    from mlopt.profile import exports, session
-    from mlopt.render import profiles
 
     if compare and len(files) != 2:
         raise typer.BadParameter("it takes two files: before and after", param_hint="--compare")
-    settings = session.Settings(
-        threads=threads, cpus=text.numbers("--cpus", cpus), rate_hz=rate, runs=runs,
-        instructions=text.names(instructions),
-    )
-    console = Console(stderr=True, highlight=False)
-    with console.status("") as status:
-        def step(doing: str) -> None:
-            if console.is_terminal:
-                status.update(doing)
-            else:
-                console.print(doing, markup=False)
-
-        found = session.profile(files, on, settings, step)
-    if trace is not None:
-        write_atomically(trace, exports.chrome_trace(found.profiles).encode())
-    if model_explorer is not None:
-        write_atomically(model_explorer, exports.model_explorer(found.profiles[0]).encode())
+    try:
+        with Steps() as steps:
+            result = api.profile_files(
+                files, on=on, threads=threads, cpus=settings.numbers("--cpus", cpus), rate_hz=rate, runs=runs,
+                instructions=settings.names(instructions), compare=compare, on_step=steps.show,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped. Nothing was written: a measurement is whole or none.") from None
+    for dest, made in ((html, result.page), (trace, result.trace), (model_explorer, result.model_explorer)):
+        if dest is not None:
+            write_atomically(dest, made().encode())
     if as_json:
-        typer.echo(json.dumps(session.to_plain(found), allow_nan=False))
-        return
-    shown = Console(highlight=False)
-    for one in found.profiles:
-        profiles.show(one, shown)
-    if compare:
-        profiles.show_changes(*found.profiles, console=shown)
+        import json
+
+        typer.echo(json.dumps(result.plain(), allow_nan=False))
+    else:
+        from rich.console import Console
+
+        result.show(Console(highlight=False))
+        if html is not None:
+            typer.echo(f"Page  {html}")

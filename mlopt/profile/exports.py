@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from mlopt.profile.contract import OperatorTime
 from mlopt.profile.session import FileProfile
 
 
@@ -38,16 +37,3 @@ def model_explorer(one: FileProfile) -> str:
     results = {layer: {"value": round(100 * us / total, 4)} for layer, us in by_layer.items()} if total else {}
     gradient = [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#d9480f"}]
     return json.dumps({"main": {"results": results, "gradient": gradient}})
-
-
-def by_share(operators: Sequence[OperatorTime]) -> list[tuple[OperatorTime, float]]:
-    """Operations with their share of the sum, the largest first.
-
-    >>> ops = [OperatorTime(index=i, name=n, op="", layer="", unit="", mean_us=t, runs=1)
-    ...        for i, (n, t) in enumerate([("a", 1.0), ("b", 3.0)])]
-    >>> [(op.name, share) for op, share in by_share(ops)]
-    [('b', 0.75), ('a', 0.25)]
-    """
-    total = sum(op.mean_us for op in operators)
-    ranked = sorted(operators, key=lambda op: -op.mean_us)
-    return [(op, op.mean_us / total if total else 0.0) for op in ranked]

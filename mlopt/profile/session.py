@@ -1,14 +1,18 @@
 """Profile files on a target: one fresh process for times and memory, another for operators, and a count where asked."""
 
+import itertools
 import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mlopt import files, plain
 from mlopt.profile.contract import Arrival, DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunRequest, RunResult
+from mlopt.profile.energy import NOT_TOLD, Energy, energy_of
 from mlopt.profile.instructions import PLACES, Instructions, count
+from mlopt.profile.shares import Share, by_unit, kind
 from mlopt.profile.statistics import Distribution, summarise
 from mlopt.profile.target import Target, TargetUnusable
 from mlopt.profile.targets import open_target
@@ -17,7 +21,18 @@ from mlopt.report import UNKNOWN
 FORMATS = {".tflite": "tflite", ".onnx": "onnx"}
 SCHEMA = 1
 
-OnStep = Callable[[str], None]
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What is about to be measured, for whoever waits: one process each."""
+
+    file: str
+    doing: str                         # "times and memory", "operators", "instructions on cortex-a72"
+    on: str                            # the target
+    number: int                        # from 1
+    total: int
+
+
+OnStep = Callable[[Step], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +60,11 @@ class FileProfile:
     samples_us: tuple[float, ...]
     memory: MemoryBytes
     operators: tuple[OperatorTime, ...]
-    operators_sum_us: float                # of the profiled runs; compare with distribution.p50
+    operators_sum_us: float                # what `operators` add up to; compare with operators_plain_us
+    operators_plain_us: float = UNKNOWN    # an inference without profiling, in turns with those in the same process
+    operators_invoke_us: float = UNKNOWN   # an inference with profiling: the difference is what profiling costs
+    units: tuple[Share, ...] = ()          # the operators' time by what executed them
+    energy: Energy = NOT_TOLD
     instructions: tuple[Instructions, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -76,14 +95,21 @@ class Change:
 def profile(paths: Sequence[Path], on: str, settings: Settings, on_step: OnStep) -> Profile:
     """Profile each file on the target that `on` names; raises `TargetUnusable` or `TargetLost`."""
     target = open_target(on)
-    return Profile(settings=settings, profiles=tuple(_one(path, target, settings, on_step) for path in paths))
+    _check(paths, target.name, settings)
+    numbers, total = itertools.count(1), len(paths) * (2 + len(settings.instructions))
+
+    def announce(path: Path, doing: str) -> None:
+        on_step(Step(file=path.name, doing=doing, on=target.name, number=next(numbers), total=total))
+
+    profiles = tuple(_one(path, target, settings, partial(announce, path)) for path in paths)
+    return Profile(settings=settings, profiles=profiles)
 
 
 def compare(before: FileProfile, after: FileProfile) -> tuple[Change, ...]:
-    """Operations of the same name in the same place, the largest difference first.
+    """Operations of the same kind in the same place, the largest difference first.
 
     Two files of one network run the same operations in the same order until one fuses what the other does not; the
-    n-th "Convolution" of one is then the n-th of the other.
+    n-th CONV_2D of one is then the n-th of the other, whatever kernel the runtime took for it.
     """
     old, new = _by_operation(before.operators), _by_operation(after.operators)
     changes = [
@@ -93,28 +119,35 @@ def compare(before: FileProfile, after: FileProfile) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=lambda c: -abs(c.difference_us)))
 
 
-def _one(path: Path, target: Target, settings: Settings, on_step: OnStep) -> FileProfile:
-    if not path.is_file():
-        raise TargetUnusable(target.name, f"there is no file {path}", "Give an exported .tflite or .onnx file.")
-    if path.suffix not in FORMATS:
-        raise TargetUnusable(target.name, f"no runtime reads {path.name}", f"Give one of {', '.join(FORMATS)}.")
+def _check(paths: Sequence[Path], target: str, settings: Settings) -> None:
+    """Refuse what cannot be measured before anything is: a mistake in the last name costs no minutes."""
+    for path in paths:
+        if not path.is_file():
+            raise TargetUnusable(target, f"there is no file {path}", "Give an exported .tflite or .onnx file.")
+        if path.suffix not in FORMATS:
+            raise TargetUnusable(target, f"no runtime reads {path.name}", f"Give one of {', '.join(FORMATS)}.")
+    unknown = [place for place in settings.instructions if place not in PLACES]
+    if unknown:
+        raise TargetUnusable(", ".join(unknown), "no instructions are counted there", f"Give {', '.join(PLACES)}.")
+
+
+def _one(path: Path, target: Target, settings: Settings, announce: Callable[[str], None]) -> FileProfile:
     request = RunRequest(
         file="", format=FORMATS[path.suffix], nonce="", threads=settings.threads, cpus=settings.cpus,
         arrival=Arrival.FIXED_RATE if settings.rate_hz else Arrival.BACK_TO_BACK, rate_hz=settings.rate_hz,
         runs=settings.runs, seed=settings.seed,
     )
-    unknown = [place for place in settings.instructions if place not in PLACES]
-    if unknown:
-        raise TargetUnusable(", ".join(unknown), "no instructions are counted there", f"Give {', '.join(PLACES)}.")
-    on_step(f"{path.name}: times and memory on {target.name}")
+    announce("times and memory")
     timed = _measured(target, path, request)
-    on_step(f"{path.name}: operators on {target.name}")
+    announce("operators")
     profiled = _measured(target, path, replace(request, operators=True, memory=False, runs=min(settings.runs, 200)))
-    counts, notes = _counts(path, settings, on_step)
+    counts, notes = _counts(path, settings, announce)
     return FileProfile(
         file=str(path), sha256=files.digest(path), target=target.name, facts=timed.facts, phases=timed.phases,
         distribution=summarise(timed), samples_us=timed.samples_us, memory=timed.memory, operators=profiled.operators,
         operators_sum_us=sum(op.mean_us for op in profiled.operators) if profiled.operators else UNKNOWN,
+        operators_plain_us=_number(profiled.extra.get("operators_plain_us", "")),
+        operators_invoke_us=profiled.operators_invoke_us, units=by_unit(profiled.operators), energy=energy_of(timed),
         instructions=counts, notes=tuple(dict.fromkeys((*timed.notes, *profiled.notes, *notes))),
     )
 
@@ -126,11 +159,13 @@ def _measured(target: Target, path: Path, request: RunRequest) -> RunResult:
     return result
 
 
-def _counts(path: Path, settings: Settings, on_step: OnStep) -> tuple[tuple[Instructions, ...], tuple[str, ...]]:
+def _counts(
+    path: Path, settings: Settings, announce: Callable[[str], None]
+) -> tuple[tuple[Instructions, ...], tuple[str, ...]]:
     """Instructions on each processor asked for; one that cannot be counted is told."""
     counted, notes = [], []
     for processor in settings.instructions:
-        on_step(f"{path.name}: instructions on {processor}")
+        announce(f"instructions on {processor}")
         try:
             counted.append(count(path, processor, seed=settings.seed))
         except TargetUnusable as err:
@@ -139,16 +174,31 @@ def _counts(path: Path, settings: Settings, on_step: OnStep) -> tuple[tuple[Inst
 
 
 def _by_operation(operators: Sequence[OperatorTime]) -> dict[str, float]:
-    """Mean time by "name #n", the n-th operation of that name in the order of execution.
+    """Mean time by "KIND #n", the n-th of that kind in the order of execution.
 
-    The runtime's names are taken, not the layers': exported files keep few of those.
+    Neither the runtime's names are taken, which tell a kernel's types, nor the layers', of which exported files keep
+    few. What XNNPACK runs behind an operation on its behalf, such as a clamp after an addition, is a kind of its own.
     """
     seen: dict[str, int] = {}
     found = {}
+    leader: OperatorTime | None = None
     for operator in sorted(operators, key=lambda op: op.index):
-        seen[operator.name] = seen.get(operator.name, 0) + 1
-        found[f"{operator.name} #{seen[operator.name]}"] = operator.mean_us
+        name, stem = kind(operator), operator.name.partition(" (")[0]
+        follows = leader and operator.op == leader.op and not leader.name.startswith(stem)
+        if follows and operator.op and " (" in operator.name:
+            name = f"{name}, {stem.lower()}"
+        else:
+            leader = operator
+        seen[name] = seen.get(name, 0) + 1
+        found[f"{name} #{seen[name]}"] = operator.mean_us
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return UNKNOWN
 
 
 def _or_zero(value: float) -> float:

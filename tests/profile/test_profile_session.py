@@ -12,9 +12,10 @@ from mlopt.profile.target import TargetUnusable
 
 
 def operators(*times):
+    """Each (name, layer, us), or with the format's operation behind it."""
     return tuple(
-        OperatorTime(index=i, name=name, op="CONV_2D", layer=layer, unit="XNNPACK", mean_us=us, runs=10)
-        for i, (name, layer, us) in enumerate(times)
+        OperatorTime(index=i, name=name, op="".join(op), layer=layer, unit="XNNPACK", mean_us=us, runs=10)
+        for i, (name, layer, us, *op) in enumerate(times)
     )
 
 
@@ -27,12 +28,29 @@ def profiled(ops, samples=(10.0,) * 20, file="a.tflite"):
     )
 
 
-def test_operations_are_compared_by_name_and_order_the_largest_difference_first():
-    before = profiled(operators(("conv", "x", 5.0), ("conv", "y", 2.0), ("add", "z", 1.0)))
-    after = profiled(operators(("conv", "", 5.5), ("conv", "", 9.0)))
+def test_operations_are_compared_by_kind_and_order_the_largest_difference_first():
+    convolution = "Convolution (F32)"
+    before = profiled(operators((convolution, "x", 5.0), (convolution, "y", 2.0), ("Add (ND)", "z", 1.0)))
+    after = profiled(operators(("Convolution (QC8)", "", 5.5), ("Convolution (QC8)", "", 9.0)))
     changes = session.compare(before, after)
-    assert [(c.operation, c.difference_us) for c in changes] == [("conv #2", 7.0), ("add #1", -1.0), ("conv #1", 0.5)]
+    assert [(c.operation, c.difference_us) for c in changes] == [
+        ("Convolution #2", 7.0), ("Add #1", -1.0), ("Convolution #1", 0.5),
+    ]
     assert np.isnan(changes[1].after_us)
+
+
+def test_the_formats_operation_is_compared_whichever_runtime_kernel_ran_it():
+    before = profiled(operators(("Average Pooling (F32)", "", 3.0, "AVERAGE_POOL_2D")))
+    after = profiled(operators(("AVERAGE_POOL_2D", "", 1.0, "AVERAGE_POOL_2D")))
+    assert [(c.operation, c.difference_us) for c in session.compare(before, after)] == [("AVERAGE_POOL_2D #1", -2.0)]
+
+
+def test_what_runs_on_behalf_of_an_operation_is_never_taken_for_the_next_one():
+    two = (("Add (ND)", "", 4.0, "ADD"), ("Clamp (NC)", "", 1.0, "ADD"), ("Add (ND)", "", 8.0, "ADD"))
+    before, after = profiled(operators(*two)), profiled(operators(two[0], two[2]))
+    assert {c.operation: c.difference_us for c in session.compare(before, after)} == {
+        "ADD, clamp #1": -1.0, "ADD #1": 0.0, "ADD #2": 0.0,
+    }
 
 
 def test_a_trace_lays_the_operations_end_to_end():
@@ -51,7 +69,9 @@ def test_json_of_a_profile_is_strict_and_keeps_every_raw_time():
     found = session.Profile(settings=session.Settings(), profiles=(profiled((), samples=(1.0, 2.0)),))
     text = json.dumps(session.to_plain(found), allow_nan=False)
     assert json.loads(text)["profiles"][0]["samples_us"] == [1.0, 2.0]
-    assert json.loads(text)["profiles"][0]["phases"]["import_ms"] is None
+    plain = json.loads(text)["profiles"][0]
+    assert plain["phases"]["import_ms"] is None and plain["operators_plain_us"] is None
+    assert plain["energy"]["watts"] is None and plain["energy"]["reason"]
 
 
 class Recorded:
@@ -64,8 +84,10 @@ class Recorded:
 
     def measure(self, file, request):
         ops = operators(("a", "", 4.0)) if request.operators else ()
+        extra = {"operators_plain_us": "4.5"} if request.operators else {"energy_unavailable": "no rails"}
         return RunResult(nonce=request.nonce, facts=self.facts(), phases=PhaseTimes(load_ms=1.0), warmup_runs=1,
-                         samples_us=(5.0,) * request.runs, operators=ops, notes=(f"{request.runs} runs",))
+                         samples_us=(5.0,) * request.runs, operators=ops, notes=(f"{request.runs} runs",), extra=extra,
+                         operators_invoke_us=9.0 if request.operators else float("nan"))
 
 
 def test_times_and_operators_come_from_processes_of_their_own(tmp_path, monkeypatch):
@@ -75,7 +97,34 @@ def test_times_and_operators_come_from_processes_of_their_own(tmp_path, monkeypa
     found = session.profile([tmp_path / "m.tflite"], "recorded", session.Settings(runs=300), steps.append)
     one = found.profiles[0]
     assert one.distribution.p50.us == 5.0 and one.distribution.runs == 300 and one.operators_sum_us == 4.0
-    assert one.notes == ("300 runs", "200 runs") and len(steps) == 2
+    assert one.notes == ("300 runs", "200 runs")
+    assert (one.operators_plain_us, one.operators_invoke_us) == (4.5, 9.0)
+    assert [(unit.name, unit.operators, unit.us, unit.share) for unit in one.units] == [("XNNPACK", 1, 4.0, 1.0)]
+    assert one.energy.reason == "no rails"
+    assert [(s.file, s.doing, s.on, s.number, s.total) for s in steps] == [
+        ("m.tflite", "times and memory", "recorded", 1, 2), ("m.tflite", "operators", "recorded", 2, 2),
+    ]
+
+
+def test_processes_are_numbered_over_all_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "open_target", lambda text: Recorded())
+    paths = [tmp_path / "a.tflite", tmp_path / "b.onnx"]
+    for path in paths:
+        path.write_bytes(b"x")
+    steps = []
+    session.profile(paths, "recorded", session.Settings(runs=3), steps.append)
+    assert [(s.file, s.number, s.total) for s in steps] == [
+        ("a.tflite", 1, 4), ("a.tflite", 2, 4), ("b.onnx", 3, 4), ("b.onnx", 4, 4),
+    ]
+
+
+def test_a_mistake_in_the_last_name_costs_no_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "open_target", lambda text: Recorded())
+    (tmp_path / "a.tflite").write_bytes(b"x")
+    steps = []
+    with pytest.raises(TargetUnusable, match="there is no file"):
+        session.profile([tmp_path / "a.tflite", tmp_path / "b.tflite"], "r", session.Settings(), steps.append)
+    assert steps == []
 
 
 @pytest.mark.parametrize(("name", "places", "words"), [

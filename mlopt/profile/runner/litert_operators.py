@@ -60,6 +60,8 @@ def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str
     notes = rounds.notes(quiet)
     if len(alike) < len(quiet):
         notes.append(f"operators: {len(quiet) - len(alike)} of {len(quiet)} profiled runs executed other operations")
+    if any(kind != BUILTIN for kind, *_ in common):
+        notes.append("operators: XNNPACK cuts each time to whole microseconds; half of one is given back to each")
     if not common:
         raise RuntimeError("LiteRT's profiler recorded no operation")
     means = [

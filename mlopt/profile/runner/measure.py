@@ -10,6 +10,7 @@ from typing import Any
 
 from . import RUNNER, SCHEMA, device, memory, timing, turns
 from .apart import in_child
+from .energy import Meter
 from .footprint import footprint
 from .litert import LiteRT, tensor_arena
 from .onnx import Onnx
@@ -148,6 +149,7 @@ def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes
     most = float(request.get("most_seconds", 20.0))
     runs = int(request.get("runs", 200))
     warm = _warm_up(session, request, notes)
+    energy = Meter()
     if request.get("arrival", "back-to-back") == "fixed-rate":
         timed = timing.fixed_rate(session.invoke, runs=runs, most_seconds=most, rate_hz=float(request["rate_hz"]))
         if not math.isnan(timed.wake_us):
@@ -156,6 +158,7 @@ def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes
     else:
         batch = timing.batch_for(warm.median_us)
         timed = timing.back_to_back(session.invoke, runs=runs, most_seconds=most, batch=batch)
+    result["extra"].update(energy.stop(len(timed.samples_us) * timed.batch))
     result.update(
         warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
         missed_deadlines=timed.missed, context_switches=timed.switches,

@@ -56,7 +56,7 @@ def _run(command: Sequence[str], place: Path, *, deadline_s: float) -> tuple[int
     """(exit status, what it wrote on standard error); past the deadline its whole process group is ended."""
     with (place / "words").open("w+b") as words:
         process = subprocess.Popen(
-            command, cwd=place, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=_environment(),
+            command, cwd=place, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=_environment(place),
             start_new_session=True,
         )
         try:
@@ -71,11 +71,14 @@ def _run(command: Sequence[str], place: Path, *, deadline_s: float) -> tuple[int
         return status, words.read().decode(errors="replace")
 
 
-def _environment() -> dict[str, str]:
-    """Ours, without what would change how Python or a runtime behaves from one caller to the next."""
+def _environment(place: Path) -> dict[str, str]:
+    """Ours, without what would change how Python or a runtime behaves from one caller to the next.
+
+    Temporary files go to `place`, so that a process that is killed leaves none behind.
+    """
     left_out = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_",
                 "OMP_NUM_THREADS", "LD_PRELOAD")
-    return {key: value for key, value in os.environ.items() if key not in left_out}
+    return {key: value for key, value in os.environ.items() if key not in left_out} | {"TMPDIR": str(place)}
 
 
 def _how(status: int) -> str:

@@ -1,0 +1,217 @@
+"""Every timed run: how they are spread, and whether they drift; and what came before them."""
+
+import math
+
+import numpy as np
+
+from mlopt.profile.session import FileProfile
+from mlopt.profile.statistics import Distribution, Percentile
+from mlopt.render.html.markup import esc
+from mlopt.render.profile_page.axis import Scale, ticks, time_text, times_text
+from mlopt.render.profile_page.bars import Bar, bars
+from mlopt.words import grouped, percent
+
+WIDTH, HEIGHT = 520, 272
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 66, 40
+_BINS = (16, 64)                # at least, at most
+_MOST_DOTS = 1500
+
+
+def figures(one: FileProfile) -> str:
+    """Both figures side by side: the spread, and the order."""
+    samples = np.asarray(one.samples_us, dtype=float)
+    if not len(samples):
+        return ""
+    shown = _shown(samples, one.distribution)
+    beyond = int((samples > shown[1]).sum())
+    return (
+        f'<div class="halves">{_spread(samples, one.distribution, shown, beyond)}'
+        f"{_order(samples, one.distribution, shown, beyond)}</div>"
+    )
+
+
+def _shown(samples: np.ndarray, spread: Distribution) -> tuple[float, float]:
+    """The range of both figures: all runs, but for those far above the 99th percentile."""
+    least, most, middle = float(samples.min()), float(samples.max()), float(np.median(samples))
+    tail = float(np.quantile(samples, 0.99))
+    end = max(tail + 0.15 * (tail - least), middle * 1.03)
+    if math.isfinite(spread.p99.high_us):
+        end = max(end, min(spread.p99.high_us + 0.05 * (tail - least), 2 * middle))
+    end = most if most <= end + 0.3 * (end - least) else end
+    room = max(0.02 * (end - least), 0.002 * middle, 1e-3)
+    return max(0.0, least - room), end + room
+
+
+def _spread(samples: np.ndarray, spread: Distribution, shown: tuple[float, float], beyond: int) -> str:
+    """A histogram with the percentiles, each with its interval as a band."""
+    x = Scale(low=shown[0], high=shown[1], start=LEFT, end=WIDTH - RIGHT)
+    inside = samples[samples <= shown[1]]
+    counts, edges = np.histogram(inside, bins=_bin_count(inside), range=shown)
+    # Logarithmic, a single run a third of a decade high: a tail of single runs beside hundreds is what counts here.
+    y = Scale(low=-0.33, high=math.log10(counts.max()) + 0.1, start=HEIGHT - BOTTOM, end=TOP)
+    bottom = HEIGHT - BOTTOM
+    parts = []
+    for decade in range(math.floor(y.high) + 1):
+        at = y.at(decade)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        count = grouped(10**decade)
+        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{count}</text>')
+    columns = "".join(
+        f"M{x.at(low):.1f} {bottom}V{y.at(math.log10(count)):.1f}H{x.at(high):.1f}V{bottom}Z"
+        for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True) if count
+    )
+    parts.append(f'<path class="count" d="{columns}"/>')
+    parts += [_marked(p, x, row) for row, p in enumerate((spread.p50, spread.p90, spread.p99))]
+    parts.append(_time_axis(x))
+    about = f"Histogram of {grouped(spread.runs)} runs: " + ", ".join(
+        percentile_text(p) for p in (spread.p50, spread.p90, spread.p99)
+    )
+    caption = "Runs by time, counted on a logarithmic scale. Bands are 95 % intervals of the percentiles."
+    caption += "".join(f" {p.reason}." for p in (spread.p90, spread.p99) if p.reason)
+    if beyond:
+        caption += f" {grouped(beyond)} slower runs, up to {time_text(spread.most_us)}, lie beyond the right edge."
+    return _figure(about, "".join(parts), caption)
+
+
+def _order(samples: np.ndarray, spread: Distribution, shown: tuple[float, float], beyond: int) -> str:
+    """Each run as a dot in its order, with the running median."""
+    x = Scale(low=1, high=max(len(samples), 2), start=LEFT, end=WIDTH - RIGHT)
+    y = Scale(low=shown[0], high=shown[1], start=HEIGHT - BOTTOM, end=22)
+    factor, unit = _unit(shown[1])
+    parts = []
+    for value in ticks(shown[0] / factor, shown[1] / factor, 5):
+        at = y.at(value * factor)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(1, x.high, 6):
+        if value >= 1:
+            parts.append(
+                f'<text class="tick" x="{x.at(value):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">'
+                f"{grouped(int(value))}</text>"
+            )
+    every = math.ceil(len(samples) / _MOST_DOTS)
+    dots = "".join(
+        f"M{x.at(i + 1):.1f} {y.at(us):.1f}h0" for i, us in enumerate(samples.tolist())
+        if i % every == 0 and us <= shown[1]
+    )
+    parts.append(f'<path class="dots" d="{dots}"/>')
+    parts.append(_running_median(samples, x, y))
+    parts += [
+        f'<path class="beyond" d="M{x.at(i + 1) - 3.5:.1f} 21h7l-3.5 -8z"><title>run {i + 1}: {time_text(us)}</title>'
+        "</path>"
+        for i, us in _slowest(samples, shown[1])
+    ]
+    parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">run</text>')
+    parts.append(f'<text class="label" x="4" y="14">{unit}</text>')
+    about = f"Time of each of {grouped(len(samples))} runs in their order, from {time_text(spread.least_us)} to " \
+            f"{time_text(spread.most_us)}"
+    caption = "Runs in their order, with the running median: a drift or a step is the device, not the model."
+    if beyond:
+        caption += " Triangles are runs above the range."
+    if every > 1:
+        caption += f" One dot for each {every} runs."
+    return _figure(about, "".join(parts), caption)
+
+
+def _slowest(samples: np.ndarray, end: float) -> list[tuple[int, float]]:
+    """Places and times of the runs above the range, at most 200 of them, the slowest."""
+    places = np.flatnonzero(samples > end)
+    kept = sorted(places[np.argsort(-samples[places], kind="stable")][:200].tolist())
+    return [(i, float(samples[i])) for i in kept]
+
+
+def _running_median(samples: np.ndarray, x: Scale, y: Scale) -> str:
+    window = max(9, len(samples) // 40) | 1
+    if len(samples) < 2 * window:
+        return ""
+    middles = np.median(np.lib.stride_tricks.sliding_window_view(samples, window), axis=1)
+    step = max(1, len(middles) // 150)
+    points = [
+        f"{x.at(i + 1 + window // 2):.1f} {y.at(float(middles[i])):.1f}" for i in range(0, len(middles), step)
+    ]
+    return f'<path class="run" d="M{"L".join(points)}"/>'
+
+
+def _marked(p: Percentile, x: Scale, row: int) -> str:
+    """A percentile as a line with its name, one row for each so that names never meet."""
+    if math.isnan(p.us) or p.us > x.high:
+        return ""
+    name, at, top = f"p{100 * p.fraction:g}", x.at(p.us), 14 + 18 * row
+    low = x.at(p.low_us) if math.isfinite(p.low_us) else at
+    high = x.at(p.high_us) if math.isfinite(p.high_us) else x.end
+    band = (
+        f'<rect class="band {name}" x="{low:.1f}" y="{top + 4}" width="{max(high - low, 0.5):.1f}" '
+        f'height="{HEIGHT - BOTTOM - top - 4}"/>'
+    )
+    line = f'<path class="p {name}" d="M{at:.1f} {top + 4}V{HEIGHT - BOTTOM}"/>'
+    left = at > (x.start + x.end) / 2
+    anchor, shift = ("end", 4) if left else ("start", -4)
+    text = f'<text class="{name}" x="{at + shift:.1f}" y="{top}" text-anchor="{anchor}">{name} {time_text(p.us)}</text>'
+    return band + line + text
+
+
+def _time_axis(x: Scale) -> str:
+    factor, unit = _unit(x.high)
+    bottom = HEIGHT - BOTTOM
+    parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>']
+    parts += [
+        f'<text class="tick" x="{x.at(value * factor):.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
+        for value in ticks(x.low / factor, x.high / factor, 6)
+    ]
+    parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{unit}</text>')
+    return "".join(parts) + f'<text class="label" x="4" y="{TOP - 6}">runs</text>'
+
+
+def _unit(us: float) -> tuple[float, str]:
+    return (1e6, "s") if us >= 2e6 else (1e3, "ms") if us >= 2e3 else (1.0, "µs")
+
+
+def _bin_count(values: np.ndarray) -> int:
+    """By Freedman and Diaconis, within bounds: 2 * IQR / n^(1/3) wide."""
+    quarter, three = np.quantile(values, [0.25, 0.75])
+    width = 2 * (three - quarter) / len(values) ** (1 / 3)
+    wanted = math.ceil((values.max() - values.min()) / width) if width > 0 else _BINS[1]
+    return min(max(wanted, _BINS[0]), _BINS[1])
+
+
+def _figure(about: str, parts: str, caption: str) -> str:
+    return (
+        f'<figure class="fig"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(about)}">{parts}</svg>'
+        f"<figcaption>{esc(caption)}</figcaption></figure>"
+    )
+
+
+def percentile_text(p: Percentile) -> str:
+    """With its interval, or why there is none."""
+    name = f"p{100 * p.fraction:g}"
+    if math.isnan(p.us):
+        return f"{name} unknown ({p.reason})"
+    return f"{name} {time_text(p.us)} {times_text(p.low_us, p.high_us)}"
+
+
+def phases(one: FileProfile) -> str:
+    """From the start of the process to the steady state, on one scale."""
+    of = one.phases
+    steps = (
+        ("import", of.import_ms, "loading the runtime's code"),
+        ("load", of.load_ms, "reading the model"),
+        ("compile", of.compile_ms, "allocating tensors, packing weights, building the plan"),
+        ("first inference", of.first_ms, "the one that nobody has warmed up for"),
+    )
+    known = [ms for _, ms, _ in steps if math.isfinite(ms)]
+    if not known:
+        return ""
+    total = sum(known)
+    rows = [
+        Bar(label=name, length=ms / max(known) if math.isfinite(ms) else 0.0, value=time_text(1e3 * ms), title=about,
+            share=percent(ms / total) if total else "")
+        for name, ms, about in steps
+    ]
+    rows.append(Bar(label="steady, p50", length=one.distribution.p50.us / 1e3 / max(known),
+                    value=time_text(one.distribution.p50.us), colour="f1"))
+    told = ", ".join(name for name, ms, _ in steps if math.isnan(ms))
+    missing = f" This runtime does not tell apart: {told}." if told else ""
+    return (
+        f'<p class="note">The first answer came {time_text(1e3 * total)} after the process began to load the runtime, '
+        f"in one fresh process.{missing}</p>{bars(rows)}"
+    )
