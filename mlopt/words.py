@@ -111,3 +111,19 @@ def clean(text: str) -> str:
     'conv�[31m�1'
     """
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> span(3.4), span(75), span(7265), span(float("nan"))
+    ('3.4 s', '1 min 15 s', '2 h 1 min', 'unknown')
+    """
+    if math.isnan(seconds):
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

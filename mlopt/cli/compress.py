@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 _MODEL = "Model and data"
+_TRAINING = "Training"
 _RESULT = "Result"
 
 
@@ -23,6 +24,24 @@ def compress(
         typer.Option(help="Labelled samples to measure on, of the same kinds.", rich_help_panel=_MODEL,
                      show_default="a part of --data is held out"),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Train first: a recipe's name (`mlopt recipes list`) or a YAML file.", metavar="NAME|FILE",
+                     rich_help_panel=_TRAINING, show_default="none: nothing is trained")
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Samples to train on, of the same kinds as --data. A tenth is kept to choose on.",
+                     rich_help_panel=_TRAINING, show_default=False)
+    ] = None,
+    strategy: Annotated[
+        str, typer.Option(help="How training is spread over devices: auto, one, mirrored, multi-worker, "
+                               "parameter-server, tpu.", rich_help_panel=_TRAINING)
+    ] = "auto",
+    track: Annotated[
+        str, typer.Option(help="Also log the training to mlflow:URI.", metavar="mlflow:URI",
+                          rich_help_panel=_TRAINING, show_default="TensorBoard files alone")
+    ] = "",
     normalise: Annotated[
         str | None,
         typer.Option(help="What the pixel values 0..255 become, e.g. 0..1 or -1..1.", metavar="LOW..HIGH",
@@ -86,6 +105,7 @@ def compress(
         precisions=settings.names(precision), max_drop=max_drop, trust_code=trust_code,
         custom_objects=tuple(custom_objects or ()), input_shapes=settings.shapes(input_shape or []),
         normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices), seed=seed,
+        recipe=recipe, train=train, strategy=strategy, track=track,
     )
     with Reporter() as reporter:
         result = api.run(request, reporter.show)

@@ -1,5 +1,6 @@
 """The report as Markdown, for a pull request: what to ship, one table, and what a reader must know."""
 
+from mlopt.render import training
 from mlopt.render.terminal import merged
 from mlopt.report import Candidate, Report
 from mlopt.words import (
@@ -20,6 +21,10 @@ from mlopt.words import (
 def to_markdown(report: Report) -> str:
     """GitHub-flavoured; text from models and data is escaped, so that it forms neither markup nor table cells."""
     parts = [f"# {escape(report.source.path.name)}", _source(report), _verdict(report), _table(report)]
+    if report.trained is not None:
+        cells = [training.HEADS, ["---"] * len(training.HEADS), *training.rows(report.trained)]
+        steps = "\n".join("| " + " | ".join(map(escape, row)) + " |" for row in cells)
+        parts += ["## Training", escape(training.sentence(report.trained)), steps.replace("\\-\\-\\-", "---")]
     if report.findings:
         lines = [
             f"- **{severity.value}**, {escape(', '.join(abouts))}: {escape(message)}"

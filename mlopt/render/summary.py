@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mlopt.report import Candidate, Evidence, Finding, Interval, Report
+from mlopt.report import Candidate, Evidence, Finding, Interval, Report, Trained
 from mlopt.words import known
 
 
@@ -51,6 +51,33 @@ class CandidateSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepSummary:
+    name: str
+    settings: dict[str, Any]
+    epochs: int
+    seconds: float
+    validation_before: float | None              # the task's metric on the validation samples, in the framework
+    validation: float | None
+    macs: int
+    parameters: int
+    nonzero: int
+    waiting: float | None                        # share of the training's time spent waiting for data
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSummary:
+    """The recipe that was carried out, if one was."""
+
+    recipe: str
+    sha256: str
+    train_samples: int
+    validation_samples: int
+    seconds: float
+    steps: tuple[StepSummary, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What `mlopt compress --json` prints."""
 
@@ -58,6 +85,7 @@ class Summary:
     source: SourceSummary
     candidates: tuple[CandidateSummary, ...]
     findings: tuple[Finding, ...]
+    trained: TrainedSummary | None = None
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -67,9 +95,26 @@ def summary(report: Report) -> dict[str, Any]:
         source=_source(report),
         candidates=tuple(_candidate(c) for c in report.candidates),
         findings=report.findings,
+        trained=None if report.trained is None else _trained(report.trained),
     )
     plain: dict[str, Any] = msgspec.to_builtins(found)
     return plain
+
+
+def _trained(trained: Trained) -> TrainedSummary:
+    return TrainedSummary(
+        recipe=trained.recipe, sha256=trained.sha256, train_samples=trained.train_samples,
+        validation_samples=trained.validation_samples, seconds=trained.seconds,
+        steps=tuple(
+            StepSummary(
+                name=step.name, settings=step.settings, epochs=step.epochs, seconds=step.seconds,
+                validation_before=_number(step.validation_before), validation=_number(step.validation),
+                macs=step.macs, parameters=step.parameters, nonzero=step.nonzero, waiting=_number(step.waiting),
+                notes=step.notes,
+            )
+            for step in trained.steps
+        ),
+    )
 
 
 def _source(report: Report) -> SourceSummary:

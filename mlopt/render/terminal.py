@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mlopt.report import Candidate, Finding, Interval, Report, Severity
+from mlopt.render import training
+from mlopt.report import Candidate, Finding, Interval, Report, Severity, Trained
 from mlopt.words import (
     METRIC_NAMES,
     UNKNOWN_TEXT,
@@ -39,6 +40,8 @@ def show(report: Report, console: Console, *, page: str = "") -> None:
 def rendered(report: Report, width: int) -> RenderableType:
     """Everything that `show` prints, for a console of `width` columns."""
     parts: list[RenderableType] = [_source_line(report), Text(), _table(report, width), Text(), _verdict(report)]
+    if report.trained is not None:
+        parts[1:1] = [Text(), *_training(report.trained)]
     if report.findings:
         parts += [Text(), _findings(report.findings)]
     return Group(*parts)
@@ -55,6 +58,15 @@ def _source_line(report: Report) -> Text:
             line.append(f" [{low.removesuffix(' %')}, {high.removesuffix(' %')}]")
     line.append(f"  on {grouped(baseline.n)} {clean(baseline.samples)} samples")
     return line
+
+
+def _training(trained: Trained) -> list[RenderableType]:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for number, head in enumerate(training.HEADS):
+        table.add_column(head, justify="right" if number else "left", overflow="fold")
+    for row in training.rows(trained):
+        table.add_row(*(Text(cell) for cell in row))
+    return [Text(training.sentence(trained)), Text(), table]
 
 
 def _table(report: Report, width: int) -> Table:

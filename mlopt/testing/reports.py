@@ -21,6 +21,8 @@ from mlopt.report import (
     LayerError,
     Report,
     Severity,
+    StepFacts,
+    Trained,
 )
 from mlopt.verify import compare, identify_task, measure_source
 
@@ -227,3 +229,28 @@ def _findings() -> tuple[Finding, ...]:
 def _softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def trained(report: Report) -> Report:
+    """The same, as if a recipe of two steps had been carried out before; the names in it are hostile."""
+    history = tuple(
+        {"epoch": n, "losses": {"total": 1.0 / n}, "validation": 0.7 + 0.02 * n, "learning_rate": 1e-3, "seconds": 10.0}
+        for n in range(1, 5)
+    )
+    steps = (
+        StepFacts(
+            name="slim", settings={"macs": 0.5, "epochs": 4}, seconds=75.0, epochs=4, validation_before=0.84,
+            validation=0.82, validation_samples=500, macs_before=12_501_632, macs=6_100_000, parameters_before=78_666,
+            parameters=41_000, nonzero=41_000, waiting=0.031, samples_per_second=900.0, history=history,
+            facts={"criterion": "taylor", "groups": [{"group": "<b>conv", "before": 16, "after": 8}]},
+        ),
+        StepFacts(
+            name="quantize", settings={"scheme": "int8"}, seconds=30.0, validation_before=0.82, validation=0.82,
+            validation_samples=500, macs_before=6_100_000, macs=6_100_000, parameters_before=41_000,
+            parameters=41_000, nonzero=40_000, resumed_at=120, notes=("kernels were rounded <script>",),
+        ),
+    )
+    return replace(report, trained=Trained(
+        recipe="half|ish", about="Halve it.", sha256="0" * 64, train="train.npz", train_samples=4500,
+        validation_samples=500, steps=steps, seconds=105.0,
+    ))

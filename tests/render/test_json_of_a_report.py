@@ -78,7 +78,7 @@ def test_what_is_no_report_is_refused_with_a_sentence(data, message):
 
 def test_the_summary_has_exactly_the_promised_keys(report):
     plain = summary(report)
-    assert list(plain) == ["schema", "source", "candidates", "findings"] and plain["schema"] == 1
+    assert list(plain) == ["schema", "source", "candidates", "findings", "trained"] and plain["schema"] == 1
     assert all(list(c) == KEYS for c in plain["candidates"])
     assert strict(json.dumps(plain)) == json.loads(json.dumps(plain))
 

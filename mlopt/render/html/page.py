@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from mlopt.render.html import candidates, facts, groups, layers
+from mlopt.render.html import candidates, facts, groups, layers, training
 from mlopt.render.html.markup import esc, section
 from mlopt.render.html.plot import pareto_plot
 from mlopt.render.html.style import CSS, SORT
@@ -47,6 +47,7 @@ def _sections(report: Report) -> str:
     labelled = report.limit.measure == "drop"
     loss = "Drop" if labelled else "Disagreement"
     return "".join([
+        section("training", "Training", training.steps(report)),
         section(
             "tradeoff", f"Size and {loss.lower()}", pareto_plot(report),
             "Lower left is better. A hollow marker is not within the limit. Point at a marker for its figures.",
