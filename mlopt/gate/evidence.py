@@ -59,10 +59,13 @@ def of_report(report: Report) -> dict[Key, Fact]:
         values = {Metric.AGREEMENT: evidence.agreement}
         if evidence.metric != "none":
             values |= {Metric.ACCURACY: evidence.value, Metric.DROP: evidence.drop}
-        origin = f"the report: {evidence.metric} on {evidence.n:,} {evidence.samples} samples"
+        samples = f"{evidence.n:,} {evidence.samples} samples"
+        origin = f"the report: {evidence.metric} on {samples}"
         for metric, value in values.items():
+            same = samples if metric is Metric.AGREEMENT else f"{evidence.metric} on {samples}"
             if math.isfinite(value):
-                found[Key(digest=candidate.sha256, target="", metric=metric)] = Fact(value=value, origin=origin)
+                found[Key(digest=candidate.sha256, target="", metric=metric)] = Fact(value=value, origin=origin,
+                                                                                     conditions=same)
     return found
 
 

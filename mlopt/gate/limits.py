@@ -85,6 +85,13 @@ def check_score(model: Model, score: Score, known: Known) -> Check:
     new, old = known.new(model, "", score.metric), known.baseline(model, "", score.metric)
     unit = UNITS[score.metric]
     value, baseline = _number(new), _number(old)
+    if score.fall is not None and new and old and old.conditions and new.conditions != old.conditions:
+        return Check(
+            model=model.name, digest=model.digest, metric=score.metric.value, rule="fall", status=Status.ERROR,
+            unit=unit, value=value, baseline=baseline, line=score.line,
+            sentence=f"{score.metric} cannot be compared: the baseline is of {old.conditions}, this of "
+                     f"{new.conditions}. Evaluate on the same samples, or {_UPDATE}",
+        )
     outcome = rules.score(value, min=score.min, max=score.max, fall=score.fall, baseline=baseline)
     if math.isnan(value):
         sentence = f"{score.metric} is missing: {_missing(score.metric)}"

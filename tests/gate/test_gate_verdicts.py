@@ -334,6 +334,19 @@ def test_scores_come_from_the_report_under_the_files_digest(bench, accuracy, sta
     assert by_metric["accuracy"].value == accuracy
 
 
+@pytest.mark.parametrize(("conditions", "status"), [
+    ("top1 on 200 test samples", Status.PASS), ("", Status.PASS), ("top1 on 2,000 test samples", Status.ERROR)])
+def test_scores_of_other_samples_are_not_compared(bench, conditions, status):
+    """A baseline written before samples were kept with it has no word of them."""
+    file = bench.model()
+    report = reported(file, value=0.87, metric="top1", samples="test", n=200)
+    name = ("m.tflite", "", Metric.ACCURACY)
+    accepted = Stored(values={name: 0.871}, conditions={name: conditions} if conditions else {})
+    budget = '[[budget]]\nmodel = "*"\naccuracy = { fall = "0.5 pt" }\n'
+    check = bench.only_check(file, budget=budget, report=report, stored=accepted)
+    assert check.status is status and ("same samples" in check.sentence) == (status is Status.ERROR)
+
+
 def test_a_report_of_other_files_is_no_evidence(bench):
     file = bench.model()
     report = reported(file, value=1.0, drop=0.0, agreement=1.0)
