@@ -1,7 +1,7 @@
 """Full-integer files: ranges, rounding and biases are tried in LiteRT and kept where the output gains."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,16 @@ class Candidate:
         return pack(self.lowered(**changed).model)
 
 
-def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tuple[str, ...]]:
-    """The model with activations of `kind` ("int8" or "int16"), what was chosen, and notes."""
+def make_integer(
+    observed: Observed, kind: str, weights: Mapping[int, Quantized] | None = None
+) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+    """The model with activations of `kind` ("int8" or "int16"), what was chosen, and notes.
+
+    Where `weights` are given they stay as they are: only ranges are searched.
+    """
     model = observed.model
     candidate = Candidate(
-        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind), weights=_spanned(model),
+        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind), weights=weights or _spanned(model),
     )
     refused: set[int] = set()
 
@@ -56,26 +61,35 @@ def make_integer(observed: Observed, kind: str) -> tuple[Any, dict[str, str], tu
     candidate.in_float = frozenset(refused)
     judge = observed.judge().first(JUDGED[kind])
     choices = {"weights": "8 bits, a scale for each output channel"}
-    model = _search_equalization(candidate, choices)
+    if weights is None:
+        model = _search_equalization(candidate, choices)
     if kind == "int8":
         error = _search_ranges(candidate, judge, choices)
     else:
         choices["ranges"] = f"min-max, widened {HEADROOM:g} times"
         error = judge.distance(candidate.content()).noise
-    error = _search_rounding(candidate, judge, choices, error)
+    if weights is None:
+        error = _search_rounding(candidate, judge, choices, error)
     if kind == "int8":
-        error = _search_drift(candidate, judge, choices, error)
+        error = error if weights is not None else _search_drift(candidate, judge, choices, error)
         error = _refine_ranges(candidate, judge, choices, error)
     count = len(next(iter(judge.inputs.values())))
     choices["output noise"] = f"{error:.3g} of the signal's power, on {count} held-out samples"
     lowered = candidate.lowered()
-    notes = (*notes, *_in_float_notes(model, lowered, candidate.in_float, kind))
-    return _compact(lowered.model), choices, notes
+    notes = (*notes, *in_float_notes(model, lowered, candidate.in_float, kind))
+    return compacted(lowered, weights), choices, notes
 
 
-def _compact(model: Any) -> Any:
-    """Weights of the operations that stayed in float are stored in 8 bits too, and unpacked when the file is loaded."""
+def compacted(lowered: Lowered, weights: Mapping[int, Quantized] | None = None) -> Any:
+    """Weights of the operations that stayed in float are stored in 8 bits too, and unpacked when the file is loaded.
+
+    `weights` are by operation of the float file; without them they are rounded here.
+    """
+    model = lowered.model
     rest = _spanned(model)
+    if weights is not None:
+        known = {op: lowered.source[op] for op in rest}
+        rest = {op: replace(weights[source], bits=8) for op, source in known.items() if source is not None}
     tables = weight_files.tables(model)
     return weight_files.with_tables(weight_files.unpacked(model, rest, {}), tables) if rest or tables else model
 
@@ -176,7 +190,7 @@ def macs(model: Any) -> int:
     return total
 
 
-def _in_float_notes(model: Any, lowered: Lowered, refused: frozenset[int], kind: str) -> tuple[str, ...]:
+def in_float_notes(model: Any, lowered: Lowered, refused: frozenset[int], kind: str) -> tuple[str, ...]:
     names = [op.name for op in flatfile.ops(model)]
     left = sorted({names[i] for i in lowered.in_float if i not in refused})
     if not left:

@@ -3,9 +3,10 @@ LiteRT has no 4-bit kernel for them that runs on float activations, and they are
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
-from mlopt_tflite import bias, equalizing, mixed, rounding, weight_files
+from mlopt_tflite import bias, equalizing, full_integer, mixed, rounding, weight_files
 from mlopt_tflite.judge import Distance, Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
@@ -13,6 +14,7 @@ from mlopt_tflite.settle import settle
 from mlopt_tflite.weights import Layer, Quantized, fitted, layers, spanned, weight_of
 
 FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit kernel on float activations
+ROUNDED = "errors carried to later weights (4 bits), nearest (8 bits)"
 
 
 def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
@@ -27,6 +29,34 @@ def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]
 
 def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
     """4 bits for as many layers as the measured distance to the float file allows."""
+    found = _mixture(observed)
+    model, biases_kept, distance, more = _assembled(found.observed, found.four, found.ops)
+    described = _described(found.observed, found.ops, biases_kept, distance) | found.choices
+    return model, described, (*found.notes, *more, *found.missed)
+
+
+def make_integer_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+    """The same mixture with activations, inputs and outputs in 8-bit integers, their ranges searched."""
+    found = _mixture(observed)
+    weights = _chosen(found.observed, found.four, found.ops)
+    model, choices, notes = full_integer.make_integer(found.observed, "int8", weights=weights)
+    described = {"weights": _layers_by_bits(found.observed, found.ops), "rounding": ROUNDED, "bias": "as trained"}
+    return model, choices | described | found.choices, (*found.notes, *notes, *found.missed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mixture:
+    """Which operations take 4 bits, `four` their weights, in the model of `observed`, and how that was found."""
+
+    observed: Observed
+    four: Mapping[int, Quantized]
+    ops: frozenset[int]
+    choices: dict[str, str]
+    notes: tuple[str, ...]
+    missed: tuple[str, ...]      # a note where 8 bits everywhere are outside of the bound already
+
+
+def _mixture(observed: Observed) -> _Mixture:
     observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
     judge = observed.judge()
@@ -41,16 +71,17 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
         seen[plan.ops] = _assembled(observed, four, plan.ops)[2]
         return seen[plan.ops]
 
-    plan, distance, measured = mixed.choose(plans, measure)
-    model, biases_kept, distance, more = _assembled(observed, four, plan.ops)
-    described = _described(observed, plan.ops, biases_kept, distance) | {"equalization": evened}
+    plan, _, measured = mixed.choose(plans, measure)
     bound = f"agreement >= {mixed.AGREEMENT:g} and noise <= {mixed.NOISE:g}"
-    described["search"] = f"{measured} of {len(plans)} mixtures measured; wanted {bound}"
-    at_8_bits = seen[plans[0].ops]
+    search = f"{measured} of {len(plans)} mixtures measured; wanted {bound}"
+    at_8_bits, missed = seen[plans[0].ops], tuple[str, ...]()
     if at_8_bits.agreement < mixed.AGREEMENT or at_8_bits.noise > mixed.NOISE:
         found = f"agreement {at_8_bits.agreement:.4f}, noise {at_8_bits.noise:.3g}"
-        more = (*more, f"8 bits everywhere miss the bound on held-out samples ({found}): they were the measure")
-    return model, described, (*notes, *more)
+        missed = (f"8 bits everywhere miss the bound on held-out samples ({found}): they were the measure",)
+    return _Mixture(
+        observed=observed, four=four, ops=plan.ops, choices={"equalization": evened, "search": search},
+        notes=notes, missed=missed,
+    )
 
 
 def _equalized(observed: Observed) -> tuple[Observed, str]:
@@ -92,10 +123,7 @@ def _assembled(
 ) -> tuple[Any, bool, Distance, tuple[str, ...]]:
     """The file's model with `ops` at 4 bits and the rest at 8, whether biases were moved, its distance, and notes."""
     model, judge = observed.model, observed.judge()
-    chosen = {
-        layer.op: four[layer.op] if layer.op in ops else spanned(weight_of(model, layer), layer.axis, 8)
-        for layer in layers(model)
-    }
+    chosen = _chosen(observed, four, ops)
     tables = weight_files.tables(model)
     moved = bias.for_rounding(observed, chosen)
 
@@ -111,11 +139,22 @@ def _assembled(
     return plain, False, before, notes
 
 
-def _described(observed: Observed, ops: Set[int], biases_kept: bool, distance: Distance) -> dict[str, str]:
-    labels = [layer.label for layer in layers(observed.model) if layer.op not in ops]
+def _chosen(observed: Observed, four: Mapping[int, Quantized], ops: Set[int]) -> dict[int, Quantized]:
     return {
-        "weights": f"4 bits in {len(ops)} layers, 8 bits in {', '.join(labels) or 'none'}",
-        "rounding": "errors carried to later weights (4 bits), nearest (8 bits)",
+        layer.op: four[layer.op] if layer.op in ops else spanned(weight_of(observed.model, layer), layer.axis, 8)
+        for layer in layers(observed.model)
+    }
+
+
+def _layers_by_bits(observed: Observed, ops: Set[int]) -> str:
+    labels = [layer.label for layer in layers(observed.model) if layer.op not in ops]
+    return f"4 bits in {len(ops)} layers, 8 bits in {', '.join(labels) or 'none'}"
+
+
+def _described(observed: Observed, ops: Set[int], biases_kept: bool, distance: Distance) -> dict[str, str]:
+    return {
+        "weights": _layers_by_bits(observed, ops),
+        "rounding": ROUNDED,
         "bias": "corrected for the rounding of weights" if biases_kept else "left: a correction did not help",
         "activations": "rounded to 8 bits at run time",
         "agreement": f"{distance.agreement:.4f} of {len(next(iter(observed.held_out.values())))} held-out samples",

@@ -11,28 +11,37 @@ from typing import Any
 from mlopt.artifact import Made
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
+from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt_tflite import flatfile, slim, weight_files
 from mlopt_tflite.full_integer import make_integer
-from mlopt_tflite.low_bits import make_int4, make_mixed
+from mlopt_tflite.low_bits import make_int4, make_integer_mixed, make_mixed
 from mlopt_tflite.observe import Observed, observe
 from mlopt_tflite.settle import settle
 from mlopt_tflite.storage import read_storage
+from mlopt_tflite.trained import BY_GRID, Trained
 from mlopt_tflite.weights import layers, spanned, weight_of
 
 Written = tuple[Any, dict[str, str], tuple[str, ...]]   # the model, choices, notes
 
 
 def make(
-    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int,
+    grid: Grid | None = None,
 ) -> Made:
-    """Write `precision` of `float_file` to `dest`; the door's `precisions` say what each one is."""
-    if precision in WITHOUT_SAMPLES:
+    """Write `precision` of `float_file` to `dest`; the door's `precisions` say what each one is.
+
+    Where a `grid` is given the file's numbers are its own.
+    """
+    if grid is not None:
+        if precision not in BY_GRID:
+            raise ValueError(f"{precision} is not decided by a trained grid; these are: {', '.join(BY_GRID)}")
+        trained = Trained.of(float_file, grid, lambda: observe(float_file, _given(samples, precision), seed))
+        model, choices, notes = BY_GRID[precision](trained)
+    elif precision in WITHOUT_SAMPLES:
         model, choices, notes = WITHOUT_SAMPLES[precision](flatfile.read(float_file))
     elif precision in WITH_SAMPLES:
-        if samples is None:
-            raise ValueError(f"{precision} is made with samples; none were given")
-        observed = observe(float_file, samples, seed)
+        observed = observe(float_file, _given(samples, precision), seed)
         model, choices, notes = WITH_SAMPLES[precision](observed)
         notes = (*observed.notes, *notes)
     else:
@@ -41,6 +50,12 @@ def make(
     # int16 activations run in slow reference kernels: one input proves as much there
     slim.write_slim(model, dest, seed=seed, tries=1 if precision == "int16x8" else 4)
     return Made(path=dest, choices=choices, notes=(*notes, *_check_stored(dest, precision)))
+
+
+def _given(samples: Samples | None, precision: str) -> Samples:
+    if samples is None:
+        raise ValueError(f"{precision} is made with samples; none were given")
+    return samples
 
 
 def _check_stored(dest: Path, precision: str) -> tuple[str, ...]:
@@ -90,6 +105,7 @@ STORED: Mapping[str, frozenset[str]] = {
     "int16x8": frozenset({"int8"}),
     "int4-weights": frozenset({"int4"}),
     "mixed-4-8": frozenset({"int4", "int8"}),
+    "int8-mixed-4-8": frozenset({"int4", "int8"}),
 }
 WITHOUT_SAMPLES: Mapping[str, Callable[[Any], Written]] = {
     "float16": _float16,
@@ -101,4 +117,5 @@ WITH_SAMPLES: Mapping[str, Callable[[Observed], Written]] = {
     "int16x8": lambda observed: make_integer(observed, "int16"),
     "int4-weights": make_int4,
     "mixed-4-8": make_mixed,
+    "int8-mixed-4-8": make_integer_mixed,
 }

@@ -19,8 +19,8 @@ UNBOUNDED = 1e30   # a constant beyond this stands for "minus infinity" in paddi
 class Sharing:
     """`leader` maps each activation tensor of an integer operation to the tensor that stands for its group.
 
-    `fixed` gives (scale, zero point) by leader where a kernel prescribes them. `requantized` lists (op, tensor) where
-    an operand needs the output's scale but cannot share it.
+    `fixed` gives (scale, zero point) by leader where a kernel or the training prescribes them. `requantized` lists
+    (op, tensor) where an operand needs the output's scale but cannot share it.
     """
 
     leader: Mapping[int, int]
@@ -64,48 +64,65 @@ def data_operands(model: Any, op: flatfile.Op) -> list[int]:
     return float_operands(model, op.inputs)
 
 
-def shared(model: Any, kind: str, integer: Set[int]) -> Sharing:
-    """Join the tensors that must have one scale. A group whose scale a kernel prescribes takes no other range in."""
-    parent: dict[int, int] = {}
+def shared(
+    model: Any, kind: str, integer: Set[int], pinned: Mapping[int, tuple[float, int]] | None = None
+) -> Sharing:
+    """Join the tensors that must have one scale. A group whose scale is prescribed takes no other range in.
 
-    def find(tensor: int) -> int:
-        parent.setdefault(tensor, tensor)
-        while parent[tensor] != tensor:
-            tensor = parent[tensor]
-        return tensor
-
-    def join(a: int, b: int) -> None:
-        a, b = sorted((find(a), find(b)))
-        parent[b] = a
-
+    `pinned` gives (scale, zero point) of tensors whose scale was trained; a kernel's own scale goes before it.
+    """
     tensors = model.subgraphs[0].tensors
     running = [op for op in flatfile.ops(model) if op.index in integer]
-    prescribed: dict[int, tuple[float, int]] = {}
-    for op in running:
-        for tensor in (*data_operands(model, op), *op.outputs):
-            find(tensor)
-        if INTEGER_OPS[op.name].scales is Scales.FIXED:
-            prescribed[op.outputs[0]] = INTEGER_OPS[op.name].fixed[kind]
+    own = {
+        op.outputs[0]: INTEGER_OPS[op.name].fixed[kind] for op in running if INTEGER_OPS[op.name].scales is Scales.FIXED
+    }
+    groups = _Groups({t for op in running for t in (*data_operands(model, op), *op.outputs)}, {**(pinned or {}), **own})
     passing = [op for op in running if INTEGER_OPS[op.name].scales is Scales.SAME]
     activations = {
         op.index: [i for i in data_operands(model, op) if not flatfile.is_constant(model, tensors[i])] for op in passing
     }
-    for op in passing:
-        if len(data_operands(model, op)) == 1:
-            for tensor in (*activations[op.index], *op.outputs):
-                join(op.outputs[0], tensor)
     requantized = set()
     for op in passing:
         if len(data_operands(model, op)) == 1:
+            for tensor in (*op.outputs, *activations[op.index]):
+                if not groups.join(op.outputs[0], tensor):
+                    requantized.add((op.index, tensor))
+    for op in passing:
+        if len(data_operands(model, op)) == 1:
             continue
-        own = {find(t) for t in prescribed}
+        kernels_own = {groups.find(t) for t in own}
         for tensor in activations[op.index]:
-            if find(tensor) in own:
+            if groups.find(tensor) in kernels_own or not groups.join(op.outputs[0], tensor):
                 requantized.add((op.index, tensor))
-            else:
-                join(op.outputs[0], tensor)
-    fixed = {find(t): scale for t, scale in prescribed.items()}
-    return Sharing(leader={t: find(t) for t in sorted(parent)}, fixed=fixed, requantized=requantized)
+    parent = groups.parent
+    return Sharing(
+        leader={t: groups.find(t) for t in sorted(parent)}, fixed=groups.prescribed, requantized=requantized
+    )
+
+
+class _Groups:
+    """Tensors that share a scale; `prescribed` is by the group's leader, its least tensor."""
+
+    def __init__(self, tensors: Set[int], scales: Mapping[int, tuple[float, int]]) -> None:
+        self.parent = {tensor: tensor for tensor in tensors}
+        self.prescribed = {tensor: scale for tensor, scale in scales.items() if tensor in tensors}
+
+    def find(self, tensor: int) -> int:
+        while self.parent[tensor] != tensor:
+            tensor = self.parent[tensor]
+        return tensor
+
+    def join(self, a: int, b: int) -> bool:
+        """One group of two, unless they have different scales prescribed."""
+        a, b = sorted((self.find(a), self.find(b)))
+        scales = {self.prescribed[leader] for leader in (a, b) if leader in self.prescribed}
+        if len(scales) > 1:
+            return False
+        self.prescribed.pop(b, None)
+        self.parent[b] = a
+        for scale in scales:
+            self.prescribed[a] = scale
+        return True
 
 
 def group_ranges(model: Any, sharing: Sharing, ranges: Mapping[int, Range], integer: Set[int]) -> dict[int, Range]:

@@ -48,9 +48,15 @@ def lower(
     weights: Mapping[int, Quantized],
     biases: Mapping[int, np.ndarray] | None = None,
     in_float: Set[int] = frozenset(),
+    pinned: Mapping[int, tuple[float, int]] | None = None,
 ) -> Lowered:
-    """`kind` is the activations' type, "int8" or "int16"; `ranges` are by tensor, the rest is by operation."""
-    return _Lowering(model, kind, ranges=ranges, weights=weights, biases=biases or {}, in_float=in_float).run()
+    """`kind` is the activations' type, "int8" or "int16"; `ranges` are by tensor, the rest is by operation.
+
+    `pinned` gives tensors whose (scale, zero point) is known already; they have ranges too.
+    """
+    return _Lowering(
+        model, kind, ranges=ranges, weights=weights, biases=biases or {}, in_float=in_float, pinned=pinned or {}
+    ).run()
 
 
 class _Lowering:
@@ -63,15 +69,16 @@ class _Lowering:
         weights: Mapping[int, Quantized],
         biases: Mapping[int, np.ndarray],
         in_float: Set[int],
+        pinned: Mapping[int, tuple[float, int]],
     ) -> None:
         self.model, self.kind, self.weights, self.biases = model, kind, weights, biases
         self.dtype = np.dtype(kind)
         self.editor = Editor(model)
         self.integer = integer_ops(model, kind, in_float, set(ranges))
-        self.sharing = shared(model, kind, self.integer)
+        self.sharing = shared(model, kind, self.integer, pinned)
         spans = group_ranges(model, self.sharing, ranges, self.integer)
         self.scale_of = {leader: affine(*span, kind) for leader, span in spans.items()} | dict(self.sharing.fixed)
-        self.ranges = ranges
+        self.ranges, self.pinned = ranges, pinned
         self.layer_of = {layer.op: layer for layer in layers(model)}
         self.as_integer: dict[int, int] = {}
         self.as_float: dict[int, int] = {}
@@ -103,6 +110,8 @@ class _Lowering:
         leader = self.sharing.leader.get(index, index)
         if leader in self.scale_of:
             return self.scale_of[leader]
+        if index in self.pinned:
+            return self.pinned[index]
         return affine(*self.ranges[index], self.kind)
 
     def _becomes_integer(self, index: int) -> None:

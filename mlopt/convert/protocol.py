@@ -18,6 +18,7 @@ import numpy as np
 
 from mlopt.artifact import Contract, Made, Storage
 from mlopt.data.samples import Samples
+from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt.report import LayerError
 
@@ -32,6 +33,7 @@ class Precision:
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
+    grids: tuple[str, ...] = ()    # schemes of trained grids (`Grid.scheme`) whose numbers the file takes as they are
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
 
 
@@ -49,6 +51,7 @@ class Converter(Protocol):
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
     layer_errors: str                      # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
     measures_latency: bool                 # False where this host cannot run the real runtime (Core ML on Linux)
+    draft: str                             # "module:function": writes an int8 file that is only good for timing; or ""
     exports_apart: bool                    # True: its exporter's imports take long enough to be worth a second process
 
 
@@ -63,9 +66,14 @@ class Export(Protocol):
 
 class Make(Protocol):
     def __call__(
-        self, float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+        self, float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int,
+        grid: Grid | None = None,
     ) -> Made:
         """Write `precision` of `float_file` to `dest`. `samples` is given exactly where the precision needs them.
+
+        `grid` is given only where the precision's `grids` name its scheme. The file's numbers are then exactly the
+        grid's: no range is searched, no weight rounded again, no bias corrected. Raises `GridMismatch`, naming the
+        nodes, where it does not fit the file.
 
         Deterministic: the same arguments write the same bytes. Raises `UnsupportedOps` or `MloptError`; it never
         writes another precision than the one asked for: a layer left in float stands in `notes`, with the reason.
