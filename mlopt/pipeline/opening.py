@@ -35,7 +35,7 @@ def describe(request: CompressRequest, crew: Crew, store: Cache) -> SourceModel:
 def opening_of(request: CompressRequest) -> dict[str, Any]:
     """Everything that decides what opening the model gives, the user's own code for it included."""
     return {
-        "digest": _digest_of(request.model), "trust_code": request.trust_code,
+        "digest": digest_of(request.model), "trust_code": request.trust_code,
         "custom_objects": {text: _code_of(text) for text in request.custom_objects},
         "input_shapes": request.input_shapes,
     }
@@ -46,7 +46,7 @@ def source_in(entry: Path, model: Path) -> SourceModel:
     return replace(cache.read_record(entry / "source.json", SourceModel), path=model)
 
 
-def _digest_of(model: Path) -> str:
+def digest_of(model: Path) -> str:
     """The model's digest; raises `ModelUnreadable` where there is nothing to read."""
     try:
         return files.digest(model)

@@ -18,12 +18,12 @@ from mlopt.errors import OutputUnwritable
 from mlopt.frameworks.fitting import Strategy
 from mlopt.grid import FILE as GRID
 from mlopt.model import Signature
-from mlopt.pipeline.opening import opening_of
+from mlopt.pipeline.opening import digest_of, opening_of
 from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.profile import bursts
-from mlopt.recipe.steps import Recipe
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Distill, Recipe, Step
 from mlopt.report import StepFacts, Trained
 from mlopt.worker import Crew, Job, Sees
 
@@ -70,7 +70,7 @@ class Training:
         model, holds, folder, facts = self.request.model, None, None, []
         for number, step in enumerate(self.recipe.steps, 1):
             settings = plain.to_plain(step)
-            depends = {"after": depends, "step": step.name, "settings": settings}
+            depends = {"after": depends, "step": step.name, "settings": settings, "files": _digests(step)}
             entry = self.store.entry("step", **depends)
             if not entry.exists():
                 self._run(number, self._task(step.name, settings, model=model, holds=holds, entry=entry))
@@ -181,6 +181,13 @@ def _alone(work: Path, locks: Path) -> Iterator[None]:
                 "Wait for it: its result will be used.",
             ) from err
         yield
+
+
+def _digests(step: Step) -> dict[str, str]:
+    """The content of the model files that a step's settings name: teachers and a student."""
+    teachers = () if step.teacher in (THE_SOURCE, NO_TEACHER) else [part.strip() for part in step.teacher.split(",")]
+    student = step.student.file if isinstance(step, Distill) else ""
+    return {path: digest_of(Path(path)) for path in (*teachers, student) if path}
 
 
 def _grid_digest(folder: Path | None) -> str:

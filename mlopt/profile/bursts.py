@@ -26,16 +26,21 @@ def time_drafts(
 ) -> list[float]:
     """In a worker: median microseconds of one inference of a drafted int8 file of each of these float files."""
     door = plugins.load_converter(format)
-    given = Samples.open(samples)
-    runtimes = []
+    drafts = []
     for number, file in enumerate(float_files):
         worker.emit(doing="drafting files to time", done=number, total=len(float_files))
-        target = file.with_name(f"draft{door.suffix}")
-        if not target.exists():
-            plain.resolve(door.draft)(file, target, given)
-        runtime: Runtime = plain.resolve(door.open_runtime)(target, signature)
-        runtime.stage(given.rows(0, 1))
-        runtimes.append(runtime)
+        drafts.append(file.with_name(f"draft{door.suffix}"))
+        if not drafts[-1].exists():
+            plain.resolve(door.draft)(file, drafts[-1], Samples.open(samples))
+    return time_files(format, drafts, signature, samples, seed)
+
+
+def time_files(format: str, files: Sequence[Path], signature: Signature, samples: Path, seed: int) -> list[float]:
+    """In a worker: median microseconds of one inference of each file, on the first of the samples."""
+    open_runtime = plain.resolve(plugins.load_converter(format).open_runtime)
+    runtimes: list[Runtime] = [open_runtime(file, signature) for file in files]
+    for runtime in runtimes:
+        runtime.stage(Samples.open(samples).rows(0, 1))
     return [float(np.median(times)) * 1e6 for times in in_turns(runtimes, seed)]
 
 
