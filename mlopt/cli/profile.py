@@ -60,6 +60,9 @@ def profile(
 
     if compare and len(files) != 2:
         raise typer.BadParameter("it takes two files: before and after", param_hint="--compare")
+    for option, dest in (("--html", html), ("--trace", trace), ("--model-explorer", model_explorer)):
+        if dest is not None and (dest.is_dir() or not dest.parent.is_dir()):
+            raise settings.BadSetting(option, str(dest), "a file in a folder that is there")
     try:
         with Steps() as steps:
             result = api.profile_files(

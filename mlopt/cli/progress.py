@@ -3,19 +3,21 @@
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Live
+from rich.text import Text
 
 from mlopt.words import clean
 
@@ -75,9 +77,9 @@ class Steps:
         self.console = Console(stderr=True, highlight=False)
         self._started = time.monotonic()
         self._live = Live(
-            SpinnerColumn(), TextColumn("process"), MofNCompleteColumn(), BarColumn(bar_width=20),
-            TextColumn("{task.description}", markup=False), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=self.console, transient=True, disable=not self.console.is_terminal,
+            SpinnerColumn(), TextColumn("{task.fields[which]}"), BarColumn(bar_width=20),
+            TextColumn("{task.description}", markup=False), TimeElapsedColumn(), _Left(),
+            console=self.console, transient=True, disable=not self.console.is_terminal,
         )
         self._task: TaskID | None = None
 
@@ -93,7 +95,22 @@ class Steps:
         if not self.console.is_terminal:
             passed = time.monotonic() - self._started
             self.console.print(f"{passed:6.1f} s  {step.number} of {step.total}: {doing}", markup=False, soft_wrap=True)
-        elif self._task is None:
-            self._task = self._live.add_task(doing, total=step.total, completed=step.number - 1)
         else:
-            self._live.update(self._task, description=doing, completed=step.number - 1)
+            about: dict[str, Any] = {
+                "description": doing, "completed": step.number - 1, "which": f"{step.number} of {step.total}",
+                "so_far_s": time.monotonic() - self._started,
+            }
+            if self._task is None:
+                self._task = self._live.add_task(total=step.total, **about)
+            else:
+                self._live.update(self._task, **about)
+
+
+class _Left(ProgressColumn):
+    """About how long it will still take, if the other processes take as long as the finished ones did on average."""
+
+    def render(self, task: Task) -> Text:
+        if not task.completed or not task.total or task.elapsed is None:
+            return Text("")
+        expected = task.fields["so_far_s"] / task.completed * task.total
+        return Text(f"about {max(expected - task.elapsed, 0):.0f} s left", style="progress.remaining")
