@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlopt.frameworks.fitting import FitResult, Hold, OnEvent, Strategy
+from mlopt.frameworks.fitting import FitResult, Hold, Holder, Loss, OnEvent, Strategy
 from mlopt.frameworks.protocol import GriddedModel, TrainableModel
 from mlopt.grid import Grid
 
@@ -54,8 +54,16 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-Train = Callable[[TrainableModel, int, str], FitResult]
-"""Train a model in place, so many epochs, as the step's settings say; the text names this training within the step."""
+class Train(Protocol):
+    """Train a model in place, so many epochs, as the step's settings say; the name tells trainings of a step apart.
+
+    The holds of earlier steps are kept, or `holds` in their place; a schedule and further losses come on top.
+    """
+
+    def __call__(
+        self, model: TrainableModel, epochs: int, name: str, *, holder: Holder | None = None,
+        losses: Sequence[Loss] = (), freeze: Sequence[str] = (), holds: Mapping[str, Hold] | None = None,
+    ) -> FitResult: ...
 
 
 class Technique(Protocol):

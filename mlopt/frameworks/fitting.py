@@ -99,7 +99,8 @@ class Hold:
 class Holder(Protocol):
     """Who decides what is held; asked before the first step and then every `every` steps."""
 
-    every: int
+    @property
+    def every(self) -> int: ...
 
     def holds(self, step: int, steps: int, weights: Weights) -> Mapping[str, Hold] | None:
         """Holds by weight name from here on; None leaves them as they are. The same arguments give the same answer."""

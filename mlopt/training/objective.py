@@ -1,0 +1,291 @@
+"""From a step's settings to one training task: what is minimised, who teaches, where it is kept and resumed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mlopt import files
+from mlopt.cache import Cache
+from mlopt.data.fingerprint import digest
+from mlopt.data.samples import Samples
+from mlopt.errors import BadRequest, DataMismatch
+from mlopt.frameworks.fitting import (
+    AttentionLoss,
+    FitResult,
+    FitTask,
+    HintLoss,
+    Hold,
+    Holder,
+    LabelKind,
+    LabelLoss,
+    Loss,
+    OnEvent,
+    Optimizer,
+    Schedule,
+    Strategy,
+    TeacherLoss,
+    Teachers,
+)
+from mlopt.frameworks.protocol import TrainableModel
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
+from mlopt.training.holding import Keeping
+from mlopt.training.teachers import check_teacher, opener, write_outputs
+
+if TYPE_CHECKING:
+    from mlopt.verify.task import Scoring
+
+_PROBED_ROWS = 256      # rows spread over the samples, from which the kind of the outputs is told
+
+
+class Surroundings(Protocol):
+    """What a training needs to know beside its settings: of a step's context, everything but the technique's own."""
+
+    @property
+    def source(self) -> Path: ...
+    @property
+    def train(self) -> Path: ...
+    @property
+    def validation(self) -> Path: ...
+    @property
+    def work(self) -> Path: ...
+    @property
+    def logs(self) -> Path | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def holds(self) -> Mapping[str, Hold]: ...
+    @property
+    def strategy(self) -> Strategy: ...
+    @property
+    def track(self) -> str: ...
+    @property
+    def on_event(self) -> OnEvent: ...
+    @property
+    def open_model(self) -> Callable[[Path], TrainableModel]: ...
+    @property
+    def model(self) -> TrainableModel: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What is minimised."""
+
+    losses: tuple[Loss, ...]
+    teachers: tuple[Path, ...] = ()         # asked only where a loss listens to them
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """Trains models in place as one step's settings say; called with a model, epochs and a name within the step."""
+
+    settings: Training
+    around: Surroundings
+
+    def __call__(
+        self, model: TrainableModel, epochs: int, name: str, *, holder: Holder | None = None,
+        losses: Sequence[Loss] = (), freeze: Sequence[str] = (), holds: Mapping[str, Hold] | None = None,
+    ) -> FitResult:
+        """`holder` and `losses` come on top of what the settings ask for, and of the holds of earlier steps.
+
+        `holds` stand in place of those, for a step that has rewritten the weights that they speak of.
+        """
+        task = self.task(model, epochs, name, holder=holder, losses=losses, freeze=freeze, holds=holds)
+        return model.fit(task, self.around.on_event)
+
+    def objective(self, model: TrainableModel) -> Objective:
+        """The losses for this model, checked against its outputs, the samples' labels and the teacher's files."""
+        return objective(self.settings, self.around, model)
+
+    def task(
+        self, model: TrainableModel, epochs: int, name: str, *, holder: Holder | None = None,
+        losses: Sequence[Loss] = (), freeze: Sequence[str] = (), holds: Mapping[str, Hold] | None = None,
+    ) -> FitTask:
+        if epochs < 1:
+            raise BadRequest(f"{name} is a training of {epochs} epochs: it needs at least one")
+        settings, around = self.settings, self.around
+        found = self.objective(model)
+        earlier = around.holds if holds is None else holds
+        _check_holds(earlier, model)
+        features = any(isinstance(loss, HintLoss | AttentionLoss) for loss in losses)
+        paths = teacher_files(settings, around) if features else found.teachers
+        return FitTask(
+            samples=around.train, validation=around.validation, losses=(*found.losses, *losses), epochs=epochs,
+            batch=settings.batch, optimizer=_optimizer(settings), augment=settings.augment,
+            teachers=self._teachers(model, paths, live=bool(settings.augment) or features),
+            early_stopping=settings.early_stopping, freeze=tuple(freeze),
+            holder=Keeping(earlier=earlier, schedule=holder) if earlier else holder,
+            seed=around.seed, strategy=around.strategy, track=around.track,
+            checkpoints=around.work / name / "checkpoints",
+            logs=around.logs / name if around.logs is not None else None,
+        )
+
+    def _teachers(self, model: TrainableModel, paths: Sequence[Path], *, live: bool) -> Teachers | None:
+        """Beside the student where it must see what the student sees, features or varied samples; else asked once."""
+        if not paths:
+            return None
+        if live and not any(_answers_only(path) for path in paths):
+            return Teachers(live=tuple(paths))
+        return Teachers(outputs=self._outputs(model, paths))
+
+    def _outputs(self, model: TrainableModel, paths: Sequence[Path]) -> Path:
+        """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
+        activations = _activations(model)
+        entry = Cache(self.around.work.parent).entry(
+            "teacher", teachers=[files.digest(path) for path in paths], samples=digest(Samples.open(self.around.train)),
+            outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
+        )
+        if not entry.exists():
+            write_outputs(
+                paths, self.around.train, entry, student=model.signature, activations=activations,
+                open_=opener(self.around.open_model), on_event=self.around.on_event,
+            )
+        return entry
+
+
+def trainer(settings: Training, around: Surroundings) -> Trainer:
+    """What a technique trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
+    made = Trainer(settings=settings, around=around)
+    if settings.epochs or isinstance(settings, Slim):
+        found = made.objective(around.model)
+        for path in found.teachers:
+            if path != around.source:
+                check_teacher(path, opener(around.open_model)(path).signature, around.model.signature)
+    return made
+
+
+def objective(settings: Training, around: Surroundings, model: TrainableModel) -> Objective:
+    """Labels weigh `labels`, the teacher the rest; without a teacher they are all there is."""
+    paths = _teacher_files(settings.teacher, around.source)
+    weight = settings.labels if paths else 1.0
+    losses: list[Loss] = []
+    notes: tuple[str, ...] = ()
+    if weight > 0:
+        labels, notes = _label_loss(settings, Samples.open(around.train), model, weight, has_teacher=bool(paths))
+        losses += labels
+        weight = weight if labels else 0.0
+    share = (1 - weight) / len(model.signature.outputs)
+    if paths and share > 0:
+        losses += [
+            TeacherLoss(output=spec.name, weight=share, temperature=settings.temperature)
+            for spec in model.signature.outputs
+        ]
+    listened = any(isinstance(loss, TeacherLoss) for loss in losses)
+    return Objective(losses=tuple(losses), teachers=paths if listened else (), notes=notes)
+
+
+def teacher_files(settings: Training, around: Surroundings) -> tuple[Path, ...]:
+    """The files that the settings name, whether a loss listens to them or not."""
+    return _teacher_files(settings.teacher, around.source)
+
+
+def _teacher_files(text: str, source: Path) -> tuple[Path, ...]:
+    if text == NO_TEACHER:
+        return ()
+    paths = tuple(source if part.strip() == THE_SOURCE else Path(part.strip()) for part in text.split(","))
+    for path in paths:
+        if not path.exists():
+            raise BadRequest(f"there is no teacher {path}: name a model file, `source` or `none`")
+    return paths
+
+
+def _label_loss(
+    settings: Training, samples: Samples, model: TrainableModel, weight: float, *, has_teacher: bool
+) -> tuple[list[LabelLoss], tuple[str, ...]]:
+    """The loss on labels; none where labels mark anomalies and a teacher can be followed alone."""
+    from mlopt.verify.task import Scoring  # one reading of labels for training and for the proof, which stands later
+
+    if samples.labels is None:
+        alone = "say `labels: 0` to learn from the teacher alone"
+        remedy = alone if has_teacher else "and `teacher: none` leaves nothing to learn from"
+        raise BadRequest(f"the training samples have no labels, and `labels` has weight {weight:g}: {remedy}")
+    output, scoring = _kind_of_labels(samples, model)
+    if scoring is Scoring.RECONSTRUCTION:
+        if not has_teacher:
+            raise BadRequest(f"the labels mark normal and anomalous samples, which {output} cannot be trained on: "
+                             "say `teacher: source`")
+        return [], ("the labels mark normal and anomalous samples: training follows the teacher alone",)
+    kinds = {Scoring.TOP_CLASS: LabelKind.CATEGORIES, Scoring.DECISION: LabelKind.BINARY,
+             Scoring.SCORE: LabelKind.BINARY, Scoring.VARIANCE: LabelKind.VALUES}
+    kind = kinds[scoring]
+    if kind is LabelKind.VALUES and settings.label_smoothing:
+        raise BadRequest(f"`label_smoothing` spreads labels over classes, and those of {output} are numbers")
+    shape = next(spec.shape for spec in model.signature.outputs if spec.name == output)
+    classes = shape[-1] if kind is LabelKind.CATEGORIES else 2
+    assert classes is not None
+    weights = _class_weights(samples, output, kind, classes) if settings.class_weights == "balanced" else ()
+    loss = LabelLoss(
+        output=output, kind=kind, weight=weight, smoothing=settings.label_smoothing, class_weights=weights
+    )
+    return [loss], ()
+
+
+def _kind_of_labels(samples: Samples, model: TrainableModel) -> tuple[str, "Scoring"]:
+    """The output that the labels belong to, and how they score it."""
+    from mlopt.verify.task import Scoring, identify_task
+
+    assert samples.labels is not None
+    rows = np.unique(np.linspace(0, samples.count - 1, min(_PROBED_ROWS, samples.count)).astype(np.int64))
+    reference = model.predict({name: samples.as_seen(name, array[rows]) for name, array in samples.inputs.items()})
+    task = identify_task(model.signature, _activations(model), reference, np.asarray(samples.labels[rows]))
+    shape = reference[task.main.name].shape[1:]
+    classes, low, high = shape[-1] if shape else 1, samples.labels.min(), samples.labels.max()
+    one_hot = samples.labels.shape[1:] == shape
+    if task.scoring is Scoring.TOP_CLASS and not one_hot and not (low >= 0 and high < classes):
+        raise DataMismatch(
+            samples.folder, f"labels from 0 to {classes - 1} for {task.main.name}", f"labels from {low} to {high}",
+            "Fix the labels, or train without them: `labels: 0`.",
+        )
+    return task.main.name, task.scoring
+
+
+def _class_weights(samples: Samples, output: str, kind: LabelKind, classes: int) -> tuple[float, ...]:
+    labels = np.asarray(samples.labels)
+    if kind is LabelKind.CATEGORIES and labels.ndim > 1 and labels.shape[-1] == classes:
+        labels = labels.argmax(axis=-1)
+    if kind is LabelKind.VALUES or labels.size != samples.count:
+        raise BadRequest(f"`class_weights: balanced` needs one class a sample; the labels of {output} are "
+                         f"{labels.dtype} {list(labels.shape)}")
+    return balanced(labels.ravel().astype(np.int64), classes)
+
+
+def balanced(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Weights n / (k * count) by class, for n labels [n] of k classes that occur: their mean over the samples is 1.
+
+    A class that does not occur has 1, which no sample meets.
+
+    >>> balanced(np.array([0, 0, 0, 2]), 3)
+    (0.6666666666666666, 1.0, 2.0)
+    """
+    counts = np.bincount(labels, minlength=classes)
+    present = int((counts > 0).sum())
+    return tuple(len(labels) / (present * int(count)) if count else 1.0 for count in counts)
+
+
+def _optimizer(settings: Training) -> Optimizer:
+    return Optimizer(
+        name=settings.optimizer, learning_rate=settings.learning_rate, schedule=Schedule(settings.schedule),
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _activations(model: TrainableModel) -> tuple[str, ...]:
+    """What each output applies last, in the signature's order."""
+    return tuple(model.network.node(name).activation for name in model.network.outputs)
+
+
+def _answers_only(path: Path) -> bool:
+    """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
+    return (path / "saved_model.pb").is_file()
+
+
+def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:
+    shapes = {name: weight.shape for name, weight in model.network.weights().items()}
+    for name, hold in holds.items():
+        arrays = [array for array in (hold.mask, hold.ties) if array is not None]
+        if name not in shapes or any(array.shape != tuple(shapes[name]) for array in arrays):
+            found = f"has {list(shapes[name])}" if name in shapes else "has none of that name"
+            raise BadRequest(f"an earlier step holds {name} {[list(a.shape) for a in arrays]}, and the network {found}")
