@@ -31,6 +31,22 @@ SPATIAL = words(
     GlobalAveragePooling3D ZeroPadding2D ZeroPadding3D Cropping2D Cropping3D UpSampling2D UpSampling3D
     """
 )
+# gives the values of its input at inference, zeros beside them, or means of a few
+KEEPING_RANGE = words(
+    """
+    Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianNoise GaussianDropout AlphaDropout
+    ActivityRegularization RepeatVector Flatten Reshape Permute Concatenate Maximum Minimum
+    MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D
+    """
+)
+KEEPING_RANGE_OPERATIONS = words(
+    """
+    reshape transpose squeeze expand_dims reduce_max reduce_min maximum minimum concat stack identity stop_gradient
+    pad tile max_pool2d avg_pool2d resize_images
+    """
+)
 ACTIVATIONS = words(
     """
     linear relu relu6 sigmoid tanh elu selu softplus softsign swish silu gelu exponential hard_sigmoid mish leaky_relu
@@ -144,6 +160,16 @@ def activation_name(layer: Any) -> str:
     if isinstance(found, tf_keras.layers.Layer):
         return activation_name(found)
     return str(getattr(found, "__name__", type(found).__name__))
+
+
+def keeps_range(layer: Any) -> bool:
+    """Whether integer kernels give the output the scale of the input."""
+    kind = type(layer).__name__
+    if kind == "SlicingOpLambda":
+        return True
+    if kind == "TFOpLambda":
+        return operation_name(layer) in KEEPING_RANGE_OPERATIONS
+    return kind in KEEPING_RANGE or (kind == "Activation" and activation_name(layer) == "linear")
 
 
 def operation_name(layer: Any) -> str:

@@ -169,7 +169,6 @@ class KerasNetwork:
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> GriddedModel:
-        """The same network on its grid; see the protocol."""
         from mlopt.frameworks.keras.grid.model import gridded
 
         return gridded(self, activations, bits, shared=shared, learned=learned)

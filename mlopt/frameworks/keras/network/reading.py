@@ -7,7 +7,7 @@ from typing import Any
 from mlopt.frameworks.keras.graph import flatten, operation_macs
 from mlopt.frameworks.keras.layers import _recurrent_macs as recurrent_macs
 from mlopt.frameworks.keras.network.building import Built
-from mlopt.frameworks.keras.network.kinds import CONVOLUTIONS, DEPTHWISE, NORMALIZATIONS, Role, role
+from mlopt.frameworks.keras.network.kinds import CONVOLUTIONS, DEPTHWISE, NORMALIZATIONS, Role, keeps_range, role
 from mlopt.frameworks.keras.network.plan import Call, Plan, filled
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.network import Kind, Network, Node, Weight
@@ -39,6 +39,7 @@ def network(plan: Plan, built: Built) -> Network:
                 macs=macs(call, layer, ins, shapes[call.nodes[0]], built),
                 multiplier=found.multiplier,
                 activation=found.activation,
+                keeps_range=keeps_range(layer),
                 note=found.note,
             )
         )

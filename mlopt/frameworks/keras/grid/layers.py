@@ -1,0 +1,133 @@
+"""Layers that round: their kernels to whole steps of a channel, activations to 256 steps of a tensor.
+
+Rounding has no slope to learn by: the gradient goes straight through it, and is zero where a value is cut off at the
+end of its range (Bengio et al. 2013; Jacob et al. 2018).
+"""
+
+from functools import cache
+from typing import Any
+
+from mlopt.frameworks.keras.quiet import tf, tf_keras
+
+TINY = 1e-12        # a range or step below this holds no signal
+SHRINKS = 16        # ends of a 4-bit scale that are tried: the largest weight times 1, 0.96, ... 0.4
+
+
+class Rounding(tf_keras.layers.Layer):
+    """Rounds a tensor to the grid of `low` to `high`, as `tf.quantization.fake_quant_with_min_max_vars` has it.
+
+    Zero is exact: the range is moved by less than a step, as kernels move it. Where the range is learned, its ends are
+    trained as shares of its first width, with gradients scaled by 1 / sqrt(values * 255) (Esser et al. 2020); an end
+    that is zero stays zero.
+    """
+
+    def __init__(self, low: float, high: float, learned: bool = False, **config: Any) -> None:
+        super().__init__(**config)
+        self.start, self.learned = (low, high), learned
+        self.width = high - low
+
+    def get_config(self) -> dict[str, Any]:
+        low, high = self.start
+        return {**super().get_config(), "low": low, "high": high, "learned": self.learned}
+
+    def build(self, shape: Any) -> None:
+        low, high = self.start
+        self.low = self._end("low", low)
+        self.high = self._end("high", high)
+        super().build(shape)
+
+    def _end(self, name: str, value: float) -> Any:
+        return self.add_weight(
+            name=name, shape=(), initializer=tf_keras.initializers.Constant(value / self.width),
+            trainable=self.learned and value != 0.0,
+        )
+
+    def range(self) -> tuple[Any, Any]:
+        """(low, high) as they stand, low at most 0, high at least 0, further than nothing apart."""
+        low, high = tf.minimum(self.low * self.width, 0.0), tf.maximum(self.high * self.width, 0.0)
+        return low, tf.maximum(high, low + TINY)
+
+    def call(self, inputs: Any) -> Any:
+        low, high = self.range()
+        if self.learned:
+            values = 1.0
+            for size in inputs.shape[1:]:
+                values *= size or 1
+            low, high = (_gradient_scaled(end, (255.0 * values) ** -0.5) for end in (low, high))
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
+
+
+def nudged(low: float, high: float) -> tuple[float, float]:
+    """The ends of the grid that `Rounding` rounds to, for a range that holds zero: zero is one of its 256 steps.
+
+    >>> nudged(-1.0, 254.4)
+    (-1.0015..., 254.398...)
+    """
+    scale = (high - low) / 255
+    zero = round(-low / scale)
+    return -zero * scale, (255 - zero) * scale
+
+
+@cache
+def on_grid(base: type) -> type:
+    """The layer class `base`, with a kernel that is rounded."""
+    return type(f"OnGrid{base.__name__}", (OnGrid, base), {})
+
+
+class OnGrid:
+    """Goes before a layer class: its kernel is rounded whenever the layer is called, symmetric, a step a channel.
+
+    8 bits reach the largest weight. 4 bits cut it off where that gives the least squared error, found again at every
+    call. `kept` are the axes of the kernel that have steps of their own.
+    """
+
+    def __init__(self, *, bits: int, kept: tuple[int, ...], **config: Any) -> None:
+        super().__init__(**config)
+        self.bits, self.kept = bits, tuple(kept)
+
+    def call(self, inputs: Any) -> Any:
+        name, real = self._kernel_name, self.stored_kernel()
+        object.__setattr__(self, name, self.rounded_kernel())      # past Keras, which would take it for a new weight
+        try:
+            return super().call(inputs)                    # type: ignore[misc]
+        finally:
+            object.__setattr__(self, name, real)
+
+    def stored_kernel(self) -> Any:
+        """The variable."""
+        return getattr(self, self._kernel_name)
+
+    @property
+    def _kernel_name(self) -> str:
+        return "depthwise_kernel" if hasattr(self, "depthwise_kernel") else "kernel"
+
+    def rounded_kernel(self) -> Any:
+        """The kernel on its grid, with the gradient of the kernel itself."""
+        kernel = tf.convert_to_tensor(self.stored_kernel())
+        steps = self.steps(kernel)
+        return kernel + tf.stop_gradient(_rounded(kernel, steps, self.bits) - kernel)
+
+    def steps(self, kernel: Any) -> Any:
+        """One step for each channel, with 1 at every axis of the kernel that is not kept."""
+        most = 2 ** (self.bits - 1) - 1
+        others = [axis for axis in range(len(kernel.shape)) if axis not in self.kept]
+        kernel = tf.stop_gradient(kernel)
+        peak = tf.reduce_max(tf.abs(kernel), axis=others, keepdims=True)
+        widest = tf.where(peak > 0, peak / most, tf.ones_like(peak))
+        if self.bits == 8:
+            return widest
+        ends = tf.reshape(tf.linspace(1.0, 0.4, SHRINKS), [-1] + [1] * len(kernel.shape))
+        tried = widest * ends
+        errors = tf.square(_rounded(kernel, tried, self.bits) - kernel)
+        errors = tf.reduce_sum(errors, axis=[axis + 1 for axis in others], keepdims=True)
+        best = tf.argmin(errors, axis=0, output_type=tf.int32)
+        return tf.reduce_sum(tf.where(tf.equal(best, tf.reshape(tf.range(SHRINKS), ends.shape)), tried, 0.0), axis=0)
+
+
+def _rounded(kernel: Any, steps: Any, bits: int) -> Any:
+    most = float(2 ** (bits - 1) - 1)
+    return tf.clip_by_value(tf.round(kernel / steps), -most, most) * steps
+
+
+def _gradient_scaled(value: Any, factor: float) -> Any:
+    return value * factor + tf.stop_gradient(value * (1.0 - factor))

@@ -1,0 +1,103 @@
+"""A folded Keras network that trains on its grid."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+
+from mlopt.errors import BadRequest
+from mlopt.frameworks.keras.grid.building import Places, Wanted, with_grid
+from mlopt.frameworks.keras.grid.layers import nudged
+from mlopt.frameworks.keras.network.building import build
+from mlopt.frameworks.keras.network.model import KerasNetwork
+from mlopt.frameworks.keras.quiet import tf
+from mlopt.grid import ActivationGrid
+from mlopt.network import Kind, Network
+
+
+class GriddedKeras(KerasNetwork):
+    """A `GriddedModel`: the layers of `plain`, rounding. Its `variables` hold the ranges beside the weights."""
+
+    def __init__(self, plain: KerasNetwork, places: Places) -> None:
+        self.plain, self.places = plain, places
+        self.plan, self.signature = places.plan, plain.signature
+        self.built = build(places.plan)
+        self.set_weights(plain.weights())
+
+    @cached_property
+    def network(self) -> Network:
+        """That of the plain model: rounding is no node."""
+        return self.plain.network
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every weight by its name in `network`, not rounded, copied; see `stripped`."""
+        return {name: np.array(self.variables[name].numpy()) for name in self.network.weights()}
+
+    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
+        """Ranges by name of the value, and (bits, axis, steps) of each kernel by node."""
+        activations = {}
+        for name, layer in self.places.roundings.items():
+            low, high = nudged(*(float(end) for end in self.built.layers[layer].range()))
+            activations[name] = ActivationGrid(low=low, high=high)
+        kernels = {}
+        for name, layer in self.places.kernels.items():
+            found = self.built.layers[layer]
+            steps = found.steps(tf.convert_to_tensor(found.stored_kernel())).numpy().ravel()
+            kernels[name] = (found.bits, found.kept[0], tuple(float(step) for step in steps))
+        return activations, kernels
+
+    def stripped(self) -> KerasNetwork:
+        """The plain model, its kernels rounded to the grid, nothing else rounded."""
+        weights = self.weights()
+        for name, layer in self.places.kernels.items():
+            (kernel,) = (weight for weight in self.network.node(name).weights if weight.role == "kernel")
+            weights[kernel.name] = self.built.layers[layer].rounded_kernel().numpy()
+        return KerasNetwork(self.plain.plan, weights, self.signature)
+
+    def save(self, folder: Path) -> None:
+        """What `stripped` gives: a file holds no rounding."""
+        self.stripped().save(folder)
+
+    def narrowed(self, kept: Any) -> Never:
+        raise BadRequest(_STAYS)
+
+    def without(self, nodes: Sequence[str]) -> Never:
+        raise BadRequest(_STAYS)
+
+    def folded(self) -> Never:
+        raise BadRequest(_STAYS)
+
+    def on_grid(self, *args: Any, **kwargs: Any) -> Never:
+        raise BadRequest(_STAYS)
+
+
+_STAYS = "a network that trains on its grid is not changed any more: change it before `quantize`"
+
+
+def gridded(
+    plain: KerasNetwork,
+    activations: Mapping[str, ActivationGrid],
+    bits: Mapping[str, int],
+    *,
+    shared: Sequence[Sequence[str]] = (),
+    learned: Collection[str] = (),
+) -> GriddedKeras:
+    """See `TrainableModel.on_grid`."""
+    _check(plain.network, bits)
+    wanted = Wanted(activations=activations, bits=bits, shared=shared, learned=learned)
+    return GriddedKeras(plain, with_grid(plain.plan, plain.network, wanted))
+
+
+def _check(network: Network, bits: Mapping[str, int]) -> None:
+    for name, number in bits.items():
+        node = network.node(name)
+        if number not in (4, 8) or node.kind not in (Kind.CONVOLUTION, Kind.DEPTHWISE):
+            raise ValueError(f"{name} ({node.op}) has no kernel with a grid of {number} bits")
+    sharing: dict[str, str] = {}
+    for name in bits:
+        for weight in network.node(name).weights:
+            other = sharing.setdefault(weight.name, name)
+            if bits[other] != bits[name]:
+                raise ValueError(f"{name} and {other} share {weight.name} and cannot have different bits")
