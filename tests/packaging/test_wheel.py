@@ -36,7 +36,8 @@ def test_the_wheel_holds_only_packages_and_metadata(names):
 
 
 def test_every_shipped_recipe_is_in_the_wheel(names):
-    recipes = {file.relative_to(ROOT / "recipes").as_posix() for file in (ROOT / "recipes/mlopt_recipes").glob("*.yaml")}
+    folder = ROOT / "recipes"
+    recipes = {file.relative_to(folder).as_posix() for file in (folder / "mlopt_recipes").glob("*.yaml")}
     assert recipes and recipes <= set(names)
 
 
