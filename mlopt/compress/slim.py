@@ -1,0 +1,320 @@
+"""Cut whole channels until a target is met: groups are found, valued, priced, chosen; the cut is proven, then trained.
+
+Every finished piece of work lies in the step's own folder: the measured times, what each round cut, and the network
+that it left. A step that is started again goes on after the last of them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlopt import plain
+from mlopt.compress.coupling import Dropped, Groups, couple
+from mlopt.compress.resizing import resized
+from mlopt.compress.slimming import costs, criteria, latency
+from mlopt.compress.slimming.describing import describe, table
+from mlopt.compress.slimming.labels import label_losses
+from mlopt.compress.slimming.latency import LatencyTable
+from mlopt.compress.slimming.proof import compare
+from mlopt.compress.slimming.selection import Priced, Room, choose, room
+from mlopt.compress.step import Context, Done, Train
+from mlopt.data.samples import Samples
+from mlopt.errors import BadRequest
+from mlopt.files import new_folder, write_atomically
+from mlopt.frameworks.fitting import FitResult, Hold
+from mlopt.frameworks.protocol import TrainableModel
+from mlopt.network import Kept, Network
+from mlopt.recipe.steps import Slim
+
+SALIENCY_SAMPLES = 2048         # of the training samples, for first-order terms
+PROOF_SAMPLES = 16              # of the validation samples, for the proof of the cut
+TARGETS = ("macs", "parameters", "bytes", "latency")
+COSTS = {"macs": costs.macs, "parameters": costs.parameters, "bytes": costs.weight_bytes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """What does not change over the rounds."""
+
+    target: str                         # one of TARGETS
+    share: float                        # of the first network's cost that may be left, at most 1
+    groups: Groups                      # of the first network
+    first: Mapping[str, int]            # units of its free groups
+    table: LatencyTable | None          # of a target by latency
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """What a round cut, as it is kept on disk."""
+
+    dropped: Mapping[str, tuple[int, ...]]
+    facts: Mapping[str, Any]
+
+    @property
+    def units(self) -> Dropped:
+        return {name: np.array(units, dtype=np.int64) for name, units in self.dropped.items()}
+
+
+def slim(settings: Slim, context: Context, train: Train) -> Done:
+    """Cut to the target in rounds, each followed by its share of the epochs."""
+    context.work.mkdir(parents=True, exist_ok=True)
+    start = _begin(settings, context)
+    network, model, left = context.model.network, context.model, None
+    holds, fits, rounds = dict(context.holds), list[FitResult](), list[dict[str, Any]]()
+    for number in range(1, settings.rounds + 1):
+        place, groups = _place(context, number), couple(network)
+        if (place / "left").is_dir():
+            cut = _read(place / "cut.json", _Cut)
+            left = place / "left"
+        else:
+            model = context.open_model(left / "model") if left else model
+            left = None
+            here = replace(context, model=model, holds=holds)
+            cut = _decided(settings, here, start, groups, number)
+            model = _carried_out(settings, here, groups, cut, number=number, train=train)
+        kept = groups.kept(cut.units)
+        network, holds = resized(network, kept), cut_holds(holds, kept)
+        more = _read(place / "left" / "fits.json", _Fits)
+        fits += more.fits
+        rounds.append({"round": number, **cut.facts, **_weights(network), "difference": more.difference,
+                       "validation": more.fits[-1].validation if more.fits else None})
+    model = context.open_model(left / "model") if left else model
+    return Done(
+        model=model, holds=holds, fits=tuple(fits), facts=_facts(settings, start, network, rounds),
+        notes=_notes(settings, start, rounds),
+    )
+
+
+def cut_holds(holds: Mapping[str, Hold], kept: Kept) -> dict[str, Hold]:
+    """Masks and ties of the weights that stay."""
+    def cut(array: np.ndarray | None, axes: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        for axis, indices in axes.items():
+            array = None if array is None else np.take(array, indices, axis)
+        return array
+
+    return {
+        name: Hold(mask=cut(hold.mask, kept.get(name, {})), ties=cut(hold.ties, kept.get(name, {})))
+        for name, hold in holds.items()
+    }
+
+
+# ---- before anything is cut
+
+
+def _begin(settings: Slim, context: Context) -> _Start:
+    """Refuse what cannot work, show the groups, and time what has to be timed."""
+    chosen = [name for name in TARGETS if getattr(settings, name)]
+    if len(chosen) != 1:
+        found = " and ".join(chosen) or "none"
+        raise BadRequest(f"slim takes exactly one target of {', '.join(TARGETS)}; here is {found}")
+    if 0 < settings.epochs < settings.rounds:
+        raise BadRequest(f"{settings.rounds} rounds share {settings.epochs} epochs: at least one epoch a round")
+    (target,) = chosen
+    groups = couple(context.model.network)
+    rows = describe(groups)
+    context.on_event({"doing": f"found {len(groups.free)} groups of channels", "groups": table(rows)})
+    if not groups.free:
+        raise BadRequest(
+            "slim finds no channel that could be cut. " + "; ".join(dict.fromkeys(r.pinned for r in rows if r.pinned))
+        )
+    valued = [group.name for group in groups.free if _has_value(settings, groups, group)]
+    if not valued:
+        raise BadRequest("no group of channels has a batch norm, so `criterion: scale` ranks none: take taylor")
+    first = {group.name: group.units for group in groups.free}
+    options = _room(settings, groups, {name: np.zeros(first[name]) for name in valued}, first)
+    start = _Start(target=target, share=1.0, groups=groups, first=first, table=None)
+    if target == "latency":
+        start = replace(start, share=settings.latency, table=_table(groups, options, context))
+        assert start.table is not None
+        smallest = start.table.smallest_us / start.table.whole_us
+    else:
+        cost = COSTS[target](groups)
+        whole = float(cost(options.whole))
+        share = settings.bytes / whole if target == "bytes" else float(getattr(settings, target))
+        start, smallest = replace(start, share=min(share, 1.0)), float(cost(options.smallest)) / whole
+    if smallest > start.share * (1 + 1e-9):
+        raise BadRequest(_unreachable(settings, start, smallest))
+    return start
+
+
+def _table(groups: Groups, options: Room, context: Context) -> LatencyTable:
+    if context.latencies is None:
+        raise BadRequest("nothing can be timed here, so slim cannot cut to a latency: take macs, parameters or bytes")
+    path = context.work / "latency.json"
+    if not path.exists():
+        latency.measure(groups, options, context, context.latencies).write(path)
+    whole = context.work / "whole"
+    if not whole.is_dir():
+        with new_folder(whole) as folder:
+            context.model.save(folder / "model")
+    return LatencyTable.read(path)
+
+
+def _unreachable(settings: Slim, start: _Start, smallest: float) -> str:
+    multiple = f"multiples of {settings.multiple}" if settings.multiple else "multiples of 8 (4 below 32 channels)"
+    asked, least = f"{start.target}: {getattr(settings, start.target):g}", f"least: {settings.least:g}"
+    reached = f"the smallest share is {smallest:.3f}"
+    if start.target == "bytes":
+        whole = settings.bytes / start.share
+        reached = f"the fewest bytes are {int(np.ceil(smallest * whole))} of {whole:.0f}"
+    return (
+        f"slim cannot reach `{asked}`: with `{least}` and widths in {multiple}, {reached}. Ask for no less than that, "
+        "or take a smaller `least` or `multiple`"
+    )
+
+
+# ---- one round
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fits:
+    """What a round left besides its network."""
+
+    fits: tuple[FitResult, ...]
+    difference: float                   # between the silenced network and the cut one, before training
+
+
+def _place(context: Context, number: int) -> Path:
+    return context.work / f"round-{number}"
+
+
+def _decided(settings: Slim, context: Context, start: _Start, groups: Groups, number: int) -> _Cut:
+    """What this round cuts: decided once, then read."""
+    path = _place(context, number) / "cut.json"
+    if path.exists():
+        return _read(path, _Cut)
+    context.on_event({"doing": f"choosing channels, round {number} of {settings.rounds}"})
+    options = _room(settings, groups, _importance(settings, context, groups, number), start.first)
+    share = start.share ** (number / settings.rounds)
+    facts: dict[str, Any] = {"target": share}
+    if start.table is not None:
+        cost = latency.predicted(start.table, groups, start.first)
+        widths = choose(options, cost, share)
+        if number == settings.rounds:
+            assert context.latencies is not None
+            whole = context.work / "whole" / "model"
+            met = latency.meet(groups, options, cost, share, context=context, latencies=context.latencies, whole=whole)
+            widths = met.widths
+            facts |= {"measured": met.share, "tried": [list(each) for each in met.tried]}
+        widths = options.smallest if widths is None else widths        # measured to be enough when the table was made
+        facts["predicted"] = float(cost(widths))
+    else:
+        price: Priced = COSTS[start.target](groups)
+        whole_cost = float(COSTS[start.target](start.groups)(np.array(list(start.first.values()))))
+        found = choose(options, price, share * whole_cost)
+        assert found is not None, "the smallest network was within the target before the first round"
+        widths = found
+        facts["reached"] = float(price(widths)) / whole_cost
+    total = sum(float(lost[0]) for lost in options.lost)
+    facts["lost"] = options.total_lost(widths) / total if total > 0 else 0.0
+    cut = _Cut(dropped={name: tuple(units.tolist()) for name, units in options.dropped(widths).items()}, facts=facts)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, json.dumps(plain.to_plain(cut)).encode())
+    return cut
+
+
+def _carried_out(
+    settings: Slim, context: Context, groups: Groups, cut: _Cut, *, number: int, train: Train
+) -> TrainableModel:
+    """Rebuild, prove, train, keep."""
+    context.on_event({"doing": f"cutting, round {number} of {settings.rounds}"})
+    model = context.model.narrowed(groups.kept(cut.units))
+    inputs = Samples.open(context.validation).first(PROOF_SAMPLES).rows(0, PROOF_SAMPLES)
+    difference = compare(context.model, model, groups, cut.units, inputs)
+    epochs = _epochs(settings, number)
+    fits = (train(model, epochs, f"round-{number}"),) if epochs else ()
+    with new_folder(_place(context, number) / "left") as folder:
+        model.save(folder / "model")
+        left = _Fits(fits=fits, difference=difference)
+        (folder / "fits.json").write_text(json.dumps(plain.to_plain(left)))
+    return model
+
+
+def _importance(settings: Slim, context: Context, groups: Groups, number: int) -> criteria.Importance:
+    seed = context.seed + number
+    match settings.criterion:
+        case "magnitude":
+            return criteria.magnitude(groups, context.model.weights())
+        case "scale":
+            return criteria.scale(groups, context.model.weights())
+        case "random":
+            return criteria.random(groups, seed)
+        case "taylor":
+            losses = label_losses(context.model, Samples.open(context.train)) if settings.labels else ()
+            saliency = context.model.saliency(context.train, losses, count=SALIENCY_SAMPLES, seed=seed)
+            wrong = sorted(name for name, values in saliency.items() if not np.isfinite(values).all())
+            if wrong:
+                raise BadRequest(f"the gradients of {', '.join(wrong)} are not finite: take `criterion: magnitude`")
+            return criteria.taylor(groups, saliency)
+    raise BadRequest(f"criterion is taylor, magnitude, scale or random; got {settings.criterion!r}")
+
+
+def _has_value(settings: Slim, groups: Groups, group: Any) -> bool:
+    return settings.criterion != "scale" or bool(criteria.gammas(groups, group))
+
+
+def _room(settings: Slim, groups: Groups, importance: criteria.Importance, first: Mapping[str, int]) -> Room:
+    return room(groups, importance, first, multiple=settings.multiple, least=settings.least)
+
+
+def _epochs(settings: Slim, number: int) -> int:
+    """The rounds share the epochs; what does not divide goes to the last ones.
+
+    >>> [_epochs(Slim(macs=0.5, epochs=8, rounds=3), number) for number in (1, 2, 3)]
+    [2, 3, 3]
+    """
+    return settings.epochs * number // settings.rounds - settings.epochs * (number - 1) // settings.rounds
+
+
+# ---- what is told
+
+
+def _weights(network: Network) -> dict[str, int]:
+    groups = couple(network)
+    widths = np.array([group.units for group in groups.free], dtype=np.int64)
+    return {"macs": network.macs, "parameters": network.parameters,
+            "bytes": round(float(costs.weight_bytes(groups)(widths)))}
+
+
+def _facts(settings: Slim, start: _Start, network: Network, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    after = {group.name: group.units for group in couple(network).all}
+    facts: dict[str, Any] = {
+        "target": start.target, "share": start.share, "criterion": settings.criterion,
+        "before": _weights(start.groups.network), "after": _weights(network),
+        "groups": [
+            {"group": row.group, "together": list(row.together), "nodes": list(row.nodes), "before": row.channels,
+             "after": after[row.group], "pinned": row.pinned}
+            for row in describe(start.groups)
+        ],
+        "rounds": rounds,
+    }
+    if start.table is not None:
+        facts["latency"] = plain.to_plain(start.table)
+    return facts
+
+
+def _notes(settings: Slim, start: _Start, rounds: list[dict[str, Any]]) -> tuple[str, ...]:
+    notes = []
+    if start.share == 1.0:
+        notes.append(f"the network was within `{start.target}` before anything was cut")
+    without = [group.name for group in start.groups.free if not _has_value(settings, start.groups, group)]
+    if without:
+        notes.append(f"no batch norm ranks the channels of {', '.join(without)}: left whole")
+    if start.table is not None:
+        untimed = [group.name for group in start.groups.free if group.name not in start.table.by_width_us]
+        if untimed:
+            notes.append(f"without room to be narrower, or too many to time: {', '.join(untimed)}: left whole")
+        if rounds[-1]["measured"] > start.share:
+            notes.append(
+                f"the measured latency is {rounds[-1]['measured']:.3f} of the whole network's, not {start.share:g}: "
+                "nearer was not found"
+            )
+    return tuple(notes)
+
+
+def _read(path: Path, kind: Any) -> Any:
+    return plain.from_plain(json.loads(path.read_text()), kind)

@@ -1,0 +1,92 @@
+"""What each unit of a group is worth: numbers of which a cut gives up the smallest, comparable across groups."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlopt.compress.coupling import Group, Groups
+from mlopt.network import Weights
+
+Importance = Mapping[str, np.ndarray]       # by name of each free group: float64 [units], at least 0
+
+
+def magnitude(groups: Groups, weights: Weights) -> dict[str, np.ndarray]:
+    """The unit's share of the squared norm of the kernels that make it, the mean over those kernels.
+
+    The norm of a filter ranks filters of a layer (Li et al. 2017, "Pruning Filters for Efficient ConvNets"); divided by
+    the layer's own norm it compares layers (Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource
+    Efficient Inference", section 2.2). Squares, so that what several units lose adds up; all units of a group have 1.
+    """
+    roles = {name: weight.role for name, weight in groups.network.weights().items()}
+    found = {}
+    for group in groups.free:
+        shares = [
+            _shares(_squares(weights[name], axis, group.cuts[name, axis]))
+            for name, axis in sorted(group.makers) if roles[name] == "kernel"
+        ]
+        found[group.name] = np.mean(shares, axis=0) if shares else np.full(group.units, 1 / group.units)
+    return found
+
+
+def scale(groups: Groups, weights: Weights) -> dict[str, np.ndarray]:
+    """The unit's share of the squared batch-norm scales of its group (Liu et al. 2017, "Network Slimming").
+
+    There the scales of all layers are compared as they are, after a training that presses on all of them; without it
+    they mean something within a layer alone, hence the share. A group without batch norm is left out.
+    """
+    found = {}
+    for group in groups.free:
+        shares = [
+            _shares(_squares(weights[name], axis, group.cuts[name, axis])) for name, axis in gammas(groups, group)
+        ]
+        if shares:
+            found[group.name] = np.mean(shares, axis=0)
+    return found
+
+
+def gammas(groups: Groups, group: Group) -> list[tuple[str, int]]:
+    """The scales of batch norms on a group's channels."""
+    roles = {name: weight.role for name, weight in groups.network.weights().items()}
+    return [slot for slot in sorted(group.makers) if roles[slot[0]] == "gamma"]
+
+
+def taylor(groups: Groups, saliency: Weights) -> dict[str, np.ndarray]:
+    """What the loss changes by, squared, to first order: the sum of (gradient * weight) ** 2 over what makes the unit.
+
+    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", equation 8. Losses are comparable across
+    layers as they are. `saliency` has an array for each trainable weight, as `TrainableModel.saliency` gives it.
+    """
+    found = {}
+    for group in groups.free:
+        parts = [
+            np.take(_along(saliency[name], axis), group.cuts[name, axis]).sum(axis=1)
+            for name, axis in sorted(group.makers) if name in saliency
+        ]
+        found[group.name] = np.sum(parts, axis=0) if parts else np.zeros(group.units)
+    return found
+
+
+def random(groups: Groups, seed: int) -> dict[str, np.ndarray]:
+    """A control: shares of each group drawn at random, the same for the same seed."""
+    source = np.random.default_rng(seed)
+    return {group.name: _shares(source.uniform(0.5, 1.5, group.units)) for group in groups.free}
+
+
+def _squares(array: np.ndarray, axis: int, indices: np.ndarray) -> np.ndarray:
+    """Squared norm of each unit's slices: of indices [units, n], float64 [units]."""
+    return np.asarray(np.take(_along(np.square(array, dtype=np.float64), axis), indices).sum(axis=1))
+
+
+def _along(array: np.ndarray, axis: int) -> np.ndarray:
+    """The sum over all axes but one."""
+    return np.asarray(array.astype(np.float64).sum(axis=tuple(i for i in range(array.ndim) if i != axis)))
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    """Each value as a share of their sum; equal shares where that is 0.
+
+    >>> _shares(np.array([1.0, 3.0])).tolist(), _shares(np.zeros(2)).tolist()
+    ([0.25, 0.75], [0.5, 0.5])
+    """
+    total = values.sum()
+    return np.asarray(values / total) if total > 0 else np.full(len(values), 1 / len(values))
