@@ -97,11 +97,21 @@ def size_text(count: int) -> str:
     >>> size_text(812), size_text(86712), size_text(3_400_000)
     ('812 B', '86.7 kB', '3.40 MB')
     """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    text = count_text(count)
+    return f"{text}B" if text[-1].isalpha() else f"{text} B"
+
+
+def count_text(count: int) -> str:
+    """A count of which three digits are enough.
+
+    >>> count_text(812), count_text(86712), count_text(12_501_632)
+    ('812', '86.7 k', '12.5 M')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
             value = count / size
             return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
-    return f"{count} B"
+    return str(count)
 
 
 def clean(text: str) -> str:

@@ -62,9 +62,9 @@ def _source_line(report: Report) -> Text:
 
 def _training(trained: Trained) -> list[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for number, head in enumerate(training.HEADS):
-        table.add_column(head, justify="right" if number else "left", overflow="fold")
-    for row in training.rows(trained):
+    for number, head in enumerate(training.SHORT_HEADS):
+        table.add_column(head, justify="right" if number else "left", no_wrap=bool(number))
+    for row in training.short_rows(trained):
         table.add_row(*(Text(cell) for cell in row))
     return [Text(training.sentence(trained)), Text(), table]
 

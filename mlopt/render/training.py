@@ -3,7 +3,7 @@
 import math
 
 from mlopt.report import StepFacts, Trained
-from mlopt.words import UNKNOWN_TEXT, clean, grouped, percent, span
+from mlopt.words import UNKNOWN_TEXT, clean, count_text, grouped, percent, span
 
 HEADS = ("Step", "Epochs", "Validation", "MACs", "Parameters", "Zeros", "Waited for data", "Took")
 
@@ -19,6 +19,20 @@ def rows(trained: Trained) -> list[tuple[str, ...]]:
             percent(step.waiting), span(step.seconds),
         )
         for step in trained.steps
+    ]
+
+
+SHORT_HEADS = ("Step", "Epochs", "Validation", "MACs", "Weights", "Zeros", "Waited", "Took")
+
+
+def short_rows(trained: Trained) -> list[tuple[str, ...]]:
+    """What a step left, for 80 columns; in `SHORT_HEADS`' order."""
+    return [
+        (
+            clean(step.name), str(step.epochs), UNKNOWN_TEXT if math.isnan(step.validation) else f"{step.validation:.4f}",
+            count_text(step.macs), count_text(step.parameters), row[5], row[6], row[7],
+        )
+        for step, row in zip(trained.steps, rows(trained), strict=True)
     ]
 
 

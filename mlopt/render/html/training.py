@@ -40,7 +40,8 @@ def _step(number: int, step: StepFacts) -> str:
 
 def _curve(step: StepFacts) -> str:
     """Validation by epoch; nothing below two epochs."""
-    points = [(i, value) for i, epoch in enumerate(step.history) if _finite(value := epoch.get("validation"))]
+    seen = [(i, epoch.get("validation")) for i, epoch in enumerate(step.history)]
+    points = [(i, float(value)) for i, value in seen if value is not None and _finite(value)]
     if len(points) < 2:
         return ""
     values = [value for _, value in points]

@@ -16,8 +16,7 @@ def side_by_side(profiles: Sequence[FileProfile], names: Sequence[str]) -> str:
     """One row a file, with its range of times on one common scale; nothing for a single file."""
     if len(profiles) < 2:
         return ""
-    ends = [us for p in profiles for us in (p.distribution.p90.us, p.distribution.p99.us, p.distribution.p50.us)]
-    far = max((us for us in ends if math.isfinite(us)), default=1.0) * 1.04
+    far = max((_end(p) for p in profiles), default=0.0) * 1.04 or 1.0
     rows = "".join(
         f'<tr><th scope="row">{esc(name)}</th>'
         f'<td class="n" data-v="{p.distribution.p50.us:.3f}">{time_text(p.distribution.p50.us)} '
@@ -32,6 +31,16 @@ def side_by_side(profiles: Sequence[FileProfile], names: Sequence[str]) -> str:
     return f'<div class="scroll"><table>{top}<tbody>{rows}</tbody></table></div>'
 
 
+def _end(one: FileProfile) -> float:
+    """How far a file's range is drawn: to p99, unless that would squeeze the rest flat; 0 where nothing is known."""
+    of = one.distribution
+    known = [us for us in (of.p50.us, of.p90.us) if math.isfinite(us)]
+    if not known:
+        return 0.0
+    limit = max(2.5 * of.p50.us, 1.1 * max(known))
+    return min(of.p99.us, limit) if math.isfinite(of.p99.us) else max(known)
+
+
 def _span(one: FileProfile, far: float) -> str:
     """From the fastest run to p90, the median and p99 as marks."""
     of = one.distribution
@@ -40,7 +49,7 @@ def _span(one: FileProfile, far: float) -> str:
     last = of.p90.us if math.isfinite(of.p90.us) else of.p50.us
 
     def at(us: float) -> str:
-        return f"{100 * us / far:.2f}%"
+        return f"{min(100 * us / far, 99.0):.2f}%"         # a p99 beyond the scale stands at its end
 
     tail = f'<i class="far" style="left:{at(of.p99.us)}"></i>' if math.isfinite(of.p99.us) else ""
     about = f"fastest {time_text(of.least_us)}, p50 {time_text(of.p50.us)}, p90 {time_text(of.p90.us)}, " \
@@ -89,7 +98,7 @@ def _diverging(share: float) -> str:
 
 
 def _signed(us: float) -> str:
-    return f"{us:+.2f}".replace("-", "−")
+    return f"{us:+.2f}".replace("-", "−") if abs(us) >= 0.005 else "0.00"
 
 
 def _us(us: float) -> str:

@@ -36,7 +36,8 @@ color:var(--soft)}
 i.f0,i.f1,i.f2,i.f3,i.f4,i.f5{stroke:none}
 i.f0{background:var(--f0)}i.f1{background:var(--f1)}i.f2{background:var(--f2)}i.f3{background:var(--f3)}
 i.f4{background:var(--f4)}i.f5{background:var(--f5)}i.other{background:var(--soft);opacity:.55}
-td.wide{width:34%;min-width:150px;vertical-align:middle}td.text{overflow-wrap:anywhere;min-width:8em}
+td.wide{width:34%;min-width:150px;vertical-align:middle}td.text{overflow-wrap:anywhere;min-width:13em}
+.gantt td.text{min-width:9em}
 .gantt{font-size:12.5px}.gantt td,.gantt th{padding-top:3px;padding-bottom:3px;vertical-align:middle}
 .span{display:block;position:relative;height:14px;min-width:140px}
 .span i{position:absolute;display:block}

@@ -12,9 +12,10 @@ from mlopt.render.profile_page.bars import Bar, bars
 from mlopt.words import grouped, percent
 
 WIDTH, HEIGHT = 520, 272
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 66, 40
+LEFT, RIGHT, TOP, BOTTOM = 54, 20, 66, 40
 _BINS = (16, 64)                # at least, at most
 _MOST_DOTS = 1500
+_FARTHEST = 2.5                 # medians that the figures reach, or the 90th percentile where that is farther
 
 
 def figures(one: FileProfile) -> str:
@@ -31,12 +32,13 @@ def figures(one: FileProfile) -> str:
 
 
 def _shown(samples: np.ndarray, spread: Distribution) -> tuple[float, float]:
-    """The range of both figures: all runs, but for those far above the 99th percentile."""
+    """The range of both figures: to the 99th percentile and its interval, unless that would squeeze the rest flat."""
     least, most, middle = float(samples.min()), float(samples.max()), float(np.median(samples))
     tail = float(np.quantile(samples, 0.99))
     end = max(tail + 0.15 * (tail - least), middle * 1.03)
     if math.isfinite(spread.p99.high_us):
         end = max(end, min(spread.p99.high_us + 0.05 * (tail - least), 2 * middle))
+    end = min(end, max(_FARTHEST * middle, 1.1 * float(np.quantile(samples, 0.9))))
     end = most if most <= end + 0.3 * (end - least) else end
     room = max(0.02 * (end - least), 0.002 * middle, 1e-3)
     return max(0.0, least - room), end + room
@@ -134,9 +136,11 @@ def _running_median(samples: np.ndarray, x: Scale, y: Scale) -> str:
 
 def _marked(p: Percentile, x: Scale, row: int) -> str:
     """A percentile as a line with its name, one row for each so that names never meet."""
-    if math.isnan(p.us) or p.us > x.high:
+    if math.isnan(p.us):
         return ""
     name, at, top = f"p{100 * p.fraction:g}", x.at(p.us), 14 + 18 * row
+    if p.us > x.high:
+        return f'<text class="{name}" x="{at:.1f}" y="{top}" text-anchor="end">{name} {time_text(p.us)} →</text>'
     low = x.at(p.low_us) if math.isfinite(p.low_us) else at
     high = x.at(p.high_us) if math.isfinite(p.high_us) else x.end
     band = (
@@ -159,7 +163,7 @@ def _time_axis(x: Scale) -> str:
         for value in ticks(x.low / factor, x.high / factor, 6)
     ]
     parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{unit}</text>')
-    return "".join(parts) + f'<text class="label" x="4" y="{TOP - 6}">runs</text>'
+    return "".join(parts) + f'<text class="label" x="4" y="{TOP - 22}">runs</text>'
 
 
 def _unit(us: float) -> tuple[float, str]:
