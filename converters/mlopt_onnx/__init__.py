@@ -32,6 +32,7 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
+            grids=("int8", "mixed-4-8"),
         ),
     )
     export = "mlopt_onnx.exporter:export"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import NodeProto, helper
 
+from mlopt.convert.trained import OnGrid
 from mlopt.ranges import symmetric_scales
 from mlopt_onnx.graph import Graph, copy_of
 from mlopt_onnx.plan import AXIS, Plan
@@ -28,6 +29,7 @@ class Grids:
     activations: Mapping[str, Grid]
     most_weight: int = 127  # 63 where 16-bit sums of products may saturate
     bias_shift: Mapping[str, np.ndarray] = field(default_factory=dict)  # by the owner's output: added to the bias
+    kernels: Mapping[str, OnGrid] = field(default_factory=dict)  # whole numbers that are known already, by kernel
 
 
 def insert(graph: Graph, chosen: Plan, grids: Grids) -> Graph:
@@ -113,7 +115,10 @@ def _store_weights(graph: Graph, chosen: Plan, grids: Grids) -> dict[str, np.nda
     least = _least_scales(graph, chosen, grids)
     for name, axis in chosen.weights.items():
         kernel = graph.constants.pop(name)
-        scale = np.maximum(symmetric_scales(kernel, axis, most), least.get(name, np.float32(0))).astype(np.float32)
+        known = grids.kernels.get(name)
+        steps = symmetric_scales(kernel, axis, most) if known is None else known.steps
+        steps = np.broadcast_to(steps, kernel.shape[axis])
+        scale = np.maximum(steps, least.get(name, np.float32(0))).astype(np.float32)
         shape = [1] * kernel.ndim
         shape[axis] = -1
         graph.constants[f"{name}.q"] = np.clip(np.rint(kernel / scale.reshape(shape)), -most, most).astype(np.int8)

@@ -1,5 +1,6 @@
 """float16 and int8 files out of the float32 file. Runs in a worker without TensorFlow or torch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import onnx
 from mlopt.artifact import Made
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
+from mlopt.grid import Grid
 from mlopt.model import Signature
-from mlopt_onnx import equalizing, half, qdq
+from mlopt_onnx import equalizing, half, qdq, trained
 from mlopt_onnx.calibration import histograms, rows, split
 from mlopt_onnx.graph import Graph, read_model, write_model
 from mlopt_onnx.plan import plan
@@ -34,10 +36,15 @@ class NothingToQuantize(MloptError):
 
 
 def make(
-    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int,
+    grid: Grid | None = None,
 ) -> Made:
     """Write `precision` ("float16" or "int8") of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
     graph = Graph.of(read_model(float_file))
+    if grid is not None:
+        if precision != "int8":
+            raise ValueError(f"{precision} is not decided by a trained grid; int8 is")
+        return _make_trained(graph, float_file, dest, grid, lambda: _calibration(samples, seed))
     if precision == "float16":
         return _make_half(graph, dest)
     if precision == "int8":
@@ -71,6 +78,28 @@ def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, see
         notes.append(SATURATION)
     choices = _choices(found, len(parts.calibration)) | {"equalization": evened}
     return Made(path=dest, choices=choices, notes=tuple(notes))
+
+
+def _calibration(samples: Samples | None, seed: int) -> dict[str, np.ndarray]:
+    if samples is None or samples.count == 0:
+        raise ValueError("int8 is calibrated on samples where a trained grid has no range; got none")
+    return rows(samples, split(samples.count, seed).calibration)
+
+
+def _make_trained(
+    graph: Graph, float_file: Path, dest: Path, grid: Grid, seen: Callable[[], dict[str, np.ndarray]]
+) -> Made:
+    """int8 with the numbers of a trained grid; samples serve tensors that training did not round, if there are any."""
+    chosen = plan(graph)
+    if not chosen.tensors and not chosen.weights:
+        raise NothingToQuantize(float_file)
+    found = trained.found_in(graph, chosen, grid, seen)
+    made = qdq.insert(graph, chosen, found.grids)
+    notes = [*chosen.notes, *found.notes, *trained.raised(made, found.grids.kernels)]
+    _finish(made, graph, dest, grid.probe_inputs())
+    if chosen.integer and any(np.abs(on.whole).max(initial=0) > NARROW for on in found.grids.kernels.values()):
+        notes.append(SATURATION)
+    return Made(path=dest, choices=dict(found.choices), notes=tuple(notes))
 
 
 def _choices(found: Found, calibrated: int) -> dict[str, str]:

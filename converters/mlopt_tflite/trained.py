@@ -79,7 +79,7 @@ def _integer_file(trained: Trained, *, four: frozenset[str]) -> Written:
     weights = trained.weights(four)
     if not trained.grid.activations:
         model, choices, notes = full_integer.make_integer(trained.observe(), "int8", weights=weights)
-        return model, choices | _described(trained, weights), (*notes, *_weight_notes(trained, weights))
+        return model, choices | _described(trained, weights), (*notes, *_weight_notes(trained, weights, four))
     spans, trained_ones, notes = _every_span(trained)
     model, own = trained.model, _prescribed(trained.model)
     found = {tensor: (span.low, span.high) for tensor, span in (spans | own).items()}
@@ -94,36 +94,28 @@ def _integer_file(trained: Trained, *, four: frozenset[str]) -> Written:
     last = build(frozenset(refused))
     choices = _described(trained, weights)
     choices["ranges"] = f"trained grid: {trained_ones} of {len(found)} tensors, the others by their operations"
-    notes = (*notes, *told, *_weight_notes(trained, weights), *_raised(trained, last, weights),
+    notes = (*notes, *told, *_weight_notes(trained, weights, four), *_raised(trained, last, weights),
              *full_integer.in_float_notes(model, last, frozenset(refused), "int8"))
     return full_integer.compacted(last, weights), choices, notes
-
-
-def _mixed_file(trained: Trained) -> Written:
-    """Trained weights in 4 and 8 bits; activations are floats, rounded to 8 bits at run time."""
-    return _dynamic(trained, trained.weights(FOUR_BITS))
-
-
-def _dynamic_file(trained: Trained) -> Written:
-    """Trained weights, stored in 8 bits; activations are floats, rounded to 8 bits at run time."""
-    return _dynamic(trained, trained.weights(frozenset()))
 
 
 def _weights_file(trained: Trained) -> Written:
     """Trained weights, stored in 8 bits and unpacked when the file is loaded."""
     weights, tables = trained.weights(frozenset()), weight_files.tables(trained.model)
     model = weight_files.with_tables(weight_files.unpacked(trained.model, weights, {}), tables)
-    return model, _described(trained, weights) | {"activations": "float"}, _weight_notes(trained, weights)
+    choices = _described(trained, weights) | {"activations": "float"}
+    return model, choices, _weight_notes(trained, weights, frozenset())
 
 
-def _dynamic(trained: Trained, weights: Mapping[int, Quantized]) -> Written:
-    tables = weight_files.tables(trained.model)
+def _dynamic_file(trained: Trained, *, four: frozenset[str]) -> Written:
+    """Trained weights; activations are floats, rounded to 8 bits at run time."""
+    weights, tables = trained.weights(four), weight_files.tables(trained.model)
     model, refused = settle(
         trained.model,
         lambda in_float: weight_files.with_tables(weight_files.dynamic(trained.model, weights, in_float), tables),
     )
     choices = _described(trained, weights) | {"activations": "rounded to 8 bits at run time"}
-    return model, choices, (*refused, *_weight_notes(trained, weights))
+    return model, choices, (*refused, *_weight_notes(trained, weights, four))
 
 
 def _every_span(trained: Trained) -> tuple[dict[int, ActivationGrid], int, tuple[str, ...]]:
@@ -186,12 +178,12 @@ def _described(trained: Trained, weights: Mapping[int, Quantized]) -> dict[str, 
     }
 
 
-def _weight_notes(trained: Trained, weights: Mapping[int, Quantized]) -> tuple[str, ...]:
-    """On layers that training did not round, and on those whose 4 bits LiteRT cannot run."""
+def _weight_notes(trained: Trained, weights: Mapping[int, Quantized], four: frozenset[str]) -> tuple[str, ...]:
+    """On layers that training did not round, and on those that `four` leaves out: LiteRT cannot run their 4 bits."""
     known = {layer.op: layer for layer in layers(trained.model)}
     free = [layer.label for op, layer in known.items() if op not in trained.kernels]
     notes = [f"{', '.join(free)} are not on the trained grid: rounded to 8 bits, to the nearest"] if free else []
-    if any(q.bits == 4 for q in weights.values()):
+    if four:
         wide = [known[op].label for op, on in trained.kernels.items() if on.bits == 4 and weights[op].bits == 8]
         if wide:
             notes.append(f"{', '.join(wide)} store trained 4-bit weights in 8 bits: LiteRT has no 4-bit kernel there")
@@ -218,8 +210,8 @@ def _raised(trained: Trained, lowered: Lowered, weights: Mapping[int, Quantized]
 
 BY_GRID: Mapping[str, Callable[[Trained], Written]] = {
     "int8": lambda trained: _integer_file(trained, four=frozenset()),
-    "int8-dynamic": _dynamic_file,
+    "int8-dynamic": lambda trained: _dynamic_file(trained, four=frozenset()),
     "int8-weights": _weights_file,
-    "mixed-4-8": _mixed_file,
+    "mixed-4-8": lambda trained: _dynamic_file(trained, four=FOUR_BITS),
     "int8-mixed-4-8": lambda trained: _integer_file(trained, four=FOUR_BITS_INTEGER),
 }
