@@ -57,6 +57,8 @@ def assign(built: Built, weights: Mapping[str, np.ndarray]) -> None:
         if tuple(value.shape) != wanted:
             raise ValueError(f"the weight {name} has the shape {list(wanted)}; got {list(value.shape)}")
         built.variables[name].assign(value)
+    for layer in built.layers.values():
+        layer.finalize_state()          # a few hold what follows from their weights
 
 
 def _weight_name(layer: str, variable: str, taken: Mapping[str, Any]) -> str:

@@ -5,13 +5,13 @@ failing that it becomes a depthwise 1x1 convolution of the same name. What is no
 normalization of vectors and of volumes between other layers, and over other axes than the last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mlopt.frameworks.keras.network.kinds import CONVOLUTIONS, DEPTHWISE, activation_name
+from mlopt.frameworks.keras.network.kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES, activation_name
 from mlopt.frameworks.keras.network.plan import Call, LayerSpec, Plan, with_output_names
 from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.network import Kind, Network, Weight
@@ -81,7 +81,8 @@ class _Folding:
     def _only_before(self, norm: str) -> str | None:
         """The layer whose every output goes through `norm` alone, and that has no activation of its own."""
         calls = self.plan.calls_of(norm)
-        makers = [self.plan.call_of(call.inputs[0]) for call in calls]
+        starts = [self._behind_identities(call.inputs[0]) for call in calls]
+        makers = [self.plan.call_of(start) for start in starts]
         if any(maker is None for maker in makers):
             return None
         found = {maker.layer for maker in makers if maker is not None}
@@ -89,7 +90,7 @@ class _Folding:
             return None
         (name,) = found
         linear = activation_name(self.layers[name]) == "linear"
-        alone = self._all_pass(self.plan.calls_of(name), calls)
+        alone = self._all_pass(self.plan.calls_of(name), starts)
         return name if self._has_kernel(name) and linear and alone else None
 
     def _only_after(self, norm: str) -> str | None:
@@ -106,21 +107,29 @@ class _Folding:
         kernel = self.arrays[name]["kernel"]
         taps = int(np.prod(kernel.shape[:-2]))
         unpadded = type(layer).__name__ == "Dense" or layer.padding == "valid" or taps == 1
-        return name if unpadded and self._all_pass(calls, self.plan.calls_of(name)) else None
+        read = [node for call in self.plan.calls_of(name) for node in call.inputs]
+        return name if unpadded and self._all_pass(calls, read) else None
 
     def _has_kernel(self, name: str) -> bool:
         layer = self.layers[name]
         known = type(layer).__module__.startswith("tf_keras.") and type(layer).__name__ in CONVOLUTIONS | DEPTHWISE
         return known and getattr(layer, "data_format", "channels_last") == "channels_last"
 
-    def _all_pass(self, first: tuple[Call, ...], second: tuple[Call, ...]) -> bool:
-        """Whether each call of the first layer is read by one call of the second alone, and none else."""
-        readers, outputs = self.plan.readers(), set(self.plan.outputs)
-        for call in first:
-            if call.nodes[0] in outputs or len(readers.get(call.nodes[0], [])) != 1:
-                return False
-        made = {call.nodes[0] for call in first}
-        return len(first) == len(second) and {call.inputs for call in second} == {(name,) for name in made}
+    def _all_pass(self, calls: Sequence[Call], read: Sequence[str]) -> bool:
+        """Whether the layer of `calls` gives nothing but what one other layer reads, each output once."""
+        made = [call.nodes[0] for call in calls]
+        return sorted(made) == sorted(read) and all(self._read_once(name) for name in made)
+
+    def _read_once(self, node: str) -> bool:
+        return node not in self.plan.outputs and len(self.plan.readers().get(node, [])) == 1
+
+    def _behind_identities(self, node: str) -> str:
+        """The node that this one equals at inference, as long as nobody else reads on the way."""
+        while (call := self.plan.call_of(node)) and type(self.layers[call.layer]).__name__ in IDENTITIES:
+            if not self._read_once(node):
+                break
+            node = call.inputs[0]
+        return node
 
     def _into_before(self, name: str, change: ScaleShift) -> None:
         """conv(x) * scale + shift: the kernel scaled by output channel, the bias moved."""

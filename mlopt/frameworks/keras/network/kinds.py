@@ -18,9 +18,14 @@ ADDS = words("Add Subtract Average Maximum Minimum")
 # each channel alone, whatever their settings
 PASSES = words(
     """
+    RepeatVector PReLU ZeroPadding1D Cropping1D UpSampling1D ReLU LeakyReLU ELU ThresholdedReLU
+    """
+)
+# nothing at inference
+IDENTITIES = words(
+    """
     Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianNoise GaussianDropout AlphaDropout
-    ActivityRegularization Rescaling RepeatVector PReLU ZeroPadding1D Cropping1D UpSampling1D
-    ReLU LeakyReLU ELU ThresholdedReLU
+    ActivityRegularization
     """
 )
 # each channel alone where channels are last
@@ -95,10 +100,10 @@ def role(call: Call, layer: Any, ins: Sequence[tuple[int, ...]], out: tuple[int,
         return other(f"{activation} mixes channels", activation)
     if activation not in MIXING and activation not in ACTIVATIONS and activation not in ACTIVATION_LAYERS.values():
         return other(f"the activation {activation} is not known", activation)
-    return _layer(layer, ins, out, activation)
+    return _layer(call, layer, ins, out, activation)
 
 
-def _layer(layer: Any, ins: Sequence[tuple[int, ...]], out: tuple[int, ...], activation: str) -> Role:
+def _layer(call: Call, layer: Any, ins: Sequence[tuple[int, ...]], out: tuple[int, ...], activation: str) -> Role:
     name = type(layer).__name__
     if name in CONVOLUTIONS:
         if getattr(layer, "groups", 1) != 1:
@@ -107,6 +112,8 @@ def _layer(layer: Any, ins: Sequence[tuple[int, ...]], out: tuple[int, ...], act
     if name in DEPTHWISE:
         return Role(kind=Kind.DEPTHWISE, activation=activation, multiplier=layer.depth_multiplier)
     if name in NORMALIZATIONS:
+        if call.kwargs.get("training") is True:
+            return other("it normalizes by its batch at inference too")
         last_axis = list(layer.axis) == [len(out)]
         return Role(kind=Kind.NORMALIZATION) if last_axis else other(f"it normalizes over axis {list(layer.axis)}")
     if name in ADDS or name == "Multiply":
@@ -118,8 +125,10 @@ def _layer(layer: Any, ins: Sequence[tuple[int, ...]], out: tuple[int, ...], act
         return reshaping(ins[0], out)
     if name in ("Activation", "Softmax") and activation in MIXING:
         return other(f"{activation} mixes channels", activation)
-    if name in PASSES or name in SPATIAL or name == "Activation":
+    if name in PASSES or name in IDENTITIES or name in SPATIAL or name == "Activation":
         return Role(kind=Kind.PASS, activation=activation)
+    if name == "Rescaling" and np.size(layer.scale) == np.size(layer.offset) == 1:
+        return Role(kind=Kind.PASS)
     return other(f"{name} may mix or move channels", activation)
 
 

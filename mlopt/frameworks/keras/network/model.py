@@ -36,9 +36,9 @@ class KerasNetwork:
     weight name and the symbolic tensors by node name, and `forward` runs them one by one.
     """
 
-    def __init__(self, plan: Plan, weights: Weights, signature: Signature) -> None:
+    def __init__(self, plan: Plan, weights: Weights, signature: Signature, built: Built | None = None) -> None:
         self.plan, self.signature = plan, signature
-        self.built: Built = build(plan)
+        self.built: Built = built or build(plan)
         missing = sorted(self.built.variables.keys() - weights.keys())
         if missing:
             raise ValueError(f"no values for the weights {', '.join(missing)}")
@@ -113,7 +113,7 @@ class KerasNetwork:
         count = len(next(iter(inputs.values())))
         for start in range(0, max(count, 1), BATCH):
             rows = [
-                tf.constant(np.asarray(inputs[port.name][start : start + BATCH]), spec.dtype)
+                tf.constant(np.asarray(inputs[port.name][start : start + BATCH]).astype(spec.dtype, copy=False))
                 for spec, port in zip(self.plan.inputs, self.signature.inputs, strict=True)
             ]
             for name, tensor in zip(names, run(*rows), strict=True):
@@ -207,7 +207,7 @@ def trainable(model: Any, signature: Signature, customs: Mapping[str, Any] | Non
         for layer, arrays in values.items() if layer in built.owned
         for name, value in zip(built.owned[layer], arrays, strict=True)
     }
-    made = KerasNetwork(plan, weights, signature)
+    made = KerasNetwork(plan, weights, signature, built)
     _prove(model, made)
     return made
 

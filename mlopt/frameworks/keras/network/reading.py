@@ -35,7 +35,7 @@ def network(plan: Plan, built: Built) -> Network:
                 op=type(layer).__name__,
                 inputs=call.inputs,
                 shape=shapes[call.nodes[0]],
-                weights=weights_of(call.layer, layer, built),
+                weights=weights_of(call.layer, layer, shapes[call.nodes[0]], built),
                 macs=macs(call, layer, ins, shapes[call.nodes[0]], built),
                 multiplier=found.multiplier,
                 activation=found.activation,
@@ -52,8 +52,8 @@ def _further(call: Call, name: str, shape: Shape, found: Role) -> Node:
     return Node(name=name, kind=Kind.OTHER, op="output", inputs=(call.nodes[0],), shape=shape, note=found.note)
 
 
-def weights_of(name: str, layer: Any, built: Built) -> tuple[Weight, ...]:
-    """A layer's weights with the axes that run over its channels, as Keras stores them."""
+def weights_of(name: str, layer: Any, out: Shape, built: Built) -> tuple[Weight, ...]:
+    """A layer's weights with the axes that run over its channels, as Keras stores them; `out` is its output's shape."""
     trainable = {id(variable) for variable in layer.trainable_weights}
     found = []
     for weight in built.owned[name]:
@@ -61,7 +61,7 @@ def weights_of(name: str, layer: Any, built: Built) -> tuple[Weight, ...]:
         shape = tuple(int(size) for size in variable.shape)
         tail = weight.rpartition("/")[2]
         part = "kernel" if tail.endswith("kernel") else ROLES.get(tail, "other")
-        out_axis, in_axis = _axes(layer, tail, shape)
+        out_axis, in_axis = _axes(layer, tail, shape, out)
         found.append(
             Weight(
                 name=weight, shape=shape, out_axis=out_axis, in_axis=in_axis, role=part,
@@ -71,7 +71,7 @@ def weights_of(name: str, layer: Any, built: Built) -> tuple[Weight, ...]:
     return tuple(found)
 
 
-def _axes(layer: Any, tail: str, shape: Shape) -> tuple[int | None, int | None]:
+def _axes(layer: Any, tail: str, shape: Shape, out: Shape) -> tuple[int | None, int | None]:
     """(output axis, input axis) of one array.
 
     Source: Keras stores [taps..., in, out], transposed convolutions [taps..., out, in], depthwise ones
@@ -88,7 +88,7 @@ def _axes(layer: Any, tail: str, shape: Shape) -> tuple[int | None, int | None]:
         return (rank - 2 if shape[-1] == 1 else None), rank - 2
     if kind in NORMALIZATIONS and rank == 1:
         return 0, None
-    if kind == "PReLU":
+    if kind == "PReLU" and shape[-1] == out[-1]:
         return rank - 1, None
     return None, None
 

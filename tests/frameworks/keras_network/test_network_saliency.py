@@ -1,0 +1,92 @@
+"""Importance of weights against gradients worked out by hand or by Keras."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from mlopt.data.materialise import write_arrays
+from mlopt.data.splits import Role
+from mlopt.errors import BadRequest
+from mlopt.frameworks.fitting import LabelKind, LabelLoss, TeacherLoss
+from mlopt.frameworks.keras.network.model import trainable
+
+L = tf_keras.layers
+LOSS = LabelLoss(output="label", kind=LabelKind.CATEGORIES)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    random = np.random.default_rng(5)
+    folder = tmp_path_factory.mktemp("saliency") / "samples"
+    arrays = {"image": random.normal(size=(100, 8, 8, 3)).astype(np.float32)}
+    return write(folder, arrays, random.integers(0, 4, 100)), arrays
+
+
+def write(folder, inputs, labels):
+    write_arrays(folder, inputs, role=Role.TRAIN, labels=labels)
+    return folder
+
+
+def test_without_labels_it_is_the_squared_change_of_the_sum_of_squares_of_scores(ports, tmp_path):
+    vector = tf_keras.Input((2,), name="vector")
+    layer = L.Dense(2, activation="softmax", name="label")
+    model = tf_keras.Model(vector, layer(vector))
+    kernel, bias = np.array([[1.0, 2.0], [-1.0, 0.5]]), np.array([0.5, -1.0])
+    layer.set_weights([kernel, bias])
+    rows = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]], np.float32)
+    network = trainable(model, ports(model))
+    found = network.saliency(write(tmp_path / "s", {"vector": rows}, None), [], count=3, seed=0)
+    scores = rows @ kernel + bias
+    np.testing.assert_allclose(found["label/kernel"], (2 * rows.T @ scores / 3 * kernel) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(found["label/bias"], (2 * scores.mean(axis=0) * bias) ** 2, rtol=1e-5)
+
+
+def test_with_labels_it_is_the_gradient_of_the_cross_entropy_of_keras(opened, images):
+    model, network, _ = opened("small_convnet")
+    folder, arrays = images
+    labels = np.load(folder / "labels.npy")
+    found = network.saliency(folder, [LOSS, TeacherLoss(output="label")], count=100, seed=3)
+    chosen = np.sort(np.random.default_rng(3).permutation(100)[:100])
+    wanted = []
+    for start in (0, 64):
+        picked = chosen[start : start + 64]
+        with tf.GradientTape() as tape:
+            scores = model(arrays["image"][picked], training=False)
+            loss = tf.reduce_mean(tf_keras.losses.sparse_categorical_crossentropy(labels[picked], scores))
+        variable = next(w for w in model.trainable_weights if w.name == "conv2d/kernel:0")
+        wanted.append((tape.gradient(loss, variable).numpy() * variable.numpy()) ** 2)
+    np.testing.assert_allclose(found["conv2d/kernel"], np.mean(wanted, axis=0), rtol=1e-3, atol=1e-9)
+    assert set(found) == {name for name, weight in network.network.weights().items() if weight.trainable}
+    assert all(found[name].shape == weight.shape for name, weight in network.network.weights().items() if name in found)
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_other_rows(opened, images):
+    _, network, _ = opened("small_convnet")
+    one, two, other = (network.saliency(images[0], [LOSS], count=20, seed=seed) for seed in (1, 1, 2))
+    assert all((one[name] == two[name]).all() for name in one)
+    assert any((one[name] != other[name]).any() for name in one)
+
+
+def test_values_and_binary_labels_are_understood(ports, shake, tmp_path):
+    vector = tf_keras.Input((3,), name="vector")
+    rows = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    for activation, kind in (("sigmoid", LabelKind.BINARY), ("sigmoid", LabelKind.VALUES), (None, LabelKind.VALUES)):
+        model = shake(tf_keras.Model(vector, L.Dense(1, activation=activation, name="label")(vector)))
+        network = trainable(model, ports(model))
+        labels = (rows[:, 0] > 0).astype(np.float32)
+        folder = write(tmp_path / f"{activation}{kind}", {"vector": rows}, labels)
+        found = network.saliency(folder, [LabelLoss(output="label", kind=kind)], count=10, seed=0)
+        with tf.GradientTape() as tape:
+            loss = {LabelKind.BINARY: tf_keras.losses.binary_crossentropy, LabelKind.VALUES: tf_keras.losses.mse}[kind]
+            value = tf.reduce_mean(loss(labels[:, None], model(rows)))
+        kernel = model.trainable_weights[0]
+        wanted = (tape.gradient(value, kernel).numpy() * kernel.numpy()) ** 2
+        np.testing.assert_allclose(found["label/kernel"], wanted, rtol=1e-3, atol=1e-9)
+
+
+def test_a_loss_on_labels_that_are_not_there_is_refused(opened, tmp_path):
+    _, network, given = opened("small_convnet")
+    folder = write(tmp_path / "s", {"image": given["image"]}, None)
+    with pytest.raises(BadRequest, match="has no labels"):
+        network.saliency(folder, [LOSS], count=4, seed=0)
