@@ -51,12 +51,15 @@ def by_layer(operators: Iterable[OperatorTime]) -> tuple[Share, ...]:
 
 
 def kind(operator: OperatorTime) -> str:
-    """What an operator computes, in a word.
+    """What an operator computes: the format's operation, or the runtime's name without what tells two of them apart.
 
-    >>> kind(OperatorTime(index=0, name="Copy (NC)", op="", layer="", unit="XNNPACK", mean_us=1.0, runs=1))
-    'Copy'
+    >>> kind(OperatorTime(index=0, name="Static Reshape (NC)", op="", layer="", unit="XNNPACK", mean_us=1.0, runs=1))
+    'Static Reshape'
+    >>> kind(OperatorTime(index=0, name="Cast cast_3", op="", layer="", unit="CPUExecutionProvider", mean_us=1, runs=1))
+    'Cast'
     """
-    return operator.op or operator.name.partition(" (")[0] or "unknown"
+    end = " " if operator.unit.endswith("ExecutionProvider") else " ("      # ONNX Runtime: operation, node's name
+    return operator.op or operator.name.partition(end)[0] or "unknown"
 
 
 def _grouped(operators: Iterable[OperatorTime], name_of: Callable[[OperatorTime], str]) -> tuple[Share, ...]:

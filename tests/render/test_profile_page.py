@@ -136,6 +136,12 @@ def test_every_run_is_drawn_once_as_a_dot_or_as_a_triangle_above_the_range():
     assert "4 slower runs, up to 900 µs, lie beyond the right edge" in visible(text)
 
 
+def test_a_long_tail_leaves_the_rest_readable_and_is_pointed_at():
+    text = page(profiled(samples=[80.0 + i % 7 for i in range(680)] + [4000.0] * 20))
+    assert "p99 4.00 ms →" in visible(text) and 'class="p p99"' not in text and 'class="p p90"' in text
+    assert "20 slower runs, up to 4.00 ms, lie beyond the right edge" in visible(text)
+
+
 def test_equal_times_still_make_a_figure():
     for samples in ((5.0,), (5.0, 5.0), (0.001,) * 700, (1e7,) * 700):
         made = Page(page(profiled(samples=samples)))

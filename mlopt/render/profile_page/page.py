@@ -66,7 +66,8 @@ def _several(profiles: Sequence[FileProfile], names: Sequence[str], *, compared:
     parts = section(
         "files", "Side by side", overview.side_by_side(profiles, names),
         "Each file had a process of its own, and processes differ by more than these intervals show: "
-        "whether one file is faster than another is for <code>mlopt gate</code>, which times both in turns.",
+        "whether one file is faster than another is for <code>mlopt gate</code>, which times both in turns. "
+        "On the right, a line from the fastest run to p90, thick p50, thin p99; one beyond the scale stands at its end.",
     )
     if compared and len(profiles) > 1:
         parts += section(
