@@ -67,7 +67,7 @@ def _several(profiles: Sequence[FileProfile], names: Sequence[str], *, compared:
         "files", "Side by side", overview.side_by_side(profiles, names),
         "Each file had a process of its own, and processes differ by more than these intervals show: "
         "whether one file is faster than another is for <code>mlopt gate</code>, which times both in turns. "
-        "On the right, a line from the fastest run to p90, thick p50, thin p99; one beyond the scale stands at its end.",
+        "The line on the right: fastest run to p90; thick p50, thin p99, at the end of the scale where it is beyond.",
     )
     if compared and len(profiles) > 1:
         parts += section(
