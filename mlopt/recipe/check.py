@@ -127,6 +127,10 @@ def _of_slim(step: Slim) -> Found:
 def _of_prune(step: Prune) -> Found:
     if step.pattern == "2:4" and step.sparsity != 0.5:
         yield "sparsity", f"the pattern 2:4 sets exactly half of the weights to zero; got sparsity {step.sparsity:g}"
+    if step.pattern == "2:4" and step.scope == "global":
+        yield "scope", "2:4 takes half of every kernel: there is nothing to share out among them"
+    if step.early_stopping:
+        yield "early_stopping", "the best weights may be older than the zeros: stop early in a `finetune` after it"
     if step.begin >= step.end:
         yield "begin", f"the schedule begins at {step.begin:g} of the training and ends at {step.end:g}: begin earlier"
 
@@ -148,9 +152,9 @@ def _of_order(before: Sequence[Step], step: Step, after: Sequence[Step]) -> Foun
         yield "epochs", "`finetune` is training: say for how many `epochs`"
     if isinstance(step, Prune) and not step.epochs and not any(s.epochs for s in after):
         yield "epochs", "`prune` takes weights away and nothing trains the rest: say `epochs`, here or in a later step"
-    held = [s.name for s in before if isinstance(s, Prune | Cluster)]
+    held = [s.pattern for s in before if isinstance(s, Prune) and s.pattern != "unstructured"]
     if isinstance(step, Slim) and held:
-        yield "", f"`slim` cuts channels that `{held[0]}` has arranged weights in: put it before `{held[0]}`"
+        yield "", f"`slim` cuts channels out of the pattern {held[0]} of `prune`: put it before `prune`"
     if isinstance(step, Distill) and before:
         yield from _of_late_student(before, step.student, held)
     if isinstance(step, Prune) and Cluster in earlier:
@@ -175,12 +179,10 @@ _AFTER_QUANTIZE = {
 def _of_late_student(before: Sequence[Step], student: Student, held: Sequence[str]) -> Found:
     if student.file:
         yield "student", f"a student from a file throws away what `{before[-1].name}` did: put this `distill` first"
-    for name in ("width", "depth"):
-        if getattr(student, name) and held:
-            yield "student", (
-                f"`{name}` takes away channels or blocks that `{held[0]}` has arranged weights in: "
-                f"put this `distill` before `{held[0]}`"
-            )
+    if student.width and held:
+        yield "student", (
+            f"`width` takes channels out of the pattern {held[0]} of `prune`: put this `distill` before `prune`"
+        )
 
 
 def _of_second_prune(earlier: Sequence[Prune], step: Prune) -> Found:

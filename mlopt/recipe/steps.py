@@ -123,6 +123,10 @@ class Prune(Training):
         Literal["unstructured", "2:4", "block-1x4"],
         Meta(description="Anywhere; two of every four along the input channels; or four output channels at once."),
     ] = "unstructured"
+    scope: Annotated[
+        Literal["layer", "global"],
+        Meta(description="The same share of every kernel, or the smallest of all kernels (Lee et al. 2021)."),
+    ] = "layer"
     begin: Annotated[float, Meta(ge=0, lt=1, description="The schedule's start, as a share of the training.")] = 0.0
     end: Annotated[float, Meta(gt=0, le=1, description="The schedule's end, as a share of the training.")] = 0.75
 

@@ -32,7 +32,7 @@ from mlopt.frameworks.fitting import (
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
 from mlopt.training.holding import Keeping
-from mlopt.training.teachers import check_teacher, opener, write_outputs
+from mlopt.training.teachers import check_fits, opener, write_outputs
 
 if TYPE_CHECKING:
     from mlopt.verify.task import Scoring
@@ -153,7 +153,7 @@ def trainer(settings: Training, around: Surroundings) -> Trainer:
         found = made.objective(around.model)
         for path in found.teachers:
             if path != around.source:
-                check_teacher(path, opener(around.open_model)(path).signature, around.model.signature)
+                check_fits(f"the teacher {path}", opener(around.open_model)(path).signature, around.model.signature)
     return made
 
 

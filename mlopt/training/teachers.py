@@ -15,7 +15,6 @@ from mlopt.model import Signature, TensorSpec
 
 BATCH = 256          # rows of one inference
 _SQUASHING = ("softmax", "sigmoid")
-_SMALLEST = 1e-30    # of a probability, before its logarithm; float32 reaches 1e-38
 _PROBED_ROWS = 256
 
 
@@ -43,20 +42,21 @@ def write_outputs(
 ) -> None:
     """Write NAME.npy float32 [N, ...] for each output of the student into the new folder `dest`, whole or not at all.
 
-    Several teachers are averaged in the student's own terms: `activations` says what each of its outputs applies last,
-    and a teacher that stops one operation earlier or later is brought there. Raises `BadRequest` for a teacher with
+    Several teachers are averaged. `activations` says what each output of the student applies last: where it, or one of
+    the teachers, gives probabilities, all answers become probabilities. Raises `BadRequest` for a teacher with
     other inputs or outputs. Runs where the teachers' framework can be imported.
     """
     stored = Samples.open(samples)
     opened = [open_(path) for path in teachers]
     for path, one in zip(teachers, opened, strict=True):     # all of them before the long part
-        check_teacher(path, one.signature, student)
+        check_fits(f"the teacher {path}", one.signature, student)
+    terms = [common_terms(applied) for applied in zip(activations, *(one.applied for one in opened), strict=True)]
     with files.new_folder(dest) as folder:
         arrays = {}
         for number, teacher in enumerate(opened):
             start = 0
             for batch in stored.batches(BATCH):
-                answers = _answers(teacher, batch, student, activations)
+                answers = _answers(teacher, batch, student, terms)
                 for name, answer in answers.items():
                     if name not in arrays:
                         shape = (stored.count, *answer.shape[1:])
@@ -71,21 +71,21 @@ def write_outputs(
             array.flush()
 
 
-def check_teacher(path: Path, teacher: Signature, student: Signature) -> None:
-    """Raise `BadRequest`, naming both, where a teacher's inputs or outputs are not the student's, in their order."""
-    pairs = (("inputs", teacher.inputs, student.inputs), ("outputs", teacher.outputs, student.outputs))
-    for what, theirs, ours in pairs:
-        if len(theirs) != len(ours) or any(not _fits(a, b) for a, b in zip(theirs, ours, strict=True)):
+def check_fits(whose: str, other: Signature, ours: Signature) -> None:
+    """Raise `BadRequest`, naming both, where inputs or outputs are not those of the model that is trained, in order."""
+    pairs = (("inputs", other.inputs, ours.inputs), ("outputs", other.outputs, ours.outputs))
+    for what, theirs, own in pairs:
+        if len(theirs) != len(own) or any(not _fits(a, b) for a, b in zip(theirs, own, strict=True)):
             raise BadRequest(
-                f"the teacher {path} has other {what} than the student: {_described(theirs)} against "
-                f"{_described(ours)}. Give a teacher of the same task, or `teacher: source`."
+                f"{whose} has other {what} than the model: {_described(theirs)} against {_described(own)}. Give one of "
+                "the same task."
             )
 
 
 def _answers(
     teacher: Opened, batch: Mapping[str, np.ndarray], student: Signature, wanted: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The teacher's outputs for one batch, by the student's names and in its terms."""
+    """The teacher's outputs for one batch, by the student's names, each in the terms that are wanted."""
     ports = zip(teacher.signature.inputs, student.inputs, strict=True)
     outputs = teacher.model.predict({theirs.name: batch[ours.name] for theirs, ours in ports})
     return {
@@ -97,26 +97,27 @@ def _answers(
 
 
 def in_terms_of(values: np.ndarray, has: str, wants: str) -> np.ndarray:
-    """Scores [..., C] as probabilities, or the other way round, where one model has what the other leaves out.
-
-    Scores out of probabilities are known up to a constant, which no softmax sees.
+    """Scores [..., C] as probabilities where those are wanted; what is no plain score stays as it is.
 
     >>> in_terms_of(np.array([[0.0, np.log(3)]]), "linear", "softmax").round(2).tolist()
     [[0.25, 0.75]]
-    >>> in_terms_of(np.array([[0.5]]), "sigmoid", "linear").tolist()
-    [[0.0]]
     """
-    if has == "unknown":
-        has = _looks_like(values)
-    if has == wants or {has, wants} - {"linear", *_SQUASHING} or {has, wants} <= set(_SQUASHING):
+    has = _looks_like(values) if has == "unknown" else has
+    if has != "linear" or wants == "linear":
         return values
     if wants == "softmax":
         grown = np.exp(values - values.max(axis=-1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=-1, keepdims=True))
-    if wants == "sigmoid":
-        return np.asarray(1 / (1 + np.exp(-values)))
-    logs = np.log(np.maximum(values, _SMALLEST))
-    return np.asarray(logs - np.log(np.maximum(1 - values, _SMALLEST)) if has == "sigmoid" else logs)
+    return np.asarray(1 / (1 + np.exp(-values)))
+
+
+def common_terms(applied: Sequence[str]) -> str:
+    """What all answers are brought to: the probabilities that one of them gives, else nothing.
+
+    >>> common_terms(["linear", "softmax"]), common_terms(["linear", "relu"])
+    ('softmax', 'linear')
+    """
+    return next((name for name in applied if name in _SQUASHING), "linear")
 
 
 def _looks_like(values: np.ndarray) -> str:

@@ -70,7 +70,7 @@ def test_varied_samples_need_the_teacher_beside_the_student(tmp_path):
     assert task(Finetune(epochs=1, augment=("flip",)), context).teachers == Teachers(live=(context.source,))
 
 
-def test_several_teachers_are_averaged_in_the_students_terms(tmp_path):
+def test_several_teachers_are_averaged_as_probabilities_whatever_they_give(tmp_path):
     context = steps.context(tmp_path)
     scores = tiny.build("small_convnet", seed=5)
     scores.layers[-1].activation = tf_keras.activations.linear       # logits where the student has probabilities
