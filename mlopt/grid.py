@@ -40,7 +40,7 @@ class WeightGrid:
 
     bits: int                       # 4 or 8
     axis: int                       # of the kernel as the framework stores it, e.g. 3 of [H, W, in, out]
-    steps: tuple[float, ...]        # one a channel, above 0
+    steps: tuple[float, ...]        # one an output channel, above 0; of [..., in, multiplier] in the order of both
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,21 @@ class Node:
     def channels(self) -> int:
         return self.shape[self.channel_axis] if self.shape else 1
 
+    @property
+    def kernel(self) -> Weight:
+        """Of a convolution or a depthwise node."""
+        (kernel,) = (weight for weight in self.weights if weight.role == "kernel")
+        return kernel
+
+    @property
+    def kernel_axes(self) -> tuple[int, ...]:
+        """The kernel's axes that run over output channels; depthwise [..., in, multiplier] may have two of them."""
+        if self.kind is Kind.DEPTHWISE and self.kernel.out_axis is None:
+            rank = len(self.kernel.shape)
+            return (rank - 2, rank - 1)
+        assert self.kernel.out_axis is not None, self.name
+        return (self.kernel.out_axis,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -82,12 +82,9 @@ class _Gridding:
             if node.name not in self.bits:
                 continue
             call = next(call for call in self.plan.calls if node.name in call.nodes)
-            (kernel,) = (weight for weight in node.weights if weight.role == "kernel")
-            rank = len(kernel.shape)
-            kept = (rank - 2, rank - 1) if node.kind is Kind.DEPTHWISE else (kernel.out_axis,)
             spec = self.plan.layers[call.layer]
             self.layers[spec.name] = LayerSpec(
-                cls=on_grid(spec.cls), config={**spec.config, "bits": self.bits[node.name], "kept": kept}
+                cls=on_grid(spec.cls), config={**spec.config, "bits": self.bits[node.name], "kept": node.kernel_axes}
             )
             self.kernels[node.name] = spec.name
 

@@ -4,13 +4,16 @@ Rounding has no slope to learn by: the gradient goes straight through it, and is
 end of its range (Bengio et al. 2013; Jacob et al. 2018).
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.ranges import CUTS
 
 TINY = 1e-12        # a range or step below this holds no signal
-SHRINKS = 16        # ends of a 4-bit scale that are tried: the largest weight times 1, 0.96, ... 0.4
 
 
 class Rounding(tf_keras.layers.Layer):
@@ -78,34 +81,50 @@ class OnGrid:
     """Goes before a layer class: its kernel is rounded whenever the layer is called, symmetric, a step a channel.
 
     8 bits reach the largest weight. 4 bits cut it off where that gives the least squared error, found again at every
-    call. `kept` are the axes of the kernel that have steps of their own.
+    call, as `ranges.fitted_scales` finds it. `kept` are the axes of the kernel that have steps of their own.
+
+    What is trained is the kernel divided by `kernel_sizes`, a constant for each channel: a folded kernel may be
+    of any size (small beside inputs up to 255), and a learning rate suits one size. See `sizes`.
     """
 
     def __init__(self, *, bits: int, kept: tuple[int, ...], **config: Any) -> None:
         super().__init__(**config)
         self.bits, self.kept = bits, tuple(kept)
 
+    def build(self, shape: Any) -> None:
+        super().build(shape)                            # type: ignore[misc]
+        kernel = getattr(self, self._kernel_name)
+        each = [size if axis in self.kept else 1 for axis, size in enumerate(kernel.shape)]
+        self.kernel_sizes = self.add_weight(            # type: ignore[attr-defined]
+            name="kernel_sizes", shape=each, initializer="ones", trainable=False
+        )
+
     def call(self, inputs: Any) -> Any:
-        name, real = self._kernel_name, self.stored_kernel()
+        name, trained = self._kernel_name, getattr(self, self._kernel_name)
         object.__setattr__(self, name, self.rounded_kernel())      # past Keras, which would take it for a new weight
         try:
-            return super().call(inputs)                    # type: ignore[misc]
+            return super().call(inputs)                 # type: ignore[misc]
         finally:
-            object.__setattr__(self, name, real)
+            object.__setattr__(self, name, trained)
 
-    def stored_kernel(self) -> Any:
-        """The variable."""
-        return getattr(self, self._kernel_name)
+    def set_kernel(self, kernel: np.ndarray) -> None:
+        """Take a kernel as the network has it."""
+        found = sizes(kernel, self.kept)
+        self.kernel_sizes.assign(found)
+        getattr(self, self._kernel_name).assign(kernel / found)
+
+    def real_kernel(self) -> Any:
+        """The kernel as the network has it, not rounded."""
+        return tf.convert_to_tensor(getattr(self, self._kernel_name)) * self.kernel_sizes
+
+    def rounded_kernel(self) -> Any:
+        """The kernel on its grid, with the gradient of the kernel itself."""
+        kernel = self.real_kernel()
+        return kernel + tf.stop_gradient(_rounded(kernel, self.steps(kernel), self.bits) - kernel)
 
     @property
     def _kernel_name(self) -> str:
         return "depthwise_kernel" if hasattr(self, "depthwise_kernel") else "kernel"
-
-    def rounded_kernel(self) -> Any:
-        """The kernel on its grid, with the gradient of the kernel itself."""
-        kernel = tf.convert_to_tensor(self.stored_kernel())
-        steps = self.steps(kernel)
-        return kernel + tf.stop_gradient(_rounded(kernel, steps, self.bits) - kernel)
 
     def steps(self, kernel: Any) -> Any:
         """One step for each channel, with 1 at every axis of the kernel that is not kept."""
@@ -116,12 +135,27 @@ class OnGrid:
         widest = tf.where(peak > 0, peak / most, tf.ones_like(peak))
         if self.bits == 8:
             return widest
-        ends = tf.reshape(tf.linspace(1.0, 0.4, SHRINKS), [-1] + [1] * len(kernel.shape))
-        tried = widest * ends
+        tried = widest * tf.reshape(tf.constant(CUTS, tf.float32), [-1] + [1] * len(kernel.shape))
         errors = tf.square(_rounded(kernel, tried, self.bits) - kernel)
         errors = tf.reduce_sum(errors, axis=[axis + 1 for axis in others], keepdims=True)
-        best = tf.argmin(errors, axis=0, output_type=tf.int32)
-        return tf.reduce_sum(tf.where(tf.equal(best, tf.reshape(tf.range(SHRINKS), ends.shape)), tried, 0.0), axis=0)
+        best = tf.one_hot(tf.argmin(errors, axis=0), len(CUTS), axis=0)
+        return tf.reduce_sum(tried * best, axis=0)
+
+
+def sizes(kernel: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+    """What each channel of a kernel is larger than kernels are at the start of a training, float32, 1 long elsewhere.
+
+    They start with a root mean square of sqrt(2 / values that make one output) (He et al. 2015), for which learning
+    rates are known. Channels that are nearly nothing beside the largest count as a thousandth of it.
+
+    >>> sizes(np.full((2, 1), 3.0), [1]).tolist()       # one channel that adds two values: starts at 1
+    [[3.0]]
+    """
+    others = tuple(axis for axis in range(kernel.ndim) if axis not in kept)
+    values = int(np.prod([kernel.shape[axis] for axis in others]))
+    found = np.sqrt(np.square(kernel, dtype=np.float64).mean(axis=others, keepdims=True) * values / 2)
+    largest = found.max()
+    return np.maximum(found, largest / 1000 if largest > 0 else 1.0).astype(np.float32)
 
 
 def _rounded(kernel: Any, steps: Any, bits: int) -> Any:

@@ -12,18 +12,21 @@ from mlopt.frameworks.keras.grid.building import Places, Wanted, with_grid
 from mlopt.frameworks.keras.grid.layers import nudged
 from mlopt.frameworks.keras.network.building import build
 from mlopt.frameworks.keras.network.model import KerasNetwork
-from mlopt.frameworks.keras.quiet import tf
 from mlopt.grid import ActivationGrid
-from mlopt.network import Kind, Network
+from mlopt.network import Kind, Network, Weights
 
 
 class GriddedKeras(KerasNetwork):
-    """A `GriddedModel`: the layers of `plain`, rounding. Its `variables` hold the ranges beside the weights."""
+    """A `GriddedModel`: the layers of `plain`, rounding.
+
+    Its `variables` are what is trained: kernels of the size that `layers.sizes` gives them, and ranges beside them.
+    """
 
     def __init__(self, plain: KerasNetwork, places: Places) -> None:
         self.plain, self.places = plain, places
         self.plan, self.signature = places.plan, plain.signature
         self.built = build(places.plan)
+        self.kernels = {plain.network.node(name).kernel.name: layer for name, layer in places.kernels.items()}
         self.set_weights(plain.weights())
 
     @cached_property
@@ -33,7 +36,14 @@ class GriddedKeras(KerasNetwork):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, not rounded, copied; see `stripped`."""
-        return {name: np.array(self.variables[name].numpy()) for name in self.network.weights()}
+        found = {name: np.array(self.variables[name].numpy()) for name in self.network.weights()}
+        return found | {name: self.built.layers[layer].real_kernel().numpy() for name, layer in self.kernels.items()}
+
+    def set_weights(self, weights: Weights) -> None:
+        """Those that are named; shapes must fit."""
+        super().set_weights(weights)
+        for name in weights.keys() & self.kernels.keys():
+            self.built.layers[self.kernels[name]].set_kernel(weights[name])
 
     def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
         """Ranges by name of the value, and (bits, axis, steps) of each kernel by node."""
@@ -44,17 +54,14 @@ class GriddedKeras(KerasNetwork):
         kernels = {}
         for name, layer in self.places.kernels.items():
             found = self.built.layers[layer]
-            steps = found.steps(tf.convert_to_tensor(found.stored_kernel())).numpy().ravel()
+            steps = found.steps(found.real_kernel()).numpy().ravel()
             kernels[name] = (found.bits, found.kept[0], tuple(float(step) for step in steps))
         return activations, kernels
 
     def stripped(self) -> KerasNetwork:
         """The plain model, its kernels rounded to the grid, nothing else rounded."""
-        weights = self.weights()
-        for name, layer in self.places.kernels.items():
-            (kernel,) = (weight for weight in self.network.node(name).weights if weight.role == "kernel")
-            weights[kernel.name] = self.built.layers[layer].rounded_kernel().numpy()
-        return KerasNetwork(self.plain.plan, weights, self.signature)
+        rounded = {name: self.built.layers[layer].rounded_kernel().numpy() for name, layer in self.kernels.items()}
+        return KerasNetwork(self.plain.plan, self.weights() | rounded, self.signature)
 
     def save(self, folder: Path) -> None:
         """What `stripped` gives: a file holds no rounding."""
