@@ -3,12 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
 
-.PHONY: demo test lint generated docs clean
+.PHONY: demo gate test lint generated docs clean
 
 # Train a small network on bundled digits, compress it, show the table and where the report is.
 demo: .venv/demo-ready
 	$(BIN)/python docs/tutorials/train_digits.py
 	$(BIN)/mlopt compress model.h5 --data digits-train.npz --test digits-test.npz
+
+# Hold the demo's files to the project's own budget, mlopt-budget.toml.
+gate: demo
+	$(BIN)/mlopt gate check --report model-mlopt/report.json
 
 # The whole suite: style, types, tests, documentation.
 test: .venv/test-ready lint
