@@ -17,7 +17,6 @@ from mlopt.compress.coupling import Dropped, Groups, couple
 from mlopt.compress.resizing import resized
 from mlopt.compress.slimming import costs, criteria, latency
 from mlopt.compress.slimming.describing import describe, table
-from mlopt.compress.slimming.labels import label_losses
 from mlopt.compress.slimming.latency import LatencyTable
 from mlopt.compress.slimming.proof import compare
 from mlopt.compress.slimming.selection import Priced, Room, choose, room
@@ -25,10 +24,11 @@ from mlopt.compress.step import Context, Done, Train
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.files import new_folder, write_atomically
-from mlopt.frameworks.fitting import FitResult, Hold
+from mlopt.frameworks.fitting import FitResult, Hold, LabelLoss
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Kept, Network
 from mlopt.recipe.steps import Slim
+from mlopt.training.objective import objective
 
 SALIENCY_SAMPLES = 2048         # of the training samples, for first-order terms
 PROOF_SAMPLES = 16              # of the validation samples, for the proof of the cut
@@ -226,7 +226,8 @@ def _carried_out(
     inputs = Samples.open(context.validation).first(PROOF_SAMPLES).rows(0, PROOF_SAMPLES)
     difference = compare(context.model, model, groups, cut.units, inputs)
     epochs = _epochs(settings, number)
-    fits = (train(model, epochs, f"round-{number}"),) if epochs else ()
+    holds = cut_holds(context.holds, groups.kept(cut.units))
+    fits = (train(model, epochs, f"round-{number}", holds=holds),) if epochs else ()
     with new_folder(_place(context, number) / "left") as folder:
         model.save(folder / "model")
         left = _Fits(fits=fits, difference=difference)
@@ -244,8 +245,9 @@ def _importance(settings: Slim, context: Context, groups: Groups, number: int) -
         case "random":
             return criteria.random(groups, seed)
         case "taylor":
-            losses = label_losses(context.model, Samples.open(context.train)) if settings.labels else ()
-            saliency = context.model.saliency(context.train, losses, count=SALIENCY_SAMPLES, seed=seed)
+            found = objective(settings, context, context.model).losses
+            labels = [loss for loss in found if isinstance(loss, LabelLoss)]    # a teacher agrees with itself: no slope
+            saliency = context.model.saliency(context.train, labels, count=SALIENCY_SAMPLES, seed=seed)
             wrong = sorted(name for name, values in saliency.items() if not np.isfinite(values).all())
             if wrong:
                 raise BadRequest(f"the gradients of {', '.join(wrong)} are not finite: take `criterion: magnitude`")

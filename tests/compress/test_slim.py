@@ -30,12 +30,13 @@ class Training:
     """Adds to every weight a number that depends on the training's name; can be killed before one of them."""
 
     def __init__(self, killed_before=None):
-        self.done, self.killed_before = [], killed_before
+        self.done, self.killed_before, self.holds = [], killed_before, []
 
-    def __call__(self, model, epochs, name):
+    def __call__(self, model, epochs, name, *, holds):
         if name == self.killed_before:
             raise KeyboardInterrupt
         self.done.append((name, epochs))
+        self.holds.append(holds)
         model.set_weights({key: array + 0.01 * len(name + str(epochs)) for key, array in model.weights().items()})
         epoch = EpochFacts(epoch=1, losses={"total": 1.0}, validation=0.5, learning_rate=0.1, seconds=1.0)
         waited = InputFacts(waiting=0.0, samples_per_second=1.0, applied=(), advice=())
@@ -49,13 +50,14 @@ def context(tmp_path):
     images = np.random.default_rng(0).normal(size=(20, 4, 4, 3)).astype(np.float32)
     for part in ("train", "validation"):
         write_arrays(tmp_path / part, {"input0": images}, role=Role(part), labels=np.arange(20) % 4)
+    (tmp_path / "model").write_text("the teacher, which nobody asks here")
     return Context(
         model=model, source=tmp_path / "model", train=tmp_path / "train", validation=tmp_path / "validation",
         work=tmp_path / "work", seed=0, on_event=lambda event: None, open_model=NumpyModel.open,
     )
 
 
-def without_training(model, epochs, name):
+def without_training(model, epochs, name, *, holds):
     raise AssertionError("nothing was to be trained")
 
 
@@ -79,7 +81,11 @@ def test_masks_and_ties_are_cut_along_with_their_weights(context):
     kernel = context.model.weights()["convolution1/kernel"]
     ties = np.arange(kernel.size, dtype=np.int32).reshape(kernel.shape)
     context = replace(context, holds={"convolution1/kernel": Hold(mask=kernel > 0, ties=ties)})
-    done = slim(Slim(macs=0.5, criterion="random"), context, without_training)
+    training = Training()
+    done = slim(Slim(macs=0.5, criterion="random", epochs=1), context, training)
+    (trained,) = training.holds
+    assert np.array_equal(trained["convolution1/kernel"].ties, done.holds["convolution1/kernel"].ties)
+    done = slim(Slim(macs=0.5, criterion="random"), replace(context, work=context.work / "untrained"), without_training)
     hold, left = done.holds["convolution1/kernel"], done.model.weights()["convolution1/kernel"]
     assert left.shape[1] < kernel.shape[1]
     assert np.array_equal(hold.mask, left > 0) and np.array_equal(kernel.ravel()[hold.ties], left)
