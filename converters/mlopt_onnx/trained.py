@@ -7,7 +7,7 @@ import numpy as np
 from onnx import NodeProto
 
 from mlopt import ranges
-from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, kernels_on, nodes_of
+from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, factor_notes, kernels_on, nodes_of
 from mlopt.grid import ActivationGrid, Grid
 from mlopt_onnx.calibration import histograms
 from mlopt_onnx.graph import Graph, attributes
@@ -17,7 +17,7 @@ from mlopt_onnx.qdq import Grids
 from mlopt_onnx.runtime import exposed
 
 OWNERS = COMPUTE | {"ConvTranspose"}
-AVERAGES = {"AveragePool"}   # a mean lies within the range of what it averages
+WITHIN = {"AveragePool", "GlobalMaxPool", "ReduceMax", "ReduceMin"}   # results stand on the steps of what they read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def found_in(graph: Graph, chosen: Plan, grid: Grid, rows: Callable[[], dict[str
     kernels = kernels_on(_kernels(graph), grid)
     spans = _spans(graph, chosen, grid)
     own = len(spans)
-    spans = _averaged(graph, chosen, spans)
+    spans = _pooled(graph, chosen, spans)
     lacking = [tensor for tensor in chosen.tensors if tensor not in spans]
     notes = _notes(graph, chosen, kernels)
     if lacking:
@@ -106,12 +106,12 @@ def _layouts(values: np.ndarray) -> tuple[np.ndarray, ...]:
     return (values, np.moveaxis(values, 2, -1)) if values.ndim > 3 else (values,)
 
 
-def _averaged(graph: Graph, chosen: Plan, spans: Mapping[str, ActivationGrid]) -> dict[str, ActivationGrid]:
-    """`spans`, and the averages that have none of their own on the steps of what they average, as in TFLite."""
+def _pooled(graph: Graph, chosen: Plan, spans: Mapping[str, ActivationGrid]) -> dict[str, ActivationGrid]:
+    """`spans`, and results of pooling that have none of their own on the steps of what is pooled, as in TFLite."""
     found, producers = dict(spans), graph.producers()
     for tensor in chosen.tensors:
         node = producers.get(tensor)
-        if tensor not in found and node is not None and node.op_type in AVERAGES:
+        if tensor not in found and node is not None and node.op_type in WITHIN:
             source = node.input[0]
             while source not in found and (before := producers.get(source)) is not None and before.op_type in MOVING:
                 source = before.input[0]
@@ -140,4 +140,4 @@ def _notes(graph: Graph, chosen: Plan, kernels: Mapping[str, OnGrid]) -> tuple[s
     notes = [f"{', '.join(free)} are not on the trained grid: rounded to 8 bits, to the nearest"] if free else []
     if any(on.bits == 4 for on in kernels.values()):
         notes.append("trained 4-bit weights are stored in 8 bits, with the same values: zipped they take fewer bytes")
-    return tuple(notes)
+    return (*notes, *factor_notes(kernels.values()))

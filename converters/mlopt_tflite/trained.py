@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, kernels_on, nodes_of
+from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, factor_notes, kernels_on, nodes_of
 from mlopt.grid import ActivationGrid, Grid
 from mlopt_tflite import flatfile, full_integer, ranges, weight_files
 from mlopt_tflite.engine import Engine
@@ -187,7 +187,7 @@ def _weight_notes(trained: Trained, weights: Mapping[int, Quantized], four: froz
         wide = [known[op].label for op, on in trained.kernels.items() if on.bits == 4 and weights[op].bits == 8]
         if wide:
             notes.append(f"{', '.join(wide)} store trained 4-bit weights in 8 bits: LiteRT has no 4-bit kernel there")
-    return tuple(notes)
+    return (*notes, *factor_notes(trained.kernels.values()))
 
 
 def _raised(trained: Trained, lowered: Lowered, weights: Mapping[int, Quantized]) -> tuple[str, ...]:

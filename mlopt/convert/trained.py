@@ -4,8 +4,8 @@ Works on arrays and knows no file format. Tensors are found by the values that t
 steps, on which each of their weights already stands.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from mlopt.errors import MloptError
 from mlopt.grid import ActivationGrid, Grid, WeightGrid
 
 SAME = 1e-4          # of a node's span: two float runtimes differ by less, two nodes hardly ever
+LEAST_TO_TELL = 16   # weights by which a factor of the whole kernel is known for sure
 ON_STEP = 1e-2       # of a step: how far a float weight may be from the whole number that it stands for
 SAYS = "as trained"  # of everything in a file's choices that the trained grid decided
 
@@ -49,6 +50,7 @@ class OnGrid:
     whole: np.ndarray
     steps: np.ndarray
     bits: int
+    factor: float = 1.0     # of `steps` to the trained ones, where the exporter drew a number into the kernel
 
 
 def affine(span: ActivationGrid) -> tuple[float, int]:
@@ -98,7 +100,8 @@ def nodes_of(
 def kernels_on(kernels: Mapping[K, Kernel], grid: Grid) -> dict[K, OnGrid]:
     """The kernels that stand on a node's steps, as whole numbers; raises `GridMismatch` for a node without one.
 
-    A kernel that fits several nodes is the one it fits best, and among equals one that has none yet.
+    A kernel that fits several nodes is the one it fits best, and among equals one that has none yet. An exporter may
+    have multiplied a whole kernel by one number, as that of a hard sigmoid: its whole numbers are the trained ones.
     """
     found: dict[K, OnGrid] = {}
     fitting: set[str] = set()
@@ -120,6 +123,13 @@ def kernels_on(kernels: Mapping[K, Kernel], grid: Grid) -> dict[K, OnGrid]:
         if fits:
             found[key] = min(fits, key=lambda fit: fit[:2])[2]
             taken.add(found[key].node)
+    for node in (node for node in grid.weights if node not in fitting):
+        for key in (key for key in kernels if key not in found):
+            scaled = _multiplied(kernels[key], node, grid.weights[node])
+            if scaled is not None:
+                found[key] = scaled
+                fitting.add(node)
+                break
     lost = [node for node in grid.weights if node not in fitting]
     if lost:
         raise GridMismatch(lost, "; ".join(_why(node, grid.weights[node], nearest.get(node)) for node in lost[:5]))
@@ -140,6 +150,32 @@ def _fit(kernel: Kernel, node: str, wanted: WeightGrid) -> tuple[OnGrid, float] 
     off = float(np.maximum(np.abs(exact - whole), np.abs(whole) - limit).max(initial=0.0))
     whole = np.clip(whole, -limit, limit).astype(np.int8)
     return OnGrid(node=node, whole=whole, steps=steps, bits=wanted.bits), off
+
+
+def _multiplied(kernel: Kernel, node: str, wanted: WeightGrid) -> OnGrid | None:
+    """The kernel on the node's steps times one number, which is found by trial; None where none fits or many could."""
+    unit = _fit(kernel, node, wanted)
+    if unit is None or np.count_nonzero(kernel.values) < LEAST_TO_TELL:
+        return None
+    limit = 2 ** (wanted.bits - 1) - 1
+    shape = [-1 if i == kernel.axis % kernel.values.ndim else 1 for i in range(kernel.values.ndim)]
+    steps = unit[0].steps.reshape(shape if unit[0].steps.size > 1 else (1,) * kernel.values.ndim)
+    peak = float(np.abs(kernel.values / steps).max())
+    for most in range(limit, limit // 2, -1):       # one of these is the largest whole number, or a multiple of it
+        factor = peak / most
+        scaled = _fit(kernel, node, replace(wanted, steps=tuple(float(s) * factor for s in wanted.steps)))
+        assert scaled is not None
+        if scaled[1] < ON_STEP / 10:
+            return replace(scaled[0], factor=factor)
+    return None
+
+
+def factor_notes(kernels: Iterable[OnGrid]) -> tuple[str, ...]:
+    """A note on each kernel that holds a number of the operation behind it."""
+    return tuple(
+        f"the exporter multiplied the kernel of {on.node} by {on.factor:.4g}: its steps are the trained ones times that"
+        for on in kernels if on.factor != 1.0
+    )
 
 
 def _why(node: str, wanted: WeightGrid, nearest: tuple[float, str] | None) -> str:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlopt.convert.trained import GridMismatch, Kernel, affine, kernels_on, nodes_of
+from mlopt.convert.trained import GridMismatch, Kernel, affine, factor_notes, kernels_on, nodes_of
 from mlopt.grid import ActivationGrid, Grid, WeightGrid
 
 
@@ -84,6 +84,18 @@ def test_a_depthwise_kernel_repeats_the_step_of_its_input_channel():
     values = np.array([1.0, -0.5, 0.25, 0.75], np.float32).reshape(1, 1, 1, 4)
     found = kernels_on({0: Kernel(values=values, axis=3, label="dw", depthwise=True)}, wanted)
     assert found[0].whole.reshape(-1).tolist() == [2, -1, 1, 3] and found[0].steps.tolist() == [0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_number_that_the_exporter_drew_into_a_kernel_leaves_its_whole_numbers():
+    wanted = WeightGrid(bits=8, axis=1, steps=(0.5, 0.25))
+    whole = np.random.default_rng(0).integers(-100, 101, (2, 30))
+    values = (0.2 * whole * np.array([[0.5], [0.25]])).astype(np.float32)
+    found = kernels_on({0: Kernel(values=values, axis=0, label="c")}, grid(gate=wanted))[0]
+    assert np.array_equal(found.whole, whole) and found.factor == pytest.approx(0.2)
+    assert found.steps == pytest.approx([0.1, 0.05]) and "gate by 0.2" in factor_notes([found])[0]
+    noise = np.random.default_rng(1).normal(size=(2, 30)).astype(np.float32)
+    with pytest.raises(GridMismatch, match="gate"):
+        kernels_on({0: Kernel(values=noise, axis=0, label="c")}, grid(gate=wanted))
 
 
 @pytest.mark.parametrize(("steps", "bits", "words"), [
