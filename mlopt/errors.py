@@ -7,6 +7,7 @@
     ├── UnsupportedOps         a target cannot express some layers
     ├── DataUnreadable         a data source that cannot be read
     ├── DataMismatch           data that does not fit the model's signature
+    ├── TrainingDiverged       a loss or a weight stopped being a number
     ├── OutputUnwritable       the place to write to is missing, full, read-only or somebody else's
     ├── MissingExtra           an optional package is not installed
     └── WorkerFailed           a worker process ended without an answer
@@ -79,6 +80,17 @@ class DataMismatch(MloptError):
         self.source, self.wanted, self.found, self.remedy = str(source), wanted, found, remedy
         sentence = f"{source}: the model takes {wanted}; the data has {found}."
         super().__init__(sentence + (f" {remedy}" if remedy else ""))
+
+
+class TrainingDiverged(MloptError):
+    """`step` counts from 1. What was saved before it stands in `checkpoints`."""
+
+    def __init__(self, step: int, learning_rate: float, checkpoints: str) -> None:
+        self.step, self.learning_rate, self.checkpoints = step, learning_rate, checkpoints
+        super().__init__(
+            f"the training diverged: at step {step:,} the loss is not a number, at a learning rate of"
+            f" {learning_rate:.3g}. Lower the learning rate, or clip gradients."
+        )
 
 
 class OutputUnwritable(MloptError):

@@ -1,0 +1,75 @@
+"""Two runs on one machine agree bit for bit: deterministic kernels, and layers' own chance by (seed, step)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tensorflow.python.framework.config import disable_op_determinism, is_op_determinism_enabled
+from tf_keras.src import backend
+
+from mlopt.frameworks.keras.quiet import tf
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Kernels add in the same order each time; as it was before on leaving."""
+    before = is_op_determinism_enabled()
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:
+            disable_op_determinism()
+
+
+def step_seed(seed: int, step: Any, replica: Any, tag: int) -> Any:
+    """int32 [2] for stateless random operations: another one for each of (seed, step, replica, tag)."""
+    base = tf.stack([tf.constant(seed % (1 << 31), tf.int32), tf.cast(step, tf.int32)])
+    return tf.random.experimental.stateless_fold_in(tf.random.experimental.stateless_fold_in(base, tag), replica)
+
+
+class Chance:
+    """What dropout and its kin draw while a model trains: a function of (seed, step, replica), so that a training that
+    is continued draws what the undisturbed one does. Keras's own generators keep a state that no checkpoint holds.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._now: tuple[Any, Any] | None = None
+        self._drawn = 0
+
+    def begin(self, step: Any, replica: Any) -> None:
+        """From here on, for the graph being traced, draws belong to this step."""
+        self._now, self._drawn = (step, replica), 0
+
+    def draw(self) -> Any:
+        """The next seed of this step, int32 [2]."""
+        assert self._now is not None, "a layer drew before the step began"
+        self._drawn += 1
+        return step_seed(self.seed, *self._now, tag=1000 + self._drawn)
+
+    @contextmanager
+    def installed(self, model: Any) -> Iterator[None]:
+        """In every layer of `model` that has a generator; its own are put back on leaving."""
+        kept = [
+            (layer, layer._random_generator) for layer in model.submodules
+            if isinstance(getattr(layer, "_random_generator", None), backend.RandomGenerator)
+        ]
+        for layer, _ in kept:
+            object.__setattr__(layer, "_random_generator", _StepGenerator(self))    # past Keras's tracking of state
+        try:
+            yield
+        finally:
+            for layer, generator in kept:
+                object.__setattr__(layer, "_random_generator", generator)
+
+
+class _StepGenerator(backend.RandomGenerator):
+    """A Keras generator whose every draw is stateless."""
+
+    def __init__(self, chance: Chance) -> None:
+        super().__init__(seed=0, rng_type=backend.RandomGenerator.RNG_STATELESS)
+        self._chance = chance
+
+    def make_seed_for_stateless_op(self) -> Any:
+        return self._chance.draw()
