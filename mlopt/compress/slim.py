@@ -116,7 +116,8 @@ def _begin(settings: Slim, context: Context) -> _Start:
     (target,) = chosen
     groups = couple(context.model.network)
     rows = describe(groups)
-    context.on_event({"doing": f"found {len(groups.free)} groups of channels", "groups": table(rows)})
+    for line in (f"{len(groups.free)} groups of channels can be cut", *table(rows)):
+        context.on_event({"doing": line})
     if not groups.free:
         raise BadRequest(
             "slim finds no channel that could be cut. " + "; ".join(dict.fromkeys(r.pinned for r in rows if r.pinned))

@@ -1,4 +1,4 @@
-"""The same networks in torch: torch-pruning finds the same indices to cut. It runs alone: no torch beside TensorFlow."""
+"""The same networks in torch: torch-pruning finds the same indices to cut. It runs alone, without TensorFlow."""
 
 import json
 import subprocess

@@ -124,14 +124,16 @@ def test_a_killed_run_goes_on_where_it_was(context, tmp_path, killed_before):
 
 
 def test_the_groups_are_told_before_anything_is_cut(context):
-    events = []
-    slim(Slim(macs=0.5, criterion="magnitude"), replace(context, on_event=events.append), without_training)
-    assert events[0]["doing"] == "found 2 groups of channels"
+    told = []
+    slim(Slim(macs=0.5, criterion="magnitude"), replace(context, on_event=lambda e: told.append(e["doing"])), None)
     # each of 16: 3 + 1 weights, 4 of a norm; 32 that the body reads; 32 + 1 and 4 of the other branch; 4 read at last
-    lines = ["convolution1: 16 channels, 1296 weights; together with convolution5",
-             "convolution4: 32 channels, 1056 weights; on its own"]
-    assert events[0]["groups"][:2] == lines
-    assert "input0: 3 channels, 48 weights; stays whole: an input of the model" in events[0]["groups"]
+    assert told[:3] == [
+        "2 groups of channels can be cut",
+        "convolution1: 16 channels, 1296 weights; together with convolution5",
+        "convolution4: 32 channels, 1056 weights; on its own",
+    ]
+    groups = told[: told.index("choosing channels, round 1 of 1")]
+    assert "input0: 3 channels, 48 weights; stays whole: an input of the model" in groups
 
 
 # ---- refused before anything is trained
