@@ -154,15 +154,49 @@ def read(
         calls=tuple(reader.calls),
         customs=dict(customs),
     )
-    return with_output_names(plan.pruned(), output_names(model)), reader.values
+    return with_output_names(plan, output_names(model)), reader.values
+
+
+def _in_order(plan: Plan) -> Plan:
+    """The calls that outputs need, each right after those that it reads, and the uses of each layer counted anew.
+
+    The order follows from the graph alone: a model that is saved and read again has the same.
+    """
+    call_of = {node: call for call in plan.calls for node in call.nodes}
+    ordered: dict[str, Call] = {}               # by first node
+    pending = [call_of[name] for name in reversed(plan.outputs) if name in call_of]
+    while pending:
+        call = pending[-1]
+        missing = [call_of[n] for n in call.inputs if n in call_of and call_of[n].nodes[0] not in ordered]
+        if missing:
+            pending.extend(reversed(missing))
+        else:
+            ordered.setdefault(pending.pop().nodes[0], call)
+    renamed: dict[str, str] = {}
+    uses: dict[str, int] = {}
+    for call in ordered.values():
+        names = _node_names(call.layer, uses.get(call.layer, 0), len(call.nodes))
+        uses[call.layer] = uses.get(call.layer, 0) + 1
+        renamed.update(zip(call.nodes, names, strict=True))
+    calls = tuple(
+        replace(call.rewired(renamed), nodes=tuple(renamed[name] for name in call.nodes)) for call in ordered.values()
+    )
+    outputs = filled(plan.output_structure, {old: Ref(new) for old, new in renamed.items()})
+    return replace(plan, calls=calls, output_structure=outputs, layers={name: plan.layers[name] for name in uses})
+
+
+def _node_names(layer: str, use: int, outputs: int) -> tuple[str, ...]:
+    first = f"{layer}@{use}" if use else layer
+    return (first, *(f"{first}->{i}" for i in range(1, outputs)))
 
 
 def with_output_names(plan: Plan, wanted: Sequence[str]) -> Plan:
     """The plan ending in layers of these names: Keras names a model's outputs by them.
 
     Where a layer of another name makes an output (it stood in a nested model, or was left out), one that does nothing
-    follows it.
+    follows it. What no output needs is gone, and the rest is in order.
     """
+    plan = _in_order(plan)
     if _keras_output_names(plan) == list(wanted):
         return plan
     layers, calls, refs = dict(plan.layers), list(plan.calls), []
@@ -175,7 +209,7 @@ def with_output_names(plan: Plan, wanted: Sequence[str]) -> Plan:
             node = name     # noqa: PLW2901
         refs.append(Ref(node))
     structure = tf.nest.pack_sequence_as(plan.output_structure, refs)
-    return replace(plan, layers=layers, calls=tuple(calls), output_structure=structure)
+    return _in_order(replace(plan, layers=layers, calls=tuple(calls), output_structure=structure))
 
 
 def _keras_output_names(plan: Plan) -> list[str]:
@@ -250,8 +284,7 @@ class _Reader:
     def _use(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], outputs: int) -> list[Ref]:
         count = self.uses.get(name, 0)
         self.uses[name] = count + 1
-        first = f"{name}@{count}" if count else name
-        nodes = (first, *(f"{first}->{i}" for i in range(1, outputs)))
+        nodes = _node_names(name, count, outputs)
         self.calls.append(Call(layer=name, nodes=nodes, args=tuple(args), kwargs=dict(kwargs)))
         return [Ref(node) for node in nodes]
 
