@@ -69,6 +69,8 @@ def quantize(settings: Quantize, context: Context, train: Train) -> Done:
     fits: tuple[FitResult, ...] = ()
     if settings.epochs:
         fits = (train(gridded, settings.epochs, "on-grid", holds=holds),)
+    gridded.set_weights(_whole_biases(gridded, plan.ranges))
+    if settings.epochs:
         scores["trained"] = _score(gridded, context)
     else:
         notes = (*notes, "quantize: no epochs, so that weights stand on their grid as they were rounded, untrained")
@@ -222,6 +224,27 @@ def _shares(values: np.ndarray, hold: Hold) -> bool:
 
 
 # ---- after training ------------------------------------------------------------------------------------------------
+
+
+def _whole_biases(gridded: GriddedModel, ranges: Ranges) -> dict[str, np.ndarray]:
+    """Biases as files hold them: whole numbers of the input's step times the kernel's, by weight name.
+
+    These steps are so small that nothing is lost; but a value between two steps of the output would fall to the one
+    side in training and to the other in the file, and what follows would drift apart.
+    """
+    activations, weights = gridded.grids()
+    group = {name: names for names in ranges.shared for name in names}
+    values, found = gridded.weights(), {}
+    for node in gridded.network.nodes:
+        if node.name not in weights:
+            continue
+        biases = [weight for weight in node.weights if weight.role == "bias"]
+        grids = [activations[name] for name in group.get(node.inputs[0], ()) if name in activations]
+        if biases and grids:
+            steps = np.array(weights[node.name][2]) * (grids[0].high - grids[0].low) / 255
+            (name,) = (weight.name for weight in biases)
+            found[name] = (np.rint(values[name] / steps) * steps).astype(np.float32)
+    return found
 
 
 def _written(scheme: str, gridded: GriddedModel, stripped: TrainableModel, context: Context) -> Grid:

@@ -20,6 +20,7 @@ COPYING = words(
     Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D ReLU
     """
 )
+POOLING = words("AveragePooling1D AveragePooling2D AveragePooling3D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ class _Gridding:
             self.calls.append(call)
         else:
             self.calls.append(replace(call, nodes=(f"{name}/raw",)))
-            self._round(name, f"{name}/raw", name)
+            pooled = self.nodes[name].op in POOLING and self._group(call.inputs[0]) == self._group(name)
+            self._round(name, f"{name}/raw", name, pooled=pooled)
 
     def _activation_apart(self, call: Call) -> Call:
         """Leave the layer's arithmetic in the list of calls; the call of its activation function comes back."""
@@ -119,7 +121,7 @@ class _Gridding:
     def _group(self, name: str) -> str:
         return self.leader.get(name, name)
 
-    def _round(self, name: str, source: str, target: str) -> None:
+    def _round(self, name: str, source: str, target: str, *, pooled: bool = False) -> None:
         """The rounding of one value; values of one group are rounded by one layer."""
         leader = self._group(name)
         if leader not in self.layer_of:
@@ -128,7 +130,8 @@ class _Gridding:
                 f"{leader}/range", Rounding, low=grid.low, high=grid.high, learned=leader in self.learned
             )
         self.roundings[name] = self.layer_of[leader]
-        self.calls.append(Call(layer=self.layer_of[leader], nodes=(target,), args=(Ref(source),)))
+        kwargs = {"pooled": True} if pooled else {}
+        self.calls.append(Call(layer=self.layer_of[leader], nodes=(target,), args=(Ref(source),), kwargs=kwargs))
 
     def _layer(self, name: str, cls: type, **config: Any) -> str:
         """A new layer; the name that it got, of letters that TensorFlow takes, and no other layer's."""

@@ -50,8 +50,11 @@ class Rounding(tf_keras.layers.Layer):
         low, high = tf.minimum(self.low * self.width, 0.0), tf.maximum(self.high * self.width, 0.0)
         return low, tf.maximum(high, low + TINY)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, pooled: bool = False) -> Any:
+        """`pooled`: means of a few values of this very grid, often just between two steps (see `_away_from_middle`)."""
         low, high = self.range()
+        if pooled:
+            inputs = _away_from_middle(inputs, low, high)
         if self.learned:
             values = 1.0
             for size in inputs.shape[1:]:
@@ -90,6 +93,9 @@ class OnGrid:
     def __init__(self, *, bits: int, kept: tuple[int, ...], **config: Any) -> None:
         super().__init__(**config)
         self.bits, self.kept = bits, tuple(kept)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bits": self.bits, "kept": self.kept}      # type: ignore[misc]
 
     def build(self, shape: Any) -> None:
         super().build(shape)                            # type: ignore[misc]
@@ -161,6 +167,16 @@ def sizes(kernel: np.ndarray, kept: Sequence[int]) -> np.ndarray:
 def _rounded(kernel: Any, steps: Any, bits: int) -> Any:
     most = float(2 ** (bits - 1) - 1)
     return tf.clip_by_value(tf.round(kernel / steps), -most, most) * steps
+
+
+def _away_from_middle(values: Any, low: Any, high: Any) -> Any:
+    """Values moved by a thousandth of a step, away from the 128th.
+
+    The kernel of average pooling rounds what lies between two stored numbers (-128 to 127) away from zero, others up.
+    """
+    step = tf.stop_gradient((high - low) / 255.0)
+    middle = (128.0 - tf.round(-low / step)) * step
+    return values + tf.stop_gradient(tf.sign(values - middle) * step * 1e-3)
 
 
 def _gradient_scaled(value: Any, factor: float) -> Any:
