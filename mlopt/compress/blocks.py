@@ -25,7 +25,7 @@ def blocks(network: Network) -> tuple[Block, ...]:
 
     A residual block is an addition that has an input from which all its others are made: leaving the addition out
     leaves that shortcut. A stretch begins and ends at nodes that everything passes through, with the same operation at
-    both ends, and computes something.
+    both ends, an activation function or an addition, and computes something.
     """
     residual = tuple(block for node in network.nodes if (block := _residual(network, node)))
     inside = {name for block in residual for name in _between(network, block)}
@@ -54,7 +54,8 @@ def _between(network: Network, block: Block) -> set[str]:
 
 
 def _stretches(network: Network) -> list[Block]:
-    trunk = [network.node(name) for name in passed_by_all(network)]
+    nodes = [network.node(name) for name in passed_by_all(network)]
+    trunk = [node for node in nodes if node.kind in (Kind.PASS, Kind.ADD) or node.activation != "linear"]
     found, at = [], 0
     while at < len(trunk):
         stop = _next_alike(network, trunk, at)

@@ -62,7 +62,7 @@ def _student(wanted: Student, context: Context) -> Made:
     if wanted.file:
         student = context.open_model(Path(wanted.file))
         check_fits(f"the student {wanted.file}", student.signature, context.model.signature)
-        return student, {}, {"student": "file"}, ()
+        return student.renamed(context.model.signature), {}, {"student": "file"}, ()
     if wanted.width:
         return _narrowed(wanted.width, context)
     if wanted.depth:

@@ -24,7 +24,12 @@ def shared_values(numbers: np.ndarray, count: int) -> np.ndarray:
         np.linspace(ordered[0], ordered[-1], count),
         np.quantile(ordered, (np.arange(count) + 0.5) / count),
     )
-    found = [_lloyd(np.unique(start), ordered, sums, squares) for start in starts]
+    found = []
+    for start in starts:
+        error, values = _lloyd(np.unique(start), ordered, sums, squares)
+        while len(values) < count:           # some values were nearest to nothing: where most is lost, two are better
+            error, values = _lloyd(_split(values, ordered, sums, squares), ordered, sums, squares)
+        found.append((error, values))
     return min(found, key=lambda pair: pair[0])[1]
 
 
@@ -47,5 +52,20 @@ def _lloyd(values: np.ndarray, ordered: np.ndarray, sums: np.ndarray, squares: n
             break
         places = edges
         values = np.diff(sums[places]) / np.diff(places)
-    error = np.diff(squares[places]) - np.square(np.diff(sums[places])) / np.diff(places)
-    return float(error.sum()), values
+    return float(_errors(places, sums, squares).sum()), values
+
+
+def _split(values: np.ndarray, ordered: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """One value more: the one with the largest squared distances becomes the means of what lies on its two sides."""
+    inner = np.searchsorted(ordered, (values[1:] + values[:-1]) / 2)
+    places = np.concatenate([[0], inner, [len(ordered)]])
+    worst = int(np.argmax(_errors(places, sums, squares)))
+    start, stop = places[worst], places[worst + 1]
+    middle = int(np.clip(np.searchsorted(ordered, values[worst]), start + 1, stop - 1))
+    halves = [(sums[b] - sums[a]) / (b - a) for a, b in ((start, middle), (middle, stop))]
+    return np.concatenate([values[:worst], halves, values[worst + 1 :]])
+
+
+def _errors(places: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Sum of squared distances to the mean in each stretch between neighbouring places."""
+    return np.asarray(np.diff(squares[places]) - np.square(np.diff(sums[places])) / np.diff(places))

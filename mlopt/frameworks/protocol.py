@@ -85,6 +85,10 @@ class TrainableModel(Protocol):
         """Each of these nodes, and what only they need, replaced by its first input of the same shape."""
         ...
 
+    def renamed(self, signature: Signature) -> "TrainableModel":
+        """The same function, its inputs and outputs by the names of another signature, in the same order."""
+        ...
+
     def folded(self) -> "TrainableModel":
         """The same function at inference, batch normalization folded into the weights of the node before it."""
         ...

@@ -130,7 +130,7 @@ def test_a_relative_teacher_starts_at_the_recipes_folder(written, tmp_path):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_no_bytes_do_more_than_be_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "hostile.yaml"
     path.write_bytes(b"schema: 1\nabout: x\nsteps:" + content)

@@ -17,7 +17,7 @@ SENSIBLE = {
 # What each step may not stand after, worked out by hand.
 NEVER_AFTER = {
     "distill": {"quantize"}, "finetune": {"quantize"}, "quantize": {"quantize"},
-    "slim": {"quantize", "prune", "cluster"}, "prune": {"quantize", "cluster", "prune"},
+    "slim": {"quantize"}, "prune": {"quantize", "cluster", "prune"},
     "cluster": {"quantize", "cluster"},
 }
 
@@ -60,7 +60,11 @@ def test_a_pair_of_steps_is_refused_exactly_where_the_second_undoes_the_first(fi
     ((Finetune(epochs=3, early_stopping=3),), "cannot pass in 3"),
     ((Cluster(learning_rate=0.1),), "say `epochs` too"),
     ((Slim(macs=0.5), Distill(epochs=1, student=Student(file="s.h5"))), "put this `distill` first"),
-    ((Prune(epochs=1), Distill(epochs=1, student=Student(width=0.5))), "before `prune`"),
+    ((Prune(epochs=1, pattern="2:4"), Distill(epochs=1, student=Student(width=0.5))), "before `prune`"),
+    ((Prune(epochs=1, pattern="2:4"), Finetune(epochs=1), Slim(macs=0.5)), "out of the pattern 2:4"),
+    ((Prune(epochs=1, pattern="block-1x4"), Slim(macs=0.5)), "out of the pattern block-1x4"),
+    ((Prune(epochs=9, early_stopping=2),), "older than the zeros"),
+    ((Prune(epochs=1, pattern="2:4", scope="global"),), "half of every kernel"),
     ((Prune(epochs=1, sparsity=0.7), Prune(epochs=1, sparsity=0.6)), "reached 0.7 already"),
     ((Prune(epochs=1, sparsity=0.7), Prune(epochs=1, pattern="2:4")), "nothing left to choose"),
 ])
@@ -76,6 +80,7 @@ def test_what_cannot_work_is_refused_with_the_reason(steps, said):
     (Prune(epochs=1), Cluster(), Distill(epochs=1), Quantize(epochs=1)),
     (Distill(epochs=1, student=Student(file="s.h5")), Slim(macs=0.5), Slim(latency=0.9), Quantize()),
     (Slim(macs=0.5), Distill(epochs=1, student=Student(width=0.5))),
+    (Prune(epochs=1), Distill(epochs=1, student=Student(width=0.5)), Slim(macs=0.5), Quantize()),
     (Finetune(epochs=1, teacher="none", labels=1.0),),
     (Distill(epochs=1, labels=1.0, hints=0.5),),
 ])

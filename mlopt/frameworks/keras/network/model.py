@@ -1,6 +1,7 @@
 """A `tf_keras` model behind the protocol that techniques are written on."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
 from mlopt.frameworks.keras import layers as keras_layers
-from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, saving
+from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
 from mlopt.frameworks.keras.network.plan import Plan, filled, read
 from mlopt.frameworks.keras.opening import open_sniffed, resolve
@@ -153,6 +154,21 @@ class KerasNetwork:
         """Each of these nodes, and what only they need, replaced by an input of the same shape."""
         plan = leaving_out.without(self.plan, self.network, nodes, self._output_layers)
         return KerasNetwork(plan, self.weights(), self.signature)
+
+    def renamed(self, signature: Signature) -> "KerasNetwork":
+        """Its inputs and outputs by the names of another signature, in the same order."""
+        plan, names = renaming.renamed(
+            self.plan, [port.name for port in signature.inputs], [port.name for port in signature.outputs]
+        )
+        values = {
+            names.get(layer, layer) + name.removeprefix(layer): self.variables[name].numpy()
+            for layer, owned in self.built.owned.items() for name in owned
+        }
+        mine = self.signature
+        return KerasNetwork(plan, values, Signature(
+            inputs=tuple(replace(a, name=b.name) for a, b in zip(mine.inputs, signature.inputs, strict=True)),
+            outputs=tuple(replace(a, name=b.name) for a, b in zip(mine.outputs, signature.outputs, strict=True)),
+        ))
 
     def folded(self) -> "KerasNetwork":
         """The same function at inference, batch normalization folded away: see `folding`."""
