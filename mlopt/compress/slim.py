@@ -193,7 +193,7 @@ def _decided(settings: Slim, context: Context, start: _Start, groups: Groups, nu
     share = start.share ** (number / settings.rounds)
     facts: dict[str, Any] = {"target": share}
     if start.table is not None:
-        cost = latency.predicted(start.table, groups, start.first)
+        cost = latency.predicted(start.table, start.groups, groups)
         widths = choose(options, cost, share)
         if number == settings.rounds:
             assert context.latencies is not None

@@ -232,14 +232,14 @@ def test_latency_is_cut_where_time_was_measured(context):
 def test_a_saving_that_does_not_add_up_is_corrected_by_measuring(context):
     def less_together(network):
         stem, body = 1 - network.node("convolution1").channels / 16, 1 - network.node("convolution4").channels / 32
-        return 100.0 * (1 - 0.5 * stem - 0.5 * body + 0.4 * stem * body)
+        return 100.0 * (1 - 0.5 * max(stem, body) - 0.05 * min(stem, body))
 
     clock = Clock(less_together)
-    settings = Slim(latency=0.6, criterion="magnitude", multiple=1)
+    settings = Slim(latency=0.7, criterion="magnitude", multiple=1)
     done = slim(settings, replace(context, latencies=clock), without_training)
     (facts,) = done.facts["rounds"]
-    assert facts["tried"][0][0] <= 0.6 < facts["tried"][0][1]       # single savings promised more than there was
-    assert 0.55 < facts["measured"] <= 0.6
+    assert facts["tried"][0][0] <= 0.7 < facts["tried"][0][1]       # single savings promised more than there was
+    assert 0.6 < facts["measured"] <= 0.7
 
 
 def test_a_latency_that_no_width_reaches_is_refused_with_the_measured_share(context):

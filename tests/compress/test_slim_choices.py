@@ -207,23 +207,38 @@ def test_no_more_networks_are_timed_than_the_budget_and_each_group_first_at_its_
     assert len(variants(options, work, 1000)) == 6 * 7
 
 
-def test_savings_add_up_and_are_interpolated_between_measured_widths():
+def test_savings_add_up_as_multiply_accumulates_do_and_are_interpolated_between_measured_widths():
     b = Builder()
     first = b.convolution(b.input(3), 8)
     second = b.convolution(first, 16)
     groups = couple(b.model(b.convolution(second, 2)).network)
-    by_width = {first: {4: 80.0}, second: {8: 70.0, 12: 75.0, 4: 110.0}}
-    table = LatencyTable(whole_us=100.0, smallest_us=50.0, by_width_us=by_width)
-    cost = predicted(table, groups, {first: 8, second: 16})
-    wanted = {(8, 16): 1.0, (4, 16): 0.8, (6, 16): 0.9, (4, 8): 0.5, (8, 10): 0.725, (8, 4): 1.0}
+    by_width = {first: {4: 80.0}, second: {8: 70.0, 12: 75.0, 4: 60.0}}
+    cost = predicted(LatencyTable(whole_us=100.0, smallest_us=50.0, by_width_us=by_width), groups, groups)
+    # of 3 * 8 + 8 * 16 + 16 * 2 = 184, widths 4 and 8 save 76 and 80 alone, and 184 - (12 + 32 + 16) = 124 together
+    both = 1 - (0.2 + 0.3) * 124 / (76 + 80)
+    wanted = {(8, 16): 1.0, (4, 16): 0.8, (6, 16): 0.9, (4, 8): both, (8, 10): 0.725, (8, 4): 0.6}
     assert cost(np.array(list(wanted))).tolist() == pytest.approx(list(wanted.values()))
+
+
+def test_a_lucky_run_of_one_width_is_evened_out():
+    """Time never falls where width grows: 80 and 70 are both 75 in the nearest staircase, and 104 is the whole's."""
+    b = Builder()
+    first = b.convolution(b.input(3), 16)
+    groups = couple(b.model(b.convolution(first, 2)).network)
+    table = LatencyTable(whole_us=99.0, smallest_us=50.0, by_width_us={first: {4: 80.0, 8: 70.0, 12: 104.0}})
+    cost = predicted(table, groups, groups)
+    assert cost(np.array([[4], [8], [12], [16]])).tolist() == pytest.approx([1 - 25 / 99] * 2 + [1.0] * 2)
 
 
 def test_what_a_group_of_one_channel_saves_is_not_forgotten_when_it_cannot_be_cut_any_more():
     b = Builder()
-    first = b.convolution(b.input(3), 1)
+    first = b.convolution(b.input(3), 8)
     second = b.convolution(first, 16)
-    groups = couple(b.model(b.convolution(second, 2)).network)
+    model = b.model(b.convolution(second, 2))
+    groups = couple(model.network)
+    narrow = couple(resized(model.network, groups.kept({first: np.arange(7)})))
     table = LatencyTable(whole_us=100.0, smallest_us=50.0, by_width_us={first: {1: 60.0}, second: {8: 70.0}})
-    cost = predicted(table, groups, {first: 8, second: 16})
-    assert cost(np.array([[16], [8]])).tolist() == pytest.approx([0.6, 0.3])
+    whole, later = predicted(table, groups, groups), predicted(table, groups, narrow)
+    assert [group.name for group in narrow.free] == [second]
+    assert later(np.array([[16], [8]])).tolist() == whole(np.array([[1, 16], [1, 8]])).tolist()
+    assert float(later(np.array([16]))) == pytest.approx(0.6)

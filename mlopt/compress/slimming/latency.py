@@ -1,4 +1,4 @@
-"""Latency as a cost: what narrower groups were measured to save, added up, and corrected by measuring the sum."""
+"""Latency as a cost: what narrower groups were measured to save, put together, and corrected by measuring the whole."""
 
 import json
 import shutil
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from mlopt import plain
 from mlopt.compress.coupling import Groups
-from mlopt.compress.slimming.costs import macs
+from mlopt.compress.slimming.costs import Cost, macs
 from mlopt.compress.slimming.selection import Room, choose
 from mlopt.compress.step import Context, Latencies
 from mlopt.files import write_atomically
 
 VARIANTS = 36                   # networks measured for the table, the whole and the smallest one among them
+WHOLES = 4                      # of those: the whole network, to which all others are compared, so often
 CORRECTIONS = 4                 # networks measured at most to meet the target in the end
 NEAR = 0.03                     # a share this far below the target is near enough to stop
 
@@ -39,19 +41,28 @@ class LatencyTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """Latency as a share of the whole network's: 1 minus what each group saves at its width, as if savings added up.
+    """Latency as a share of the measured network's: 1 minus what each group saves at its width.
 
-    Between two measured widths the saving is interpolated.
+    Between two measured widths the saving is interpolated. A convolution between two groups cannot be saved twice:
+    savings are added up and then taken in the share in which the savings of multiply-accumulates add up.
     """
 
-    widths: tuple[np.ndarray, ...]      # of each group: measured, increasing, the last is the whole width
+    places: np.ndarray                  # int64 [free groups now], of each among those of the measured network
+    base: np.ndarray                    # int64 [groups measured]: 1 for those that cannot be cut any more
+    widths: tuple[np.ndarray, ...]      # of each group measured: its widths, increasing, the last is the whole one
     savings: tuple[np.ndarray, ...]     # of each group and width, as a share of the whole latency
-    whole: float = 1.0                  # less what groups save that have one channel left and cannot be cut any more
+    macs: Cost                          # of the measured network
+    alone: tuple[np.ndarray, ...]       # of each group: [units + 1] multiply-accumulates that it saves alone, by width
 
     def __call__(self, widths: np.ndarray) -> np.ndarray:
-        w = np.asarray(widths, dtype=np.float64)
-        saved = [np.interp(w[..., i], self.widths[i], self.savings[i]) for i in range(len(self.widths))]
-        return np.asarray(self.whole - np.sum(saved, axis=0))
+        w = np.array(np.broadcast_to(self.base, (*np.shape(widths)[:-1], len(self.base))))
+        w[..., self.places] = widths
+        none, groups = np.zeros(w.shape[:-1]), range(len(self.base))
+        saved = sum((np.interp(w[..., g], self.widths[g], self.savings[g]) for g in groups), start=none)
+        added = sum((self.alone[g][w[..., g]] for g in groups), start=none)
+        whole = np.array([len(alone) - 1 for alone in self.alone])
+        together = self.macs(whole) - self.macs(w)
+        return np.asarray(1.0 - saved * np.where(added > 0, together / np.where(added > 0, added, 1.0), 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +76,18 @@ class Met:
 
 def measure(groups: Groups, options: Room, context: Context, latencies: Latencies) -> LatencyTable:
     """Time the whole network, the smallest, and each group alone at some of its widths."""
-    picked = variants(options, _work(groups, options), VARIANTS - 2)
-    rows = [options.whole, options.smallest]
+    picked = variants(options, _work(groups, options), VARIANTS - WHOLES - 1)
+    rows = [*(options.whole for _ in range(WHOLES)), options.smallest]
     for group, width in picked:
         row = options.whole
         row[group] = width
         rows.append(row)
     times = timed(groups, options, context, latencies, rows)
     by_width: dict[str, dict[int, float]] = {}
-    for (group, width), time in zip(picked, times[2:], strict=True):
+    for (group, width), time in zip(picked, times[WHOLES + 1 :], strict=True):
         by_width.setdefault(options.names[group], {})[int(width)] = time
-    return LatencyTable(whole_us=times[0], smallest_us=times[1], by_width_us=by_width)
+    whole = float(np.median(times[:WHOLES]))
+    return LatencyTable(whole_us=whole, smallest_us=times[WHOLES], by_width_us=by_width)
 
 
 def variants(options: Room, work: Sequence[float], budget: int) -> list[tuple[int, int]]:
@@ -98,19 +110,25 @@ def variants(options: Room, work: Sequence[float], budget: int) -> list[tuple[in
     return [(g, int(options.widths[g][i])) for g in sorted(found) for i in sorted(found[g])[:-1]]
 
 
-def predicted(table: LatencyTable, groups: Groups, first: Mapping[str, int]) -> Predicted:
-    """The cost for the free groups of the network that was measured, `first` its widths, or of a narrower one."""
-    names = tuple(group.name for group in groups.free)
-    widths, savings = dict[str, np.ndarray](), dict[str, np.ndarray]()
-    for name, units in first.items():
-        measured = sorted(table.by_width_us.get(name, {}).items())
-        widths[name] = np.array([*(width for width, _ in measured), units], dtype=np.float64)
-        times = np.array([*(time for _, time in measured), table.whole_us])
-        savings[name] = np.maximum(1.0 - times / table.whole_us, 0.0)      # slower when narrower: nothing is saved
-    spent = [float(np.interp(1, widths[name], savings[name])) for name in first if name not in names]
+def predicted(table: LatencyTable, first: Groups, now: Groups) -> Predicted:
+    """The cost for the free groups of a network that is the `first`, which was measured, or narrower.
+
+    Kernels work in blocks of channels, so that time is a staircase over width: it never falls where width grows. The
+    staircase nearest to the measured times is taken (isotonic regression), so that no width is chosen for a lucky run.
+    """
+    names = [group.name for group in first.free]
+    widths, savings = [], []
+    for group in first.free:
+        measured = sorted(table.by_width_us.get(group.name, {}).items())
+        widths.append(np.array([*(width for width, _ in measured), group.units], dtype=np.float64))
+        times = isotonic_regression(
+            [*(time for _, time in measured), table.whole_us], weights=[*(1.0 for _ in measured), float(WHOLES)]
+        ).x
+        savings.append(np.asarray((times[-1] - times) / table.whole_us))
     return Predicted(
-        widths=tuple(widths[name] for name in names), savings=tuple(savings[name] for name in names),
-        whole=1.0 - sum(spent),
+        places=np.array([names.index(group.name) for group in now.free], dtype=np.int64),
+        base=np.ones(len(names), dtype=np.int64), widths=tuple(widths), savings=tuple(savings), macs=macs(first),
+        alone=_alone(first),
     )
 
 
@@ -165,7 +183,15 @@ def timed(
 
 def _work(groups: Groups, options: Room) -> list[float]:
     """Multiply-accumulates that each group saves at its smallest width."""
-    cost = macs(groups)
-    rows = np.tile(options.whole, (len(options.names), 1))
-    np.fill_diagonal(rows, options.smallest)
-    return [float(saved) for saved in cost(options.whole) - cost(rows)]
+    return [float(saved[width]) for saved, width in zip(_alone(groups), options.smallest, strict=True)]
+
+
+def _alone(groups: Groups) -> tuple[np.ndarray, ...]:
+    """Multiply-accumulates that each group saves alone, [units + 1] by its width."""
+    cost, whole = macs(groups), np.array([group.units for group in groups.free], dtype=np.int64)
+    found = []
+    for number, group in enumerate(groups.free):
+        rows = np.tile(whole, (group.units + 1, 1))
+        rows[:, number] = np.arange(group.units + 1)
+        found.append(cost(whole) - cost(rows))
+    return tuple(found)
