@@ -20,9 +20,10 @@ from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import MloptError
-from mlopt.testing import tiny
+from mlopt.testing import grids, tiny
 
 _FLOAT_ERROR = 1e-4      # of outputs about 1 in size; float32 in another order of operations gives 1e-6
+_SAME_ANSWERS = 0.97     # of a file with the graph that rounded in training; activations may be floats in it
 _LEAST_SQNR_DB = 5.0     # a file that is this far off computes something else; low enough for 4 bits, untrained
 
 
@@ -142,6 +143,22 @@ class ConverterContract:
                 assert sum(storage.weights_by_dtype.values()) > 0
                 assert 0 <= storage.overhead_bytes <= files.size(path)
                 assert sum(layer.elements for layer in storage.layers) <= sum(storage.weights_by_dtype.values())
+
+    def test_a_trained_grid_decides_where_a_precision_says_so(self, tmp_path: Path) -> None:
+        one = grids.case("residual", tmp_path / "grid", bits=(8, 4))
+        float_file = tmp_path / f"float{self.door.suffix}"
+        plain.resolve(self.door.export)(one.model, one.model.signature, float_file)
+        write_arrays(tmp_path / "samples", one.inputs, role=Role.CALIBRATION, signature=one.model.signature)
+        for precision in self.door.precisions:
+            if one.grid.scheme not in precision.grids:
+                continue    # it makes its own numbers
+            dest = tmp_path / f"{precision.name}{self.door.suffix}"
+            plain.resolve(self.door.make)(
+                float_file, precision.name, dest, signature=one.model.signature, grid=one.grid, seed=0,
+                samples=Samples.open(tmp_path / "samples") if precision.needs_samples else None,
+            )
+            found = next(iter(self._open(dest, one.model).predict(one.inputs).values()))
+            assert np.mean(found.argmax(-1) == one.trained().argmax(-1)) >= _SAME_ANSWERS, precision.name
 
     def test_a_damaged_file_is_refused_with_a_sentence(self, made: dict[str, Any], tmp_path: Path) -> None:
         one = made[self.models[0]]
