@@ -132,8 +132,10 @@ def palette(weight: Weight, bits: int) -> Compressed:
     """One table of 2**bits values, and a scale for each channel beside it where that removes a fifth of the noise.
 
     Scales pay where channels differ much and are short, as in depthwise convolutions. Tables of 16 values, quick to
-    find, tell which it is.
+    find, tell which it is. A layer that has no more different weights than that keeps each of them, in one table.
     """
+    if len(np.unique(weight.values)) <= 2**bits:
+        return _one_table(weight, bits)
     unit = _channel_units(weight).astype(np.float64)
     alike = weight.values / unit
     plain, scaled = best_table(weight.values, 16), best_table(alike, 16)

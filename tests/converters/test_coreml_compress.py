@@ -146,6 +146,16 @@ def test_sparse_weights_keep_their_zeros_and_cost_a_bit_each() -> None:
     assert compressed.bytes <= 32 * 64 // 8 + np.count_nonzero(one.values) + 2 * 32
 
 
+@pytest.mark.parametrize("bits", [4, 6, 8])
+def test_clustered_weights_are_kept_exactly_where_the_table_has_room_for_them(bits: int) -> None:
+    random = np.random.default_rng(3)
+    centres = np.logspace(-3, 1, 2**bits).astype(np.float16).astype(np.float64).reshape(4, -1)
+    values = np.stack([random.choice(row, (3, 3, 40)) for row in centres])      # channels of very different size
+    found = palette(Weight("w", "layer", values, 0), bits)
+    assert found.noise == 0.0 and found.how == "one table"
+    assert np.array_equal(opened(found), values)
+
+
 def test_channels_of_very_different_size_get_scales_beside_the_table() -> None:
     one = weight(64, 1, 3, 3)
     one.values[:] *= np.logspace(-2, 1, 64).reshape(64, 1, 1, 1)
