@@ -29,8 +29,8 @@ def short_rows(trained: Trained) -> list[tuple[str, ...]]:
     """What a step left, for 80 columns; in `SHORT_HEADS`' order."""
     return [
         (
-            clean(step.name), str(step.epochs), UNKNOWN_TEXT if math.isnan(step.validation) else f"{step.validation:.4f}",
-            count_text(step.macs), count_text(step.parameters), row[5], row[6], row[7],
+            clean(step.name), str(step.epochs), _change(step.validation, step.validation), count_text(step.macs),
+            count_text(step.parameters), row[5], row[6], row[7],
         )
         for step, row in zip(trained.steps, rows(trained), strict=True)
     ]

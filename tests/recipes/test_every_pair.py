@@ -20,7 +20,7 @@ from mlopt.testing import tiny
 
 STEPS = {
     "distill": Distill(epochs=1),
-    "slim": Slim(macs=0.7, epochs=1),
+    "slim": Slim(macs=0.7, multiple=1, epochs=1),
     "prune": Prune(sparsity=0.5, epochs=1),
     "cluster": Cluster(values=8, epochs=1),
     "quantize": Quantize(scheme="int8", epochs=1),
