@@ -10,7 +10,8 @@ from mlopt.network import Kind, Node, Weight
 
 CHANNEL_BYTES = 12
 """An int8 TFLite file stores one byte an element of a kernel, and for each output channel of a convolution the kernel's
-step, the 32-bit bias and the bias's step, 4 bytes each. (Zero points are all 0 and stored once.)"""
+step, the 32-bit bias and the bias's step, 4 bytes each. (Zero points are all 0 and stored once.) Measured on a residual
+network at four widths: files of 86,128 to 10,144 bytes are 4,616 to 3,980 larger than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
