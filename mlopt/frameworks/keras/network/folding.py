@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.frameworks.keras.network.kinds import CONVOLUTIONS, DEPTHWISE, IDENTITIES, activation_name
-from mlopt.frameworks.keras.network.plan import Call, LayerSpec, Plan, with_output_names
+from mlopt.frameworks.keras.network.plan import Call, LayerSpec, Plan, Ref, filled, with_output_names
 from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.network import Kind, Network, Weight
 
@@ -50,20 +50,40 @@ def folded(
     for name, kind in folding.kinds.items():
         if kind is Kind.NORMALIZATION:
             folding.fold(name)
-    return with_output_names(folding.plan.pruned(), names), folding.weights
+    return with_output_names(folding.done(), names), folding.weights
 
 
 class _Folding:
+    """The plan while it changes. What is taken out stays in it to the end: `stands_for` says what is read instead."""
+
     def __init__(
         self, plan: Plan, network: Network, weights: Mapping[str, np.ndarray], layers: Mapping[str, Any]
     ) -> None:
         self.plan, self.layers, self.weights = plan, layers, dict(weights)
         nodes = {node.name: node for node in network.nodes}
+        self.specs = dict(plan.layers)
         self.kinds = {call.layer: nodes[call.nodes[0]].kind for call in plan.calls}
         self.ranks = {call.layer: len(nodes[call.nodes[0]].shape) for call in plan.calls}
         self.arrays: dict[str, dict[str, Weight]] = {
             call.layer: {weight.role: weight for weight in nodes[call.nodes[0]].weights} for call in plan.calls
         }
+        self.calls: dict[str, list[Call]] = {}                      # by layer
+        for call in plan.calls:
+            self.calls.setdefault(call.layer, []).append(call)
+        self.call_of = {node: call for call in plan.calls for node in call.nodes}
+        self.readers = plan.readers()
+        self.ends = set(plan.outputs)
+        self.stands_for: dict[str, str] = {}
+        self.depthwise: set[str] = set()                            # norms that became such layers
+
+    def done(self) -> Plan:
+        """The plan as it is now."""
+        calls = tuple(
+            replace(call.rewired(self.stands_for), kwargs={} if call.layer in self.depthwise else call.kwargs)
+            for call in self.plan.calls if call.nodes[0] not in self.stands_for
+        )
+        outputs = filled(self.plan.output_structure, {old: Ref(new) for old, new in self.stands_for.items()})
+        return replace(self.plan, layers=self.specs, calls=calls, output_structure=outputs)
 
     def fold(self, norm: str) -> None:
         """Take one batch normalization out, in the first way that is exact."""
@@ -80,56 +100,63 @@ class _Folding:
 
     def _only_before(self, norm: str) -> str | None:
         """The layer whose every output goes through `norm` alone, and that has no activation of its own."""
-        calls = self.plan.calls_of(norm)
-        starts = [self._behind_identities(call.inputs[0]) for call in calls]
-        makers = [self.plan.call_of(start) for start in starts]
-        if any(maker is None for maker in makers):
+        starts = [self._behind_identities(self._input(call)) for call in self.calls[norm]]
+        if any(start not in self.call_of for start in starts):
             return None
-        found = {maker.layer for maker in makers if maker is not None}
+        found = {self.call_of[start].layer for start in starts}
         if len(found) != 1:
             return None
         (name,) = found
         linear = activation_name(self.layers[name]) == "linear"
-        alone = self._all_pass(self.plan.calls_of(name), starts)
-        return name if self._has_kernel(name) and linear and alone else None
+        return name if self._has_kernel(name) and linear and self._all_pass(name, starts) else None
 
     def _only_after(self, norm: str) -> str | None:
         """The layer that reads all of `norm` and nothing else, and pads nothing."""
-        calls = self.plan.calls_of(norm)
-        readers = self.plan.readers()
-        found = {one.layer for call in calls for one in readers.get(call.nodes[0], [])}
+        found = {one.layer for call in self.calls[norm] for one in self.readers.get(call.nodes[0], [])}
         if len(found) != 1:
             return None
         (name,) = found
         layer = self.layers[name]
         if self.kinds[name] is not Kind.CONVOLUTION or type(layer).__name__.endswith("Transpose"):
             return None
-        kernel = self.arrays[name]["kernel"]
-        taps = int(np.prod(kernel.shape[:-2]))
+        taps = int(np.prod(self.arrays[name]["kernel"].shape[:-2]))
         unpadded = type(layer).__name__ == "Dense" or layer.padding == "valid" or taps == 1
-        read = [node for call in self.plan.calls_of(name) for node in call.inputs]
-        return name if unpadded and self._all_pass(calls, read) else None
+        read = [self._input(call) for call in self.calls[name]]
+        return name if unpadded and self._all_pass(norm, read) else None
 
     def _has_kernel(self, name: str) -> bool:
         layer = self.layers[name]
         known = type(layer).__module__.startswith("tf_keras.") and type(layer).__name__ in CONVOLUTIONS | DEPTHWISE
         return known and getattr(layer, "data_format", "channels_last") == "channels_last"
 
-    def _all_pass(self, calls: Sequence[Call], read: Sequence[str]) -> bool:
-        """Whether the layer of `calls` gives nothing but what one other layer reads, each output once."""
-        made = [call.nodes[0] for call in calls]
-        return sorted(made) == sorted(read) and all(self._read_once(name) for name in made)
+    def _all_pass(self, name: str, read: Sequence[str]) -> bool:
+        """Whether a layer gives nothing but what one other layer reads, `read`, each output once."""
+        made = [call.nodes[0] for call in self.calls[name]]
+        return sorted(made) == sorted(read) and all(self._read_once(node) for node in made)
 
     def _read_once(self, node: str) -> bool:
-        return node not in self.plan.outputs and len(self.plan.readers().get(node, [])) == 1
+        return node not in self.ends and len(self.readers.get(node, [])) == 1
+
+    def _input(self, call: Call) -> str:
+        return self.stands_for.get(call.inputs[0], call.inputs[0])
 
     def _behind_identities(self, node: str) -> str:
         """The node that this one equals at inference, as long as nobody else reads on the way."""
-        while (call := self.plan.call_of(node)) and type(self.layers[call.layer]).__name__ in IDENTITIES:
+        while (call := self.call_of.get(node)) and type(self.layers[call.layer]).__name__ in IDENTITIES:
             if not self._read_once(node):
                 break
-            node = call.inputs[0]
+            node = self._input(call)
         return node
+
+    def _take_out(self, norm: str) -> None:
+        """Readers of `norm` read what it read."""
+        for call in self.calls[norm]:
+            node, source = call.nodes[0], self._input(call)
+            self.stands_for |= {old: source for old, new in self.stands_for.items() if new == node}
+            self.stands_for[node] = source
+            others = [reader for reader in self.readers[source] if reader is not call]
+            self.readers[source] = others + self.readers.get(node, [])
+            self.ends |= {source} if node in self.ends else set()
 
     def _into_before(self, name: str, change: ScaleShift) -> None:
         """conv(x) * scale + shift: the kernel scaled by output channel, the bias moved."""
@@ -163,33 +190,19 @@ class _Folding:
             self.arrays[name]["bias"] = Weight(
                 name=f"{name}/bias", shape=bias.shape, out_axis=0, in_axis=None, role="bias"
             )
-        self._replace(self.plan.layers[name].changed(use_bias=True))
-
-    def _replace(self, spec: LayerSpec) -> None:
-        self.plan = replace(self.plan, layers={**self.plan.layers, spec.name: spec})
-
-    def _take_out(self, norm: str) -> None:
-        """Readers of `norm` read what it read."""
-        calls = self.plan.calls_of(norm)
-        names = {call.nodes[0]: call.inputs[0] for call in calls}
-        kept = tuple(call for call in self.plan.calls if call.layer != norm)
-        self.plan = replace(self.plan, calls=kept).rewired(names)
+        self.specs[name] = self.specs[name].changed(use_bias=True)
 
     def _as_depthwise(self, norm: str, change: ScaleShift) -> None:
         """A kernel of one tap and one bias for each channel, where Keras has such a layer."""
         rank = self.ranks[norm]
         if rank not in ONE_BY_ONE:
             return
-        old = self.plan.layers[norm].config
+        old = self.specs[norm].config
         config = {"name": norm, "trainable": old["trainable"], "dtype": old["dtype"], "kernel_size": 1}
         for weight in self.arrays[norm].values():
             del self.weights[weight.name]
         kernel = change.scale.reshape(*[1] * (rank - 1), -1, 1)
         self.weights[f"{norm}/depthwise_kernel"] = kernel.astype(np.float32)
         self.weights[f"{norm}/bias"] = change.shift.astype(np.float32)
-        self._replace(LayerSpec(cls=ONE_BY_ONE[rank], config=config))
-        calls = tuple(
-            replace(call, kwargs={}) if call.layer == norm else call for call in self.plan.calls
-        )
-        self.plan = replace(self.plan, calls=calls)
-
+        self.specs[norm] = LayerSpec(cls=ONE_BY_ONE[rank], config=config)
+        self.depthwise.add(norm)

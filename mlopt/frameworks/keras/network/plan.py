@@ -55,6 +55,8 @@ class Call:
 
     def rewired(self, names: Mapping[str, str]) -> "Call":
         """With other nodes as inputs, where `names` has one."""
+        if all(names.get(name, name) == name for name in self.inputs):
+            return self
         args, kwargs = filled((self.args, dict(self.kwargs)), {old: Ref(new) for old, new in names.items()})
         return replace(self, args=args, kwargs=kwargs)
 
