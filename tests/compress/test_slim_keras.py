@@ -16,6 +16,7 @@ from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
 from mlopt.recipe.steps import Slim
 from mlopt.testing.tiny import TINY, TinyModel, build, inputs_for
+from mlopt.training.objective import trainer
 
 # by name of the tiny model: groups that can be cut, as (channels, convolutions that make them), worked out by hand
 FREE = {
@@ -93,3 +94,35 @@ def test_taylor_finds_the_channels_that_nothing_depends_on(opened, tmp_path):
     done = slim(Slim(macs=0.89, multiple=4, least=0.6), context, None)      # 8 of 12 stay, and all of the first 8
     left = done.model.weights()
     np.testing.assert_array_equal(left[kernel.name], np.delete(weights[kernel.name], [1, 4, 7, 10], axis=0))
+
+
+def test_a_training_killed_in_the_second_round_goes_on_there_and_ends_the_same(opened, tmp_path):
+    opened("depthwise_convnet")
+    features = np.random.default_rng(0).normal(size=(64, 12, 6, 1)).astype(np.float32)
+    for part in ("train", "validation"):
+        write_arrays(tmp_path / part, {"features": features}, role=Role(part), labels=np.arange(64) % 3)
+    settings = Slim(macs=0.5, multiple=1, rounds=2, epochs=2, batch=16, teacher="none")
+
+    def slimmed(work, on_event):
+        context = Context(
+            model=open_trainable(tmp_path / "tiny.h5"), source=tmp_path / "tiny.h5", train=tmp_path / "train",
+            validation=tmp_path / "validation", work=tmp_path / work, seed=0, on_event=on_event,
+            open_model=open_trainable,
+        )
+        return slim(settings, context, trainer(settings, context))
+
+    def killing(event):
+        told.append(event["doing"])
+        if event["doing"] == "training" and "cutting, round 2 of 2" in told:
+            raise KeyboardInterrupt
+
+    told = []
+    whole = slimmed("undisturbed", lambda event: None)
+    with pytest.raises(KeyboardInterrupt):
+        slimmed("killed", killing)
+    told.clear()
+    resumed = slimmed("killed", lambda event: told.append(event["doing"]))
+    assert "cutting, round 2 of 2" in told and "cutting, round 1 of 2" not in told
+    assert [len(fit.epochs) for fit in resumed.fits] == [1, 1]
+    for name, array in whole.model.weights().items():
+        np.testing.assert_array_equal(resumed.model.weights()[name], array)
