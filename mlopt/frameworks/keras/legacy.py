@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.frameworks.keras.quiet import SafeModeScope, tf, tf_keras
 from mlopt.frameworks.sniff import Sniffed
 
 LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebuild
@@ -22,11 +22,12 @@ OTHER_FLOATS = ("float16", "bfloat16", "float64")      # as the type of a whole 
 COMPILED = ("compile_config", "training_config")
 
 
-def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any]) -> Any:
+def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: bool) -> Any:
     """A `tf_keras.Model` from a legacy .h5: architecture, then weights; losses, metrics and optimizer stay closed."""
     assert sniffed.config is not None
     config = for_inference(sniffed.config)
-    model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=full_names(config, custom_objects))
+    with SafeModeScope(safe_mode=not trust_code):        # from JSON, Keras takes no such argument
+        model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=full_names(config, custom_objects))
     with h5py.File(sniffed.path, "r") as file:
         if "model_weights" not in file:
             raise ValueError("the file has an architecture but no weights (no model_weights group)")

@@ -4,7 +4,6 @@ import importlib
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,8 +44,8 @@ def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -
 
     def by_tf_keras() -> tuple[Any, str]:
         zipped = sniffed.container is Container.KERAS_ZIP
-        load = partial(legacy.load_zip, trust_code=trust_code) if zipped else legacy.load_h5
-        return load(sniffed, customs), "tf_keras"
+        load = legacy.load_zip if zipped else legacy.load_h5
+        return load(sniffed, customs, trust_code=trust_code), "tf_keras"
 
     def by_keras_3() -> tuple[Any, str]:
         from mlopt.frameworks.keras import twin

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from mlopt.errors import BadRequest, ModelUnreadable
+from mlopt.errors import BadRequest, ModelUnreadable, UntrustedCode
 from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.keras.network.model import trainable
 from mlopt.testing import tiny
@@ -170,3 +170,16 @@ def test_saving_says_nothing(opened, tmp_path, caplog, capfd):
     _, network, _ = opened("autoencoder")
     network.save(tmp_path / "quiet")
     assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_a_lambda_that_the_user_trusts_is_carried_along(tmp_path):
+    vector = tf_keras.Input((4,), name="vector")
+    x = L.Lambda(lambda x: x * 2, name="twice")(L.Dense(3, name="dense")(vector))
+    model = tf_keras.Model(vector, L.Dense(2, name="out")(x))
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(UntrustedCode, match="twice"):
+        open_trainable(tmp_path / "model.h5")
+    network = open_trainable(tmp_path / "model.h5", trust_code=True)
+    assert network.network.node("twice").kind == "other"
+    rows = np.ones((2, 4), np.float32)
+    np.testing.assert_allclose(network.folded().predict({"vector": rows})["out"], model(rows), rtol=1e-6)
