@@ -48,7 +48,10 @@ def run_step(task: StepTask) -> None:
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])
-    done = technique(settings, context, trainer(settings, context))
+    train = trainer(settings, context)
+    done = technique(settings, context, train)
+    if settings.epochs:
+        done = replace(done, notes=(*done.notes, *train.objective(model).notes))
     with files.new_folder(task.dest) as folder:
         done.model.save(folder)
         write_holds(folder / HOLDS, done.holds)
