@@ -83,7 +83,7 @@ def test_what_consumers_get_stands_on_the_grid_also_where_a_layer_is_used_twice(
 def test_values_of_one_group_are_rounded_by_one_range():
     image = tf_keras.Input((4, 4, 2), name="image")
     parts = [L.Conv2D(2, 1, name=name)(image) for name in ("a", "b")]
-    model, inputs = opened(tf_keras.Model(image, L.Concatenate(name="joined")(parts)))
+    model, _ = opened(tf_keras.Model(image, L.Concatenate(name="joined")(parts)))
     wide = ActivationGrid(low=-3.0, high=5.0)
     group = ("a", "b", "joined")
     gridded = model.on_grid(dict.fromkeys(group, wide), {}, shared=[group], learned=group)
