@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from mlopt.data.materialise import write_arrays
-from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 
 
 @pytest.fixture
 def blobs(tmp_path):
-    """`blobs(name, count, seed)` writes images [8, 8, 3] of 4 classes, each with a bright quarter, and gives the folder."""
+    """`blobs(name, count, seed)` writes images [8, 8, 3] of 4 classes, each with one bright quarter; the folder."""
 
     def write(name: str = "train", count: int = 64, seed: int = 0, labels: bool = True) -> Path:
         random = np.random.default_rng(seed)
@@ -27,8 +26,3 @@ def blobs(tmp_path):
         return folder
 
     return write
-
-
-@pytest.fixture
-def samples_of():
-    return Samples.open

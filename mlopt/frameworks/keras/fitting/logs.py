@@ -47,8 +47,9 @@ class Events:
         if not last and now - self._last < EVERY_S:
             return
         self._last = now
+        known = self.step_s > 0             # not before a step was timed: the first one traces the graph
         left = (self.steps - done) * self.step_s + (self.epochs - epoch + (not last)) * self.validation_s
         self.on_event({
             "doing": "training", "done": done, "total": self.steps, "epoch": epoch, "epochs": self.epochs,
-            "loss": loss, "validation": validation, "left_s": 0.0 if last else left,
+            "loss": loss, "validation": validation, "left_s": 0.0 if last else left if known else float("nan"),
         })

@@ -15,7 +15,7 @@ from mlopt.frameworks.keras.fitting.determinism import deterministic
 from mlopt.frameworks.keras.fitting.logs import Board, Events
 from mlopt.frameworks.keras.fitting.pipeline import Fetch
 from mlopt.frameworks.keras.fitting.preparing import Prepared, prepare
-from mlopt.frameworks.keras.fitting.steps import hold, several
+from mlopt.frameworks.keras.fitting.steps import hold, several, traced
 from mlopt.frameworks.keras.fitting.student import Trainee
 from mlopt.frameworks.keras.fitting.updates import Held, learning_rate, numbers
 from mlopt.frameworks.keras.quiet import tf
@@ -62,7 +62,7 @@ class _Training:
         self.holds: dict[str, Hold] = {}
         self.held: dict[int, Held] = {}
         self.run_steps: Any = None
-        self.traces = (0, 0)
+        self.warm = False
         self.notes = list(prepared.notes)
         self.digest = checkpoints.digest(self.task, self.student.weights(), prepared.engine.replicas)
         self.saved_at = time.monotonic()
@@ -109,10 +109,12 @@ class _Training:
 
     def _call(self, fetch: Fetch, tree: pipeline.Tree) -> np.ndarray:
         """Losses [count, parts] of these steps."""
+        rows = tf.constant(numbers(self.task.optimizer, fetch.first, fetch.count, self.p.steps))
+        first = tf.constant(fetch.first, tf.int64)
         if self.run_steps is None:
-            self.run_steps = several(self.p.step, self.held)
-        rows = numbers(self.task.optimizer, fetch.first, fetch.count, self.p.steps)
-        losses = self.run_steps(tree, tf.constant(rows), tf.constant(fetch.first, tf.int64)).numpy()
+            self.run_steps = traced(several(self.p.step, self.held), tree, rows, first)
+            self.warm = False
+        losses = self.run_steps(tree, rows, first).numpy()
         wrong = ~np.isfinite(losses[:, -1])
         if wrong.any():
             self._diverged(fetch.first + int(np.argmax(wrong)))
@@ -130,7 +132,9 @@ class _Training:
         self.progress = replace(
             before, step=fetch.first + fetch.count, sums=tuple(sums.tolist()), epoch_s=before.epoch_s + seconds
         )
-        if self._traced_before():
+        if not self.warm:                           # the first call of a graph takes the time of its trace
+            self.warm = True
+        else:
             self.events.timed(seconds, fetch.count)
             self.progress = replace(
                 self.progress, waited_s=before.waited_s + waited, ran_s=before.ran_s + seconds,
@@ -145,12 +149,6 @@ class _Training:
         validation = self.progress.epochs[-1].validation if self.progress.epochs else float("nan")
         epoch = (step - 1) // self.p.steps_per_epoch + 1
         self.events.tell(done=step, epoch=epoch, loss=mean["total"], validation=validation)
-
-    def _traced_before(self) -> bool:
-        """False for a call in which the graph was traced, which took its time."""
-        now = (id(self.run_steps), self.run_steps.experimental_get_tracing_count())
-        before, self.traces = self.traces, now
-        return now == before
 
     def _epoch_done(self) -> None:
         before = self.progress
@@ -181,7 +179,9 @@ class _Training:
         """What holds from here on; it holds at once."""
         if self.task.holder is None:
             return
-        answer = self.task.holder.holds(self.progress.step, self.p.steps, self.student.weights())
+        own = self.student.model is self.trainee.keras_model        # a grid gives its kernels in real numbers
+        weights = self.trainee.weights() if own else self.student.weights()
+        answer = self.task.holder.holds(self.progress.step, self.p.steps, weights)
         if answer is None:
             return
         changed = self._set_holds(dict(answer))

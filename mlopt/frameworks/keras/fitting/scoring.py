@@ -24,26 +24,36 @@ class Validation:
         self.samples = samples
         self._rule, self.measures = _rule(student, objective, samples)
 
-        @tf.function(autograph=False, reduce_retracing=True)
+        @tf.function(autograph=False)
         def score(stored: Mapping[str, Any], labels: Any) -> Any:
             assert self.samples is not None and self._rule is not None
             inputs = {name: seen(self.samples, name, array) for name, array in stored.items()}
             outputs, _ = student.call(inputs, training=False)
             return tf.reduce_sum(tf.cast(self._rule(outputs, inputs, labels), tf.float64))
 
-        self._score = score
+        self._score, self._traced = score, None
 
     def figure(self) -> float:
         """The mean over all samples; nan where nothing can be measured."""
         if self.samples is None or self._rule is None:
             return float("nan")
         total = 0.0
+        if self._traced is None:
+            self._traced = self._score.get_concrete_function(*tf.nest.map_structure(_any_rows, self._rows(slice(0, 1))))
         for start in range(0, self.samples.count, BATCH):
-            rows = slice(start, start + BATCH)
-            stored = {name: tf.constant(np.asarray(array[rows])) for name, array in self.samples.inputs.items()}
-            labels = self.samples.labels
-            total += float(self._score(stored, None if labels is None else tf.constant(np.asarray(labels[rows]))))
+            total += float(self._traced(*self._rows(slice(start, start + BATCH))))
         return total / self.samples.count
+
+    def _rows(self, rows: slice) -> tuple[dict[str, Any], Any]:
+        """Stored inputs and labels; 0 in place of labels that are not there."""
+        assert self.samples is not None
+        labels = np.zeros(()) if self.samples.labels is None else np.asarray(self.samples.labels[rows])
+        stored = {name: tf.constant(np.asarray(array[rows])) for name, array in self.samples.inputs.items()}
+        return stored, tf.constant(labels)
+
+
+def _any_rows(tensor: Any) -> Any:
+    return tf.TensorSpec((None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype)
 
 
 Rule = Callable[[Mapping[str, Any], Mapping[str, Any], Any], Any]       # (outputs, inputs, labels) -> [B]

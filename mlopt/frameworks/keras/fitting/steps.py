@@ -95,6 +95,16 @@ def several(step: Step, holds: Mapping[int, Held]) -> Callable[[Tree, Any, Any],
     return tf.function(run, autograph=False, reduce_retracing=True)
 
 
+def traced(function: Any, tree: Tree, numbers: Any, first: Any) -> Any:
+    """A graph function of `several`, traced for any number of steps of samples like these."""
+
+    def open_ended(tensor: Any) -> Any:
+        return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+    specs = tf.nest.map_structure(open_ended, (tree, numbers))
+    return function.get_concrete_function(*specs, tf.TensorSpec((), first.dtype))
+
+
 def hold(strategy: Any, variable: Any, held: Held) -> None:
     """Make true at once what is held of a variable."""
 

@@ -32,6 +32,8 @@ class Trainee(Protocol):
         """`tf.Variable` by the weight's name in `network`."""
         ...
 
+    def weights(self) -> dict[str, np.ndarray]: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
@@ -131,7 +133,8 @@ def heads(one: Student, sample: Mapping[str, np.ndarray]) -> dict[str, Head]:
         found.update({name: head_of(output) for name, output in outputs.items()})
         return outputs
 
-    outputs = traced({name: tf.constant(array) for name, array in sample.items()})
+    tensors = {name: tf.constant(array) for name, array in sample.items()}
+    outputs = traced.get_concrete_function(tensors)(tensors)
     return {
         name: looks_like(outputs[name].numpy()) if head is Head.PLAIN else head for name, head in found.items()
     }
