@@ -55,7 +55,8 @@ class Reporter:
             elif self._said.get(progress.part) != progress.doing:
                 self._said[progress.part] = progress.doing
                 self.console.print(
-                    f"{time.monotonic() - self._started:6.1f} s  {progress.part}: {progress.doing}", markup=False
+                    f"{time.monotonic() - self._started:6.1f} s  {progress.part}: {progress.doing}", markup=False,
+                    soft_wrap=True,
                 )
 
     def _show_live(self, progress: "Progress") -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.profile import bursts
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Distill, Recipe, Step
 from mlopt.report import StepFacts, Trained
+from mlopt.words import span
 from mlopt.worker import Crew, Job, Sees
 
 _DEADLINE_S = 7 * 24 * 3600.0        # a week: a training takes what it takes, and tells that it lives
@@ -155,17 +156,15 @@ def _words(name: str, event: Mapping[str, Any]) -> str:
 def _detail(event: Mapping[str, Any]) -> str:
     """What changes all the time.
 
-    >>> _detail({"doing": "training", "loss": 0.5, "validation": 0.81, "left_s": 90.0})
-    'loss 0.500, validation 0.8100, 1 min 30 s left'
+    >>> _detail({"doing": "training", "loss": 0.5, "validation": float("nan"), "left_s": 90.0})
+    'loss 0.500, 1 min 30 s left'
     """
-    parts = []
-    for key, pattern in (("loss", "loss {:.3f}"), ("validation", "validation {:.4f}")):
-        if isinstance(event.get(key), float) and not math.isnan(event[key]):
-            parts.append(pattern.format(event[key]))
-    if event.get("left_s") is not None:
-        minutes, seconds = divmod(round(event["left_s"]), 60)
-        parts.append(f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left")
-    return ", ".join(parts)
+    words: dict[str, Callable[[float], str]] = {
+        "loss": "loss {:.3f}".format, "validation": "validation {:.4f}".format,
+        "left_s": lambda seconds: f"{span(seconds)} left",
+    }
+    known = {key: value for key in words if math.isfinite(value := event.get(key, math.nan))}
+    return ", ".join(words[key](value) for key, value in known.items())
 
 
 @contextlib.contextmanager
