@@ -182,8 +182,14 @@ def test_training_on_the_grid_wins_back_what_four_bits_lose(trained, tmp_path):
     assert lost(3) < 0.6 * lost(0)
 
 
-def test_weights_stand_on_the_grid_exactly_and_biases_on_whole_numbers_of_steps(trained, tmp_path):
-    done, _ = run(trained("separable"), tmp_path / "work", epochs=0, scheme="mixed-4-8", share=0.8)
+@pytest.fixture(scope="module")
+def untrained(trained, tmp_path_factory):
+    """A network on its grid in 4 and 8 bits, without epochs."""
+    return run(trained("separable"), tmp_path_factory.mktemp("untrained"), epochs=0, scheme="mixed-4-8", share=0.8)[0]
+
+
+def test_weights_stand_on_the_grid_exactly_and_biases_on_whole_numbers_of_steps(untrained):
+    done = untrained
     weights, network = done.model.weights(), done.model.network
     for name, grid in done.grid.weights.items():
         node = network.node(name)
@@ -202,8 +208,8 @@ def test_weights_stand_on_the_grid_exactly_and_biases_on_whole_numbers_of_steps(
             assert np.abs(numbers - np.rint(numbers)).max() < 0.02
 
 
-def test_the_grid_can_be_read_again_with_probes_that_the_stripped_model_gives(trained, tmp_path):
-    done, _ = run(trained("branches"), tmp_path / "work", epochs=0, scheme="mixed-4-8", share=0.8)
+def test_the_grid_can_be_read_again_with_probes_that_the_stripped_model_gives(untrained):
+    done = untrained
     grid = Grid.read(done.grid.folder)
     assert grid == done.grid
     inputs, nodes = grid.probe_inputs(), grid.probe_outputs()
@@ -241,15 +247,14 @@ def test_what_earlier_steps_hold_stays_true(trained, tmp_path):
     assert any(f"{name} 8 to 64" in note for note in done.notes)
 
 
-def test_a_step_that_is_started_again_takes_the_plan_that_it_had(trained, tmp_path):
-    folder = trained("separable")
-    first, _ = run(folder, tmp_path / "work", epochs=0, scheme="mixed-4-8", share=0.8)
-    plan = json.loads((tmp_path / "work" / "plan.json").read_text())
+def test_a_step_that_is_started_again_takes_the_plan_that_it_had(trained, untrained, tmp_path):
+    plan = json.loads((untrained.grid.folder.parent / "plan.json").read_text())
     name = next(name for name, bits in plan["bits"]["bits"].items() if bits == 8)
     plan["bits"]["bits"][name] = 4
+    (tmp_path / "work").mkdir()
     (tmp_path / "work" / "plan.json").write_text(json.dumps(plan))
-    again, _ = run(folder, tmp_path / "work", epochs=0, scheme="mixed-4-8", share=0.8)
-    assert {row["kernel"]: row["bits"] for row in first.facts["kernels"]}[name] == 8
+    again, _ = run(trained("separable"), tmp_path / "work", epochs=0, scheme="mixed-4-8", share=0.8)
+    assert {row["kernel"]: row["bits"] for row in untrained.facts["kernels"]}[name] == 8
     assert {row["kernel"]: row["bits"] for row in again.facts["kernels"]}[name] == 4
 
 

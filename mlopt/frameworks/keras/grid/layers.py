@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.frameworks.keras.quiet import tf, tf_keras
-from mlopt.ranges import CUTS
+from mlopt.ranges import fitted_scales
 
 TINY = 1e-12        # a range or step below this holds no signal
 
@@ -83,11 +83,11 @@ def on_grid(base: type) -> type:
 class OnGrid:
     """Goes before a layer class: its kernel is rounded whenever the layer is called, symmetric, a step a channel.
 
-    8 bits reach the largest weight. 4 bits cut it off where that gives the least squared error, found again at every
-    call, as `ranges.fitted_scales` finds it. `kept` are the axes of the kernel that have steps of their own.
+    8 bits reach the largest weight. 4 bits begin with the steps of the least squared error and learn them (Esser et al.
+    2020), as a stretch of those first steps. `kept` are the axes of the kernel that have steps of their own.
 
-    What is trained is the kernel divided by `kernel_sizes`, a constant for each channel: a folded kernel may be
-    of any size (small beside inputs up to 255), and a learning rate suits one size. See `sizes`.
+    What is trained is the kernel divided by `kernel_sizes`, a constant for each channel: a folded kernel may be of any
+    size (small beside inputs up to 255), and a learning rate suits one size. See `sizes`.
     """
 
     def __init__(self, *, bits: int, kept: tuple[int, ...], **config: Any) -> None:
@@ -99,10 +99,16 @@ class OnGrid:
 
     def build(self, shape: Any) -> None:
         super().build(shape)                            # type: ignore[misc]
-        kernel = getattr(self, self._kernel_name)
-        each = [size if axis in self.kept else 1 for axis, size in enumerate(kernel.shape)]
-        self.kernel_sizes = self.add_weight(            # type: ignore[attr-defined]
-            name="kernel_sizes", shape=each, initializer="ones", trainable=False
+        self.kernel_sizes = self._each_channel("kernel_sizes")
+        if self.bits == 4:
+            self.first_steps = self._each_channel("first_steps")
+            self.stretch = self._each_channel("stretch", trainable=True)
+
+    def _each_channel(self, name: str, *, trainable: bool = False) -> Any:
+        """Ones, 1 long along the axes that are not kept."""
+        shape = [size if axis in self.kept else 1 for axis, size in enumerate(getattr(self, self._kernel_name).shape)]
+        return self.add_weight(                         # type: ignore[attr-defined]
+            name=name, shape=shape, initializer="ones", trainable=trainable
         )
 
     def call(self, inputs: Any) -> Any:
@@ -114,38 +120,44 @@ class OnGrid:
             object.__setattr__(self, name, trained)
 
     def set_kernel(self, kernel: np.ndarray) -> None:
-        """Take a kernel as the network has it."""
+        """Take a kernel as the network has it; steps begin anew."""
         found = sizes(kernel, self.kept)
         self.kernel_sizes.assign(found)
         getattr(self, self._kernel_name).assign(kernel / found)
+        if self.bits == 4:
+            self.first_steps.assign(fitted_scales(kernel, self.kept, self.most))
+            self.stretch.assign(np.ones(self.stretch.shape))
+
+    @property
+    def most(self) -> int:
+        """The largest whole number of the kernel."""
+        return int(2 ** (self.bits - 1) - 1)
 
     def real_kernel(self) -> Any:
         """The kernel as the network has it, not rounded."""
         return tf.convert_to_tensor(getattr(self, self._kernel_name)) * self.kernel_sizes
 
+    def steps(self) -> Any:
+        """One step for each channel, 1 long along the axes that are not kept."""
+        if self.bits == 4:
+            return tf.maximum(tf.abs(self.stretch), TINY) * self.first_steps
+        others = [axis for axis in range(len(self.kernel_sizes.shape)) if axis not in self.kept]
+        peak = tf.reduce_max(tf.abs(tf.stop_gradient(self.real_kernel())), axis=others, keepdims=True)
+        return tf.where(peak > 0, peak / self.most, tf.ones_like(peak))
+
     def rounded_kernel(self) -> Any:
-        """The kernel on its grid, with the gradient of the kernel itself."""
-        kernel = self.real_kernel()
-        return kernel + tf.stop_gradient(_rounded(kernel, self.steps(kernel), self.bits) - kernel)
+        """The kernel on its grid, with the gradient of the kernel itself where it is not cut off, and of its steps."""
+        kernel, steps = self.real_kernel(), self.steps()
+        whole = kernel / steps
+        if self.bits == 4:
+            values = float(np.prod(kernel.shape) / np.prod(self.stretch.shape))
+            steps = _gradient_scaled(steps, (values * self.most) ** -0.5)
+            whole = tf.clip_by_value(kernel / steps, -self.most, self.most)
+        return (whole + tf.stop_gradient(tf.round(whole) - whole)) * steps
 
     @property
     def _kernel_name(self) -> str:
         return "depthwise_kernel" if hasattr(self, "depthwise_kernel") else "kernel"
-
-    def steps(self, kernel: Any) -> Any:
-        """One step for each channel, with 1 at every axis of the kernel that is not kept."""
-        most = 2 ** (self.bits - 1) - 1
-        others = [axis for axis in range(len(kernel.shape)) if axis not in self.kept]
-        kernel = tf.stop_gradient(kernel)
-        peak = tf.reduce_max(tf.abs(kernel), axis=others, keepdims=True)
-        widest = tf.where(peak > 0, peak / most, tf.ones_like(peak))
-        if self.bits == 8:
-            return widest
-        tried = widest * tf.reshape(tf.constant(CUTS, tf.float32), [-1] + [1] * len(kernel.shape))
-        errors = tf.square(_rounded(kernel, tried, self.bits) - kernel)
-        errors = tf.reduce_sum(errors, axis=[axis + 1 for axis in others], keepdims=True)
-        best = tf.one_hot(tf.argmin(errors, axis=0), len(CUTS), axis=0)
-        return tf.reduce_sum(tried * best, axis=0)
 
 
 def sizes(kernel: np.ndarray, kept: Sequence[int]) -> np.ndarray:
@@ -162,11 +174,6 @@ def sizes(kernel: np.ndarray, kept: Sequence[int]) -> np.ndarray:
     found = np.sqrt(np.square(kernel, dtype=np.float64).mean(axis=others, keepdims=True) * values / 2)
     largest = found.max()
     return np.maximum(found, largest / 1000 if largest > 0 else 1.0).astype(np.float32)
-
-
-def _rounded(kernel: Any, steps: Any, bits: int) -> Any:
-    most = float(2 ** (bits - 1) - 1)
-    return tf.clip_by_value(tf.round(kernel / steps), -most, most) * steps
 
 
 def _away_from_middle(values: Any, low: Any, high: Any) -> Any:

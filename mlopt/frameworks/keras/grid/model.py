@@ -54,7 +54,7 @@ class GriddedKeras(KerasNetwork):
         kernels = {}
         for name, layer in self.places.kernels.items():
             found = self.built.layers[layer]
-            steps = found.steps(found.real_kernel()).numpy().ravel()
+            steps = found.steps().numpy().ravel()
             kernels[name] = (found.bits, found.kept[0], tuple(float(step) for step in steps))
         return activations, kernels
 
