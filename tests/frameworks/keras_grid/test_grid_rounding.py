@@ -7,7 +7,7 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlopt.frameworks.keras.grid.layers import Rounding, nudged, on_grid, sizes
+from mlopt.frameworks.keras.grid.layers import Rounding, nudged, on_grid, rounded_with_plain_gradient, sizes
 from mlopt.ranges import fitted_scales, rounded, symmetric_scales
 
 L = tf_keras.layers
@@ -42,6 +42,20 @@ def test_values_and_slopes_are_those_of_tensorflow_and_the_grid_told_is_the_one_
     assert np.abs(steps - np.rint(steps)).max() < 1e-2
     assert steps.min() > -0.01
     assert steps.max() < 255.01
+
+
+def test_the_gradient_for_gpus_is_that_of_tensorflow():
+    values = tf.constant(np.random.default_rng(0).normal(0, 2, (50, 7)).astype(np.float32))
+    weights = tf.constant(np.random.default_rng(1).normal(size=(50, 7)).astype(np.float32))
+    ends = [tf.constant(-1.3), tf.constant(2.1)]
+    found = []
+    for rounding in (rounded_with_plain_gradient, tf.quantization.fake_quant_with_min_max_vars):
+        with tf.GradientTape() as tape:
+            tape.watch([values, *ends])
+            total = tf.reduce_sum(rounding(values, *ends) * weights)
+        found.append(tape.gradient(total, [values, *ends]))
+    for mine, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5)
 
 
 def test_the_gradient_goes_straight_through_inside_of_the_range_and_ends_outside_of_it():

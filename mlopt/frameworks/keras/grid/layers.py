@@ -60,7 +60,28 @@ class Rounding(tf_keras.layers.Layer):
             for size in inputs.shape[1:]:
                 values *= size or 1
             low, high = (_gradient_scaled(end, (255.0 * values) ** -0.5) for end in (low, high))
+        if tf.config.get_visible_devices("GPU"):
+            return rounded_with_plain_gradient(inputs, low, high)
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
+
+
+@tf.custom_gradient
+def rounded_with_plain_gradient(values: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """`tf.quantization.fake_quant_with_min_max_vars`, its gradient in operations of TensorFlow that are deterministic.
+
+    TensorFlow's own gradient refuses to run on a GPU where determinism is asked for; on a CPU it is four times as fast.
+    """
+    def gradient(after: Any) -> tuple[Any, Any, Any]:
+        step = (high - low) / 255.0
+        least = -tf.round(-low / step) * step
+        below, above, nothing = values < least, values > least + 255.0 * step, tf.zeros_like(after)
+        return (
+            tf.where(below | above, nothing, after),
+            tf.reduce_sum(tf.where(below, after, nothing)),
+            tf.reduce_sum(tf.where(above, after, nothing)),
+        )
+
+    return tf.quantization.fake_quant_with_min_max_vars(values, low, high), gradient
 
 
 def nudged(low: float, high: float) -> tuple[float, float]:
