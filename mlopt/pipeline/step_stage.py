@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from mlopt import cache, files, plain, plugins, worker
-from mlopt.compress.step import Context, Done, Size, Technique
 from mlopt.data.samples import Samples, file_name
 from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold
@@ -19,18 +18,19 @@ from mlopt.pipeline.format_stage import GRAPH
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.recipe.steps import STEPS
 from mlopt.report import StepFacts
+from mlopt.techniques.step import Context, Done, Size, Technique
 from mlopt.training.objective import trainer
 from mlopt.verify.parity import measure_source
 from mlopt.verify.task import identify_task
 
 GRAPH_SAMPLES = 1024             # of the validation samples: agreement to about half a point
 TECHNIQUES: Mapping[str, str] = {
-    "distill": "mlopt.compress.distill:distill",
-    "slim": "mlopt.compress.slim:slim",
-    "prune": "mlopt.compress.prune:prune",
-    "cluster": "mlopt.compress.cluster:cluster",
-    "quantize": "mlopt.compress.quantize:quantize",
-    "finetune": "mlopt.compress.finetune:finetune",
+    "distill": "mlopt.techniques.distill:distill",
+    "slim": "mlopt.techniques.slim:slim",
+    "prune": "mlopt.techniques.prune:prune",
+    "cluster": "mlopt.techniques.cluster:cluster",
+    "quantize": "mlopt.techniques.quantize:quantize",
+    "finetune": "mlopt.techniques.finetune:finetune",
 }
 _TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 

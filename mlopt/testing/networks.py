@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mlopt import plain
-from mlopt.compress.resizing import resized
 from mlopt.model import Signature, TensorSpec
 from mlopt.network import Kept, Kind, Network, Node, Weight, Weights
+from mlopt.techniques.resizing import resized
 
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.compress.step import Context
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
+from mlopt.techniques.step import Context
 from mlopt.testing import tiny
 
 

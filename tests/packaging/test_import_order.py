@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("worker",),
-    ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
-    ("frameworks",), ("training",), ("compress",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),
+    ("errors",), ("isolation",), ("plain",), ("files",), ("extras",), ("plugins",), ("private_network",),
+    ("worker",), ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",),
+    ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",), ("training",),
+    ("techniques",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),
     ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

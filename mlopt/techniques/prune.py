@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.compress.kernels import Kernel, kernels, left_alone, zipped_bytes
-from mlopt.compress.sparsity import across, fits, keep_largest, mask_of, ramp, spread, unit_scores
-from mlopt.compress.step import Context, Done, Train
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold
 from mlopt.network import Weights
 from mlopt.recipe.steps import Prune
+from mlopt.techniques.kernels import Kernel, kernels, left_alone, zipped_bytes
+from mlopt.techniques.sparsity import across, fits, keep_largest, mask_of, ramp, spread, unit_scores
+from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.holding import combined, held
 
 SPARED = 0.02        # of all kernel weights: the smallest kernels together, which hold much and weigh little

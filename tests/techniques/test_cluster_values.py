@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.vq import kmeans2
 
-from mlopt.compress.cluster import tie
-from mlopt.compress.kernels import Kernel
-from mlopt.compress.shared_values import nearest, shared_values
 from mlopt.frameworks.fitting import Hold
 from mlopt.recipe.steps import Cluster
+from mlopt.techniques.cluster import tie
+from mlopt.techniques.kernels import Kernel
+from mlopt.techniques.shared_values import nearest, shared_values
 from mlopt.training.holding import by_channel, combined, held
 
 KERNEL = Kernel(name="k", shape=(3, 3, 8, 12), out_axis=3, in_axis=2)

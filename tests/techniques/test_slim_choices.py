@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlopt.compress.coupling import couple
-from mlopt.compress.resizing import resized
-from mlopt.compress.slimming import costs, criteria
-from mlopt.compress.slimming.latency import LatencyTable, predicted, variants
-from mlopt.compress.slimming.selection import Room, allowed_widths, choose, room
+from mlopt.techniques.coupling import couple
+from mlopt.techniques.resizing import resized
+from mlopt.techniques.slimming import costs, criteria
+from mlopt.techniques.slimming.latency import LatencyTable, predicted, variants
+from mlopt.techniques.slimming.selection import Room, allowed_widths, choose, room
 from mlopt.testing.networks import Builder, random_model
 
 

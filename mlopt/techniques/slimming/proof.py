@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlopt.compress.coupling import Dropped, Groups
-from mlopt.compress.resizing import channels_kept, resized
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Kind, Network, Node
+from mlopt.techniques.coupling import Dropped, Groups
+from mlopt.techniques.resizing import channels_kept, resized
 
 TOLERANCE = 1e-3               # of a node's largest value: float32 sums in another order; a wrong channel gives about 1
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.compress.blocks import Block, blocks, least_missed
-from mlopt.compress.coupling import couple
-from mlopt.compress.slim import cut_holds
-from mlopt.compress.slimming.criteria import magnitude
-from mlopt.compress.slimming.selection import allowed_widths
-from mlopt.compress.stages import Pair, pairs
-from mlopt.compress.step import Context, Done, Train
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import AttentionLoss, HintLoss, Hold, Loss
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.recipe.steps import THE_SOURCE, Distill, Student
+from mlopt.techniques.blocks import Block, blocks, least_missed
+from mlopt.techniques.coupling import couple
+from mlopt.techniques.slim import cut_holds
+from mlopt.techniques.slimming.criteria import magnitude
+from mlopt.techniques.slimming.selection import allowed_widths
+from mlopt.techniques.stages import Pair, pairs
+from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.teachers import check_fits
 
 PROBED = 256         # validation samples on which the effect of leaving a block out is measured

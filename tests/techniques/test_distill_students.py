@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tf_keras
 
-from mlopt.compress.blocks import blocks, passed_by_all
-from mlopt.compress.distill import distill
-from mlopt.compress.stages import pairs, stage_ends
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold
 from mlopt.network import Kind, Network, Node
 from mlopt.recipe.steps import Distill, Student
+from mlopt.techniques.blocks import blocks, passed_by_all
+from mlopt.techniques.distill import distill
+from mlopt.techniques.stages import pairs, stage_ends
 from mlopt.testing import steps
 from mlopt.training.objective import trainer
 

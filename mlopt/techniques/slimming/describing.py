@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt.compress.coupling import Group, Groups
+from mlopt.techniques.coupling import Group, Groups
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.compress.kernels import Kernel, kernels, left_alone, zipped_bytes
-from mlopt.compress.shared_values import nearest, shared_values
-from mlopt.compress.step import Context, Done, Train
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Weights
 from mlopt.recipe.steps import Cluster
+from mlopt.techniques.kernels import Kernel, kernels, left_alone, zipped_bytes
+from mlopt.techniques.shared_values import nearest, shared_values
+from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.holding import combined, held
 
 WORTH = 4        # weights for each shared value, at least: below, a table of values is no smaller than the weights

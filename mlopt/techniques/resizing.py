@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlopt.compress.coupling import carried, slots
 from mlopt.network import Kept, Kind, Network, Node, Weight
+from mlopt.techniques.coupling import carried, slots
 
 
 def resized(network: Network, kept: Kept) -> Network:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt.compress.coupling import Groups
 from mlopt.network import Kind, Node, Weight
+from mlopt.techniques.coupling import Groups
 
 CHANNEL_BYTES = 12
 """An int8 TFLite file stores one byte an element of a kernel, and for each output channel of a convolution the kernel's

@@ -13,11 +13,6 @@ from typing import Any
 import numpy as np
 
 from mlopt import cache, files, plain
-from mlopt.compress.knapsack import Option, choose, smallest
-from mlopt.compress.quantize_loss import distance, output_activations, sensitivities
-from mlopt.compress.quantize_plan import kernels, may_have_4_bits, network_bytes, stored_bytes
-from mlopt.compress.quantize_ranges import Ranges, candidates, exact_inputs, observe
-from mlopt.compress.step import Context, Done, Train
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitResult, Hold
@@ -25,6 +20,11 @@ from mlopt.frameworks.protocol import GriddedModel, TrainableModel
 from mlopt.grid import Grid, WeightGrid, write_probes
 from mlopt.network import Network
 from mlopt.recipe.steps import Quantize
+from mlopt.techniques.knapsack import Option, choose, smallest
+from mlopt.techniques.quantize_loss import distance, output_activations, sensitivities
+from mlopt.techniques.quantize_plan import kernels, may_have_4_bits, network_bytes, stored_bytes
+from mlopt.techniques.quantize_ranges import Ranges, candidates, exact_inputs, observe
+from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.holding import by_channel
 
 CALIBRATION_ROWS = 512          # of the training samples: above some hundred, ranges hardly move

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlopt.compress.coupling import couple
-from mlopt.compress.resizing import resized
-from mlopt.compress.slim import slim
-from mlopt.compress.slimming import costs
-from mlopt.compress.slimming.proof import prove
-from mlopt.compress.step import Context
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
 from mlopt.recipe.steps import Slim
+from mlopt.techniques.coupling import couple
+from mlopt.techniques.resizing import resized
+from mlopt.techniques.slim import slim
+from mlopt.techniques.slimming import costs
+from mlopt.techniques.slimming.proof import prove
+from mlopt.techniques.step import Context
 from mlopt.testing.tiny import TINY, TinyModel, build, inputs_for
 from mlopt.training.objective import trainer
 

@@ -13,14 +13,6 @@ from typing import Any
 import numpy as np
 
 from mlopt import plain
-from mlopt.compress.coupling import Dropped, Groups, couple
-from mlopt.compress.resizing import resized
-from mlopt.compress.slimming import costs, criteria, latency
-from mlopt.compress.slimming.describing import describe, table
-from mlopt.compress.slimming.latency import LatencyTable
-from mlopt.compress.slimming.proof import compare
-from mlopt.compress.slimming.selection import Priced, Room, choose, room
-from mlopt.compress.step import Context, Done, Train
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.files import new_folder, write_atomically
@@ -28,6 +20,14 @@ from mlopt.frameworks.fitting import FitResult, Hold, LabelLoss
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Kept, Network
 from mlopt.recipe.steps import Slim
+from mlopt.techniques.coupling import Dropped, Groups, couple
+from mlopt.techniques.resizing import resized
+from mlopt.techniques.slimming import costs, criteria, latency
+from mlopt.techniques.slimming.describing import describe, table
+from mlopt.techniques.slimming.latency import LatencyTable
+from mlopt.techniques.slimming.proof import compare
+from mlopt.techniques.slimming.selection import Priced, Room, choose, room
+from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.objective import objective
 
 SALIENCY_SAMPLES = 2048         # of the training samples, for first-order terms

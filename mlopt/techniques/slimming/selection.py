@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt.compress.coupling import Groups
+from mlopt.techniques.coupling import Groups
 
 Priced = Callable[[np.ndarray], np.ndarray]        # widths [..., groups] -> cost [...]
 

@@ -1,7 +1,7 @@
 """Training of the network as it stands."""
 
-from mlopt.compress.step import Context, Done, Train
 from mlopt.recipe.steps import Finetune
+from mlopt.techniques.step import Context, Done, Train
 
 
 def finetune(settings: Finetune, context: Context, train: Train) -> Done:

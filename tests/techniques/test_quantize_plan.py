@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlopt.compress.quantize_plan import FIXED, groups, kernels, may_have_4_bits, network_bytes
 from mlopt.network import Kind, Network, Node, Weight
+from mlopt.techniques.quantize_plan import FIXED, groups, kernels, may_have_4_bits, network_bytes
 
 
 def node(name, kind, *inputs, op="", activation="linear", keeps_range=False, kernel=None, shape=(4, 4, 2), shared=""):

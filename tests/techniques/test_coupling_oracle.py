@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlopt.compress.coupling import couple
 from mlopt.network import Kind
+from mlopt.techniques.coupling import couple
 from mlopt.testing.networks import Builder
 
 SCRIPT = Path(__file__).parents[1] / "support" / "torch_pruning_groups.py"

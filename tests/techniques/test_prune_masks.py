@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlopt.compress.kernels import Kernel, rounded, zipped_bytes
-from mlopt.compress.prune import Gradual
-from mlopt.compress.sparsity import across, fits, mask_of, ramp
 from mlopt.frameworks.fitting import Hold
 from mlopt.recipe.steps import Prune
+from mlopt.techniques.kernels import Kernel, rounded, zipped_bytes
+from mlopt.techniques.prune import Gradual
+from mlopt.techniques.sparsity import across, fits, mask_of, ramp
 
 SHAPES = st.sampled_from([(4, 8), (3, 3, 4, 4), (1, 8, 12), (2, 4, 4)])
 

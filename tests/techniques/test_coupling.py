@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlopt.compress.coupling import couple
-from mlopt.compress.resizing import channels_kept, resized
+from mlopt.techniques.coupling import couple
+from mlopt.techniques.resizing import channels_kept, resized
 from mlopt.testing.networks import Builder, NumpyModel, random_model
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlopt.compress.quantize_plan import kernels
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Node
 from mlopt.ranges import fitted_scales, rounded
+from mlopt.techniques.quantize_plan import kernels
 
 LEAST = 1e-7        # probabilities below are taken for it
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlopt.compress.cluster import cluster
-from mlopt.compress.finetune import finetune
-from mlopt.compress.prune import prune
 from mlopt.errors import BadRequest
 from mlopt.recipe.steps import Cluster, Finetune, Prune
+from mlopt.techniques.cluster import cluster
+from mlopt.techniques.finetune import finetune
+from mlopt.techniques.prune import prune
 from mlopt.testing import steps
 from mlopt.training.objective import trainer
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt.compress.quantize_plan import Group, groups
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
 from mlopt.ranges import Histogram, Range, least_squares, min_max, percentile
+from mlopt.techniques.quantize_plan import Group, groups
 
 NOTHING = 1e-12     # a range narrower than this holds no signal
 CUTS: Mapping[str, Callable[[Histogram], Range]] = {

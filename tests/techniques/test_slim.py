@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlopt.compress.coupling import couple
-from mlopt.compress.slim import cut_holds, slim
-from mlopt.compress.slimming.proof import prove
-from mlopt.compress.step import Context
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import EpochFacts, FitResult, Hold, InputFacts
 from mlopt.recipe.steps import Slim
+from mlopt.techniques.coupling import couple
+from mlopt.techniques.slim import cut_holds, slim
+from mlopt.techniques.slimming.proof import prove
+from mlopt.techniques.step import Context
 from mlopt.testing.networks import Builder, NumpyModel
 
 

@@ -13,10 +13,6 @@ from mlopt_tflite.exporter import export
 from mlopt_tflite.quantizer import make
 from mlopt_tflite.storage import read_storage
 
-from mlopt.compress.quantize import quantize
-from mlopt.compress.quantize_loss import rounded_kernel, sensitivities
-from mlopt.compress.quantize_plan import kernels, network_bytes
-from mlopt.compress.step import Context
 from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
@@ -25,6 +21,10 @@ from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import Hold
 from mlopt.grid import Grid
 from mlopt.recipe.steps import Quantize
+from mlopt.techniques.quantize import quantize
+from mlopt.techniques.quantize_loss import rounded_kernel, sensitivities
+from mlopt.techniques.quantize_plan import kernels, network_bytes
+from mlopt.techniques.step import Context
 from mlopt.training.objective import trainer
 
 L = tf_keras.layers

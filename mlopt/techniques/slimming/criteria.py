@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlopt.compress.coupling import Group, Groups
 from mlopt.network import Weights
+from mlopt.techniques.coupling import Group, Groups
 
 Importance = Mapping[str, np.ndarray]       # by name of each free group: float64 [units], at least 0
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlopt.compress.knapsack import Option, choose, smallest
+from mlopt.techniques.knapsack import Option, choose, smallest
 
 OPTIONS = st.lists(
     st.builds(Option, bytes=st.integers(0, 40), loss=st.integers(0, 30).map(lambda n: n / 8)), min_size=1, max_size=3

@@ -11,11 +11,11 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from mlopt import plain
-from mlopt.compress.coupling import Groups
-from mlopt.compress.slimming.costs import Cost, macs
-from mlopt.compress.slimming.selection import Room, choose
-from mlopt.compress.step import Context, Latencies
 from mlopt.files import write_atomically
+from mlopt.techniques.coupling import Groups
+from mlopt.techniques.slimming.costs import Cost, macs
+from mlopt.techniques.slimming.selection import Room, choose
+from mlopt.techniques.step import Context, Latencies
 
 VARIANTS = 36                   # networks measured for the table, the whole and the smallest one among them
 WHOLES = 4                      # of those: the whole network, to which all others are compared, so often
