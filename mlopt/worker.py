@@ -50,6 +50,7 @@ class Job:
     function: str
     arguments: Mapping[str, Any]
     sees: Sees = Sees.NOTHING
+    private_network: bool = False   # with loopback alone, where the system allows it: see `private_network`
     user_modules: bool = False      # the user named a module to import: it may lie in the current folder
     deadline_s: float = DEADLINE_S
 
@@ -131,8 +132,11 @@ class Crew:
                 os.close(writing)
                 raise Cancelled(f"{job.task}: stopped")
             try:
+                command = [sys.executable, "-P", "-m", "mlopt.worker_main", str(writing)]
+                if job.private_network:
+                    command = [sys.executable, "-P", "-m", "mlopt.private_network", *command]
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "mlopt.worker_main", str(writing)],
+                    command,
                     stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing], env=environment,
                     start_new_session=True,   # Ctrl-C reaches the caller alone, which then ends us and our children
                 )

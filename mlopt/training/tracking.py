@@ -74,12 +74,12 @@ def _now_ms() -> int:
 
 
 @contextmanager
-def tracked(task: FitTask, steps: int) -> Iterator[Tracker]:
+def tracked(task: FitTask) -> Iterator[Tracker]:
     """A tracker for this training; raises before it begins where the server does not answer."""
     if not task.track:
         yield Tracker()
         return
-    tracker = _begin(task, steps)
+    tracker = _begin(task)
     try:
         yield tracker
     except BaseException:
@@ -88,7 +88,7 @@ def tracked(task: FitTask, steps: int) -> Iterator[Tracker]:
     tracker.ended("FINISHED")
 
 
-def _begin(task: FitTask, steps: int) -> Tracker:
+def _begin(task: FitTask) -> Tracker:
     uri = task.track.removeprefix("mlflow:")
     if not uri:
         raise BadRequest("a training is tracked at mlflow:URI, e.g. mlflow:http://127.0.0.1:5000")
@@ -101,7 +101,7 @@ def _begin(task: FitTask, steps: int) -> Tracker:
     try:
         client = MlflowClient(tracking_uri=uri)
         run = _run(client, task.checkpoints)
-        for name, value in _parameters(task, steps).items():
+        for name, value in _parameters(task).items():
             client.log_param(run, name, value)
     except _failures() as err:
         raise OutputUnwritable(
@@ -126,11 +126,11 @@ def _run(client: Any, folder: Path) -> str:
     return run
 
 
-def _parameters(task: FitTask, steps: int) -> dict[str, str]:
+def _parameters(task: FitTask) -> dict[str, str]:
     o = task.optimizer
     losses = "; ".join(f"{type(loss).__name__} {loss.weight:g}" for loss in task.losses)
     return {
-        "epochs": str(task.epochs), "steps": str(steps), "batch": str(task.batch), "optimizer": o.name,
+        "epochs": str(task.epochs), "batch": str(task.batch), "optimizer": o.name,
         "learning_rate": f"{o.learning_rate:g}", "schedule": o.schedule.value, "weight_decay": f"{o.weight_decay:g}",
         "losses": losses, "augment": ", ".join(task.augment) or "none", "seed": str(task.seed),
         "strategy": task.strategy.value,

@@ -1,5 +1,6 @@
 """Two runs on one machine agree bit for bit: deterministic kernels, and layers' own chance by (seed, step)."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,18 +36,18 @@ class Chance:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._now: tuple[Any, Any] | None = None
-        self._drawn = 0
+        self._traced = threading.local()        # replicas are traced in threads of their own
 
     def begin(self, step: Any, replica: Any) -> None:
         """From here on, for the graph being traced, draws belong to this step."""
-        self._now, self._drawn = (step, replica), 0
+        self._traced.now, self._traced.drawn = (step, replica), 0
 
     def draw(self) -> Any:
         """The next seed of this step, int32 [2]."""
-        assert self._now is not None, "a layer drew before the step began"
-        self._drawn += 1
-        return step_seed(self.seed, *self._now, tag=1000 + self._drawn)
+        assert hasattr(self._traced, "now"), "a layer drew before the step began"
+        self._traced.drawn += 1
+        step, replica = self._traced.now
+        return step_seed(self.seed, step, replica, tag=1000 + self._traced.drawn)
 
     @contextmanager
     def installed(self, model: Any) -> Iterator[None]:

@@ -1,21 +1,23 @@
 """Train in place as a task says: continued after a kill where it stood, and bit for bit the same each time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mlopt.errors import TrainingDiverged
-from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, Hold, OnEvent
+from mlopt.errors import BadRequest, TrainingDiverged
+from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, Hold, OnEvent, Strategy
 from mlopt.frameworks.keras.fitting import checkpoints, pipeline, strategies
 from mlopt.frameworks.keras.fitting.checkpoints import Progress, Saved
 from mlopt.frameworks.keras.fitting.determinism import deterministic
 from mlopt.frameworks.keras.fitting.logs import Board, Events
 from mlopt.frameworks.keras.fitting.pipeline import Fetch
 from mlopt.frameworks.keras.fitting.preparing import Prepared, prepare
-from mlopt.frameworks.keras.fitting.steps import hold, several, traced
+from mlopt.frameworks.keras.fitting.steps import hold, several
+from mlopt.frameworks.keras.fitting.strategies import Engine
 from mlopt.frameworks.keras.fitting.student import Trainee
 from mlopt.frameworks.keras.fitting.updates import Held, learning_rate, numbers
 from mlopt.frameworks.keras.quiet import tf
@@ -29,14 +31,25 @@ def fit(model: Trainee, task: FitTask, on_event: OnEvent) -> FitResult:
 
     Early stopping brings the weights of the best epoch back; without it those of the last one come back.
     """
+    if task.strategy in (Strategy.MULTI_WORKER, Strategy.PARAMETER_SERVER):
+        from mlopt.frameworks.keras.fitting import remote
+
+        return remote.fit(model, task, on_event)
     from mlopt.training.tracking import tracked
 
-    with deterministic():
-        engine = strategies.engine(task.strategy)
+    return train(model, task, strategies.engine(task.strategy), on_event, tracked)
+
+
+def train(
+    model: Trainee, task: FitTask, engine: Engine, on_event: OnEvent,
+    tracked: Callable[[FitTask], AbstractContextManager[Any]],
+) -> FitResult:
+    """By the devices of an engine; `tracked` opens what is told of each epoch."""
+    with deterministic(), strategies.precision(engine):
         prepared = prepare(model, task, engine)
         try:
             with (
-                tracked(task, prepared.steps) as tracker,
+                tracked(task) as tracker,
                 prepared.step.chance.installed(prepared.student.model),
                 engine.strategy.scope(),
             ):
@@ -55,7 +68,8 @@ class _Training:
     def __init__(self, prepared: Prepared, trainee: Trainee, on_event: OnEvent, tracker: Any) -> None:
         self.p, self.task, self.student = prepared, prepared.task, prepared.student
         self.trainee, self.tracker = trainee, tracker
-        self.board = Board(self.task.logs)
+        self.board = Board(self.task.logs if prepared.engine.writes else None)
+        self.caller = prepared.engine.caller()
         self.events = Events(on_event, steps=prepared.steps, epochs=self.task.epochs)
         self.progress = Progress(sums=(0.0,) * len(self.parts))
         self.best: list[np.ndarray] = []
@@ -82,20 +96,29 @@ class _Training:
         if not resumed:
             self._ask_holder()
         self.p.feed.ask(self._next(self.progress.step, 1))
-        while self.progress.step < self.p.steps and not self.progress.stopped:
+        after = self.progress.step
+        while after < self.p.steps and not self.progress.stopped:
             started, waited = time.perf_counter(), self.p.feed.waited_s
             fetch, tree = self.p.feed.take()
             after = fetch.first + fetch.count
             if after < self.p.steps:
                 self.p.feed.ask(self._next(after, self._worth()))
-            losses = self._call(fetch, tree)
+            finished = list(self._call(fetch, tree))
+            ends = after % self.p.steps_per_epoch == 0
+            asks = self.task.holder is not None and after < self.p.steps and after % self.task.holder.every == 0
+            saves = ends or self.p.engine.decided(time.monotonic() - self.saved_at >= self.task.checkpoint_every_s)
+            if ends or asks or saves:
+                finished += self.caller.drained()
             seconds = time.perf_counter() - started
-            self._stepped(fetch, losses, seconds, self.p.feed.waited_s - waited)
-            if after % self.p.steps_per_epoch == 0:
+            for done, losses in finished:
+                share = 1 / len(finished)
+                self._stepped(done, losses, share * seconds, share * (self.p.feed.waited_s - waited))
+            if ends:
                 self._epoch_done()
-            if self.task.holder is not None and after < self.p.steps and after % self.task.holder.every == 0:
+            if asks:
                 self._ask_holder()
-            self._save(must=after % self.p.steps_per_epoch == 0)
+            if saves:
+                self._save()
 
     def _next(self, first: int, count: int) -> Fetch:
         """At most `count` steps from `first` on, up to the next end of an epoch or question to the holder."""
@@ -105,26 +128,27 @@ class _Training:
         return Fetch(first, min(until))
 
     def _worth(self) -> int:
+        if self.p.engine.steps_per_call:
+            return self.p.engine.steps_per_call
         return max(1, int(CALL_S / self.events.step_s)) if self.events.step_s else 1
 
-    def _call(self, fetch: Fetch, tree: pipeline.Tree) -> np.ndarray:
-        """Losses [count, parts] of these steps."""
+    def _call(self, fetch: Fetch, tree: pipeline.Tree) -> Iterator[tuple[Fetch, np.ndarray]]:
+        """Make these steps; losses [count, parts] of those that are done."""
         rows = tf.constant(numbers(self.task.optimizer, fetch.first, fetch.count, self.p.steps))
         first = tf.constant(fetch.first, tf.int64)
         if self.run_steps is None:
-            self.run_steps = traced(several(self.p.step, self.held), tree, rows, first)
+            self.run_steps = several(self.p.step, self.held, tree)
             self.warm = False
-        losses = self.run_steps(tree, rows, first).numpy()
-        wrong = ~np.isfinite(losses[:, -1])
-        if wrong.any():
-            self._diverged(fetch.first + int(np.argmax(wrong)))
-        return np.asarray(losses)
+        return self.caller.call(self.run_steps, fetch, (tree, rows, first))
 
     def _diverged(self, step: int) -> None:
         rate = learning_rate(self.task.optimizer, step, self.p.steps)
         raise TrainingDiverged(step + 1, rate, str(self.task.checkpoints))
 
     def _stepped(self, fetch: Fetch, losses: np.ndarray, seconds: float, waited: float) -> None:
+        wrong = ~np.isfinite(losses[:, -1])
+        if wrong.any():
+            self._diverged(fetch.first + int(np.argmax(wrong)))
         sums = np.array(self.progress.sums)
         for row in losses.astype(np.float64):       # one by one: the sum does not depend on how steps were called
             sums = sums + row
@@ -217,6 +241,11 @@ class _Training:
         )
         if why_not:
             self.notes.append(why_not)
+        if not self.p.engine.all_same(0 if saved is None else saved.progress.step):
+            raise BadRequest(
+                f"the processes of this training found different checkpoints: {self.task.checkpoints} must be one"
+                " folder that all of them see"
+            )
         if saved is None:
             return 0
         self.student.assign(saved.weights)
@@ -227,10 +256,7 @@ class _Training:
             self._set_holds(saved.holds)
         return self.progress.step
 
-    def _save(self, *, must: bool) -> None:
-        now = time.monotonic()
-        if not must and now - self.saved_at < self.task.checkpoint_every_s:
-            return
+    def _save(self) -> None:
         weights = self.student.values()
         if not all(np.isfinite(value).all() for value in weights):
             self._diverged(self.progress.step - 1)
@@ -239,7 +265,7 @@ class _Training:
             checkpoints.write(self.task.checkpoints, self.digest, Saved(
                 progress=self.progress, weights=weights, optimizer=optimizer, best=self.best, holds=self.holds,
             ))
-        self.saved_at = now
+        self.saved_at = time.monotonic()
 
     def _finish(self, resumed: int) -> FitResult:
         done = self.progress
@@ -260,7 +286,7 @@ class _Training:
         samples = done.timed * self.p.feed.batch
         return FitResult(
             epochs=done.epochs, best_epoch=epoch, validation=done.epochs[epoch - 1].validation, steps=done.step,
-            replicas=self.p.engine.replicas, resumed_at_step=resumed,
+            replicas=self.p.engine.working, resumed_at_step=resumed,
             input=pipeline.facts(self.p.feed, waited_s=done.waited_s, seconds=done.ran_s, samples=samples),
             notes=(*self.notes, *self.tracker.notes),
         )

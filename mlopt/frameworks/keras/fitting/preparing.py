@@ -57,8 +57,8 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
     checks.batch(task.batch, engine.replicas, train)
     augment = Augment(task.augment, trainee.signature, seed=task.seed, batch=task.batch)
     with engine.strategy.scope():
-        model = engine.model_of(trainee)
-        one = student(trainee, model, freeze=task.freeze, nodes=student_nodes(task.losses))
+        model, tensors = engine.live(trainee)
+        one = student(trainee, model, tensors, freeze=task.freeze, nodes=student_nodes(task.losses))
         stored, objective = _objective(trainee, one, task, train, validation)
         places = _places(trainee, task, train, augment, objective)
         feed = Feed(
@@ -72,7 +72,8 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
         step = Step(
             student=one, objective=objective, augment=augment, chance=Chance(task.seed), samples=train,
             updates=Updates(task.optimizer, learned, decayed, engine.strategy, scaled=half),
-            strategy=engine.strategy, batch=task.batch, learned=learned, places=places,
+            strategy=engine.strategy, batch=task.batch, first=engine.first, here=engine.here,
+            learned=learned, places=places,
         )
         scored = Validation(one, objective, validation)
     if task.early_stopping and scored.measures == "nothing":

@@ -31,7 +31,8 @@ class Validation:
             outputs, _ = student.call(inputs, training=False)
             return tf.reduce_sum(tf.cast(self._rule(outputs, inputs, labels), tf.float64))
 
-        self._score, self._traced = score, None
+        self._score = score
+        self._traced: Any = None
 
     def figure(self) -> float:
         """The mean over all samples; nan where nothing can be measured."""

@@ -27,6 +27,8 @@ class Step:
     updates: Updates
     strategy: Any
     batch: int                          # of one replica
+    first: int                          # number of this process's first replica
+    here: int                           # replicas of this process
     learned: tuple[Any, ...]            # what gradients are taken for: the student's trained weights, then projections
     places: bool                        # labels lie over the input's rows and columns
 
@@ -57,10 +59,11 @@ class Step:
         return gradients, finite, tf.stack([*parts, total])
 
 
-def several(step: Step, holds: Mapping[int, Held]) -> Callable[[Tree, Any, Any], Any]:
+def several(step: Step, holds: Mapping[int, Held], like: Tree) -> Callable[[Tree, Any, Any], Any]:
     """A graph function of (samples [count, batch, ...], rows of `updates.numbers`, first step): parts [count, parts].
 
-    `holds` by index in the student's variables; how many steps it takes is open, so that one trace serves all.
+    `holds` by index in the student's variables. The samples are like those of `like`; how many steps it takes is open,
+    so that one trace serves all.
     """
     student = step.student
     at = {index: place for place, index in enumerate(student.trained)}
@@ -73,8 +76,7 @@ def several(step: Step, holds: Mapping[int, Held]) -> Callable[[Tree, Any, Any],
 
         def body(i: Any, parts: Any) -> tuple[Any, Any]:
             def one(tree: Tree) -> Any:
-                rows = tf.nest.map_structure(lambda array: array[i], tree)
-                return step.in_replica(rows, first + tf.cast(i, tf.int64))
+                return step.in_replica(_own_rows(step, tree, i), first + tf.cast(i, tf.int64))
 
             gradients, finite, shares = step.strategy.run(one, args=(tree,))
             found = step.strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
@@ -92,17 +94,25 @@ def several(step: Step, holds: Mapping[int, Held]) -> Callable[[Tree, Any, Any],
         )
         return parts.stack()
 
-    return tf.function(run, autograph=False, reduce_retracing=True)
-
-
-def traced(function: Any, tree: Tree, numbers: Any, first: Any) -> Any:
-    """A graph function of `several`, traced for any number of steps of samples like these."""
-
-    def open_ended(tensor: Any) -> Any:
+    def any_count(tensor: Any) -> Any:
         return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
-    specs = tf.nest.map_structure(open_ended, (tree, numbers))
-    return function.get_concrete_function(*specs, tf.TensorSpec((), first.dtype))
+    return tf.function(run, autograph=False, input_signature=[
+        tf.nest.map_structure(any_count, like), tf.TensorSpec((None, 3), tf.float32), tf.TensorSpec((), tf.int64),
+    ])
+
+
+def _own_rows(step: Step, tree: Tree, i: Any) -> Tree:
+    """Of samples [count, rows of this process, ...] those of the i-th step and the replica that asks."""
+    if step.here == 1:
+        return tf.nest.map_structure(lambda array: array[i], tree)
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group - step.first
+    with tf.device("CPU:0"):        # there they are: a device gets its own rows alone
+        return tf.nest.map_structure(
+            lambda array: tf.ensure_shape(
+                array[i, replica * step.batch : (replica + 1) * step.batch], (step.batch, *array.shape[2:])
+            ), tree,
+        )
 
 
 def hold(strategy: Any, variable: Any, held: Held) -> None:

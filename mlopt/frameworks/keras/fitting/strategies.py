@@ -1,11 +1,17 @@
 """Which devices work together: the framework's own engine, chosen by a task."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
 
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
+from mlopt.frameworks.keras.fitting.pipeline import Fetch
 from mlopt.frameworks.keras.fitting.student import Trainee
+from mlopt.frameworks.keras.network.building import build
 from mlopt.frameworks.keras.quiet import tf
 
 
@@ -20,6 +26,30 @@ class Engine:
     half_precision: bool = False
     notes: tuple[str, ...] = ()
 
+    steps_per_call: int = 0         # 0: as many as take a quarter of a second
+    _functions: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def keeps_result(self) -> bool:
+        """Whether who asked for the training looks for the weights of this process."""
+        return self.writes
+
+    @property
+    def working(self) -> int:
+        """How many parts of the samples are worked on at a time."""
+        return self.replicas
+
+    def decided(self, flag: bool) -> bool:
+        """What all processes of the training do."""
+        return flag
+
+    def all_same(self, number: int) -> bool:
+        """Whether every process has this number."""
+        return True
+
+    def caller(self) -> "Caller":
+        return Synchronous()
+
     @property
     def replicas(self) -> int:
         return int(self.strategy.num_replicas_in_sync)
@@ -28,13 +58,75 @@ class Engine:
         """Of the batch of all replicas, what this process works on."""
         return slice(self.first * batch, (self.first + self.here) * batch)
 
-    def model_of(self, trainee: Trainee) -> Any:
-        """The trainee's Keras model, its variables on the devices."""
-        return trainee.keras_model
+    def live(self, trainee: Trainee) -> tuple[Any, Mapping[str, Any] | None]:
+        """The trainee's Keras model, its variables on the devices, and its symbolic tensors by node.
+
+        Called in the strategy's scope. Where that needs variables of its own, they are those of a twin.
+        """
+        built = getattr(trainee, "built", None)
+        if not tf.distribute.has_strategy():
+            return trainee.keras_model, None if built is None else built.tensors
+        plan = getattr(trainee, "plan", None)
+        if plan is None:
+            raise BadRequest("this model has no plan to build replicas from: train it with --strategy one")
+        twin = build(plan)
+        for copy, own in zip(twin.model.weights, trainee.keras_model.weights, strict=True):
+            copy.assign(own.numpy())
+        return twin.model, twin.tensors
+
+
+class Caller(Protocol):
+    """Who calls the graph."""
+
+    def call(self, function: Any, fetch: Fetch, arguments: tuple[Any, ...]) -> Iterator[tuple[Fetch, np.ndarray]]:
+        """Make a call; losses [steps, parts] of those that are done, in the order in which they were made."""
+        ...
+
+    def drained(self) -> Iterator[tuple[Fetch, np.ndarray]]:
+        """Those of all others, once they are done."""
+        ...
+
+
+class Synchronous:
+    """Calls that are done when they return."""
+
+    def call(self, function: Any, fetch: Fetch, arguments: tuple[Any, ...]) -> Iterator[tuple[Fetch, np.ndarray]]:
+        yield fetch, np.asarray(function(*arguments).numpy())
+
+    def drained(self) -> Iterator[tuple[Fetch, np.ndarray]]:
+        return iter(())
 
 
 def engine(strategy: Strategy) -> Engine:
-    """Raises `BadRequest` for devices that are not there."""
-    if strategy in (Strategy.AUTO, Strategy.ONE):
-        return Engine(strategy=tf.distribute.get_strategy())
-    raise BadRequest(f"the strategy {strategy.value} cannot be used here")
+    """Of the devices of this process; raises `BadRequest` for devices that are not there."""
+    gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    half, notes = bool(gpus), ("arithmetic in half precision on the GPU, weights in float32",) if gpus else ()
+    if strategy is Strategy.TPU:
+        if not tf.config.list_logical_devices("TPU"):
+            raise BadRequest("no TPU is here: train with --strategy auto, or on a machine that has one")
+        return Engine(strategy=tf.distribute.TPUStrategy(), notes=("a TPU was never seen by this program's tests",))
+    if strategy is Strategy.ONE or (strategy is Strategy.AUTO and len(gpus) < 2):
+        return Engine(strategy=tf.distribute.get_strategy(), half_precision=half, notes=notes)
+    devices = [device.name for device in (gpus or cpus)]
+    if strategy in (Strategy.AUTO, Strategy.MIRRORED):
+        if len(devices) == 1:
+            only = "this machine has one device to mirror on: the training runs on it alone"
+            return Engine(strategy=tf.distribute.get_strategy(), half_precision=half, notes=(*notes, only))
+        return Engine(
+            strategy=tf.distribute.MirroredStrategy(devices), here=len(devices), half_precision=half, notes=notes
+        )
+    raise BadRequest(f"the strategy {strategy.value} needs processes of its own: see `remote`")
+
+
+@contextmanager
+def precision(one: Engine) -> Iterator[None]:
+    """The graph rewritten to half precision where the engine has it; as it was before on leaving."""
+    if not one.half_precision or not tf.config.list_physical_devices("GPU"):
+        yield
+        return
+    before = tf.config.optimizer.get_experimental_options().get("auto_mixed_precision", False)
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision": before})

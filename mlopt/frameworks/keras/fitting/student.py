@@ -19,7 +19,8 @@ PROBED = 64         # samples that show what an output of unknown activation is
 class Trainee(Protocol):
     """What is trained: `keras_model` computes the network, rounding included where it is on a grid."""
 
-    signature: Signature
+    @property
+    def signature(self) -> Signature: ...
 
     @property
     def network(self) -> Network: ...
@@ -74,9 +75,12 @@ class Student:
             variable.assign(value)
 
 
-def student(trainee: Trainee, model: Any, *, freeze: Sequence[str], nodes: Sequence[str]) -> Student:
+def student(
+    trainee: Trainee, model: Any, tensors: Mapping[str, Any] | None, *, freeze: Sequence[str], nodes: Sequence[str]
+) -> Student:
     """`model` is the trainee's own, or one like it made for a strategy: the same weights in the same order.
 
+    `tensors` holds its symbolic tensors by node name, None where it has no graph.
     Raises `BadRequest` for weights and nodes that are not there.
     """
     place = {id(variable): i for i, variable in enumerate(trainee.keras_model.weights)}
@@ -97,30 +101,25 @@ def student(trainee: Trainee, model: Any, *, freeze: Sequence[str], nodes: Seque
         model=model, signature=trainee.signature, names=names, variables=tuple(model.weights),
         trained=tuple(i for i in trained if i not in held), frozen=tuple(sorted(moved & held)),
         decayed=frozenset(names[name] for name in kernels if name in names),
-        view=_with_nodes(trainee, model, nodes), nodes=tuple(nodes),
+        view=_with_nodes(model, tensors, nodes), nodes=tuple(nodes),
     )
 
 
-def _with_nodes(trainee: Any, model: Any, nodes: Sequence[str]) -> Any:
+def _with_nodes(model: Any, tensors: Mapping[str, Any] | None, nodes: Sequence[str]) -> Any:
     if not nodes:
         return model
-    tensors = node_tensors(trainee, nodes, "student")
-    if model is not trainee.keras_model:        # its twin: the same layers under the same names
-        extractor = tf_keras.Model(trainee.keras_model.inputs, [tensors[name] for name in nodes])
-        twin = tf_keras.models.clone_model(extractor, clone_function=lambda layer: model.get_layer(layer.name))
-        return tf_keras.Model(model.inputs, [*tf.nest.flatten(model.outputs), *tf.nest.flatten(twin(model.inputs))])
-    return tf_keras.Model(keras_layers.input_structure(model), [*model.outputs, *(tensors[name] for name in nodes)])
+    found = node_tensors(tensors, nodes, "student")
+    return tf_keras.Model(keras_layers.input_structure(model), [*model.outputs, *(found[name] for name in nodes)])
 
 
-def node_tensors(trainee: Any, nodes: Sequence[str], who: str) -> Mapping[str, Any]:
+def node_tensors(tensors: Mapping[str, Any] | None, nodes: Sequence[str], who: str) -> Mapping[str, Any]:
     """Symbolic tensors by node name; raises `BadRequest` where the model has no graph, or no such node."""
-    built = getattr(trainee, "built", None)
-    if built is None:
-        raise BadRequest("hints and attention need a network whose layers can be reached; this one is on a grid")
-    missing = [name for name in nodes if name not in built.tensors]
+    if tensors is None:
+        raise BadRequest(f"hints and attention need a {who} whose layers can be reached")
+    missing = [name for name in nodes if name not in tensors]
     if missing:
-        raise BadRequest(f"the {who} has no node {', '.join(missing)}; it has {', '.join(built.tensors)}")
-    return built.tensors
+        raise BadRequest(f"the {who} has no node {', '.join(missing)}; it has {', '.join(tensors)}")
+    return tensors
 
 
 def heads(one: Student, sample: Mapping[str, np.ndarray]) -> dict[str, Head]:

@@ -87,7 +87,7 @@ def _function(path: Path, nodes: Sequence[str]) -> tuple[Any, Callable[[Sequence
     names = [spec.name for spec in model.signature.outputs]
     keras_model = model.keras_model
     if nodes:
-        tensors = node_tensors(model, nodes, "teacher")
+        tensors = node_tensors(model.built.tensors, nodes, "teacher")
         ends = [*tf.nest.flatten(keras_model.outputs), *(tensors[name] for name in nodes)]
         keras_model = tf_keras.Model(keras_layers.input_structure(keras_model), ends)
 

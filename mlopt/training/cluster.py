@@ -1,0 +1,180 @@
+"""A training by several processes on this machine or a given cluster: started, watched, and begun again from the last
+checkpoint when one of them is lost.
+
+Nothing of a framework is here: what a member does is a function named as text.
+"""
+
+import json
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlopt.errors import BadRequest, MloptError, WorkerCrashed, WorkerFailed
+from mlopt.frameworks.fitting import FitResult, OnEvent
+from mlopt.private_network import VARIABLE
+from mlopt.worker import Cancelled, Crew, Job, Sees, emit
+
+MEMBER = "mlopt.frameworks.keras.fitting.member:take_part"
+WORKERS = 2             # on this machine, where no cluster is given: more processes share its devices
+RESTARTS = 3            # of the whole training after a member was lost
+DEADLINE_S = 30 * 24 * 3600.0       # a training may take days; a member that hangs is the framework's time-out to end
+
+Spec = dict[str, list[str]]         # addresses by kind of member: "chief", "worker", "ps"
+
+
+class MemberLost(WorkerFailed):
+    """Another member of the cluster stopped answering."""
+
+    def __init__(self, task: str, found: str) -> None:
+        self.task, self.found = task, found
+        super().__init__(f"{task}: another member was lost: {found}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A cluster that somebody else started, as TF_CONFIG says: our own place in it."""
+
+    spec: Spec
+    kind: str
+    index: int
+
+
+def given(environment: Mapping[str, str]) -> Given | None:
+    """What TF_CONFIG holds; None without it. Raises `BadRequest` for a text that is no cluster."""
+    text = environment.get("TF_CONFIG", "")
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+        spec = {str(kind): [str(address) for address in addresses] for kind, addresses in config["cluster"].items()}
+        place = Given(spec=spec, kind=str(config["task"]["type"]), index=int(config["task"]["index"]))
+        if place.kind not in spec or not 0 <= place.index < len(spec[place.kind]):
+            raise ValueError(f"there is no {place.kind} {place.index} in the cluster")
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise BadRequest(
+            f'TF_CONFIG is no cluster ({err}); it looks like {{"cluster": {{"worker": ["host:port", ...]}},'
+            ' "task": {"type": "worker", "index": 0}}'
+        ) from err
+    return place
+
+
+def train(request: str, servers: int, on_event: OnEvent) -> FitResult:
+    """The training that the file `request` describes, by this machine's own cluster or the one that TF_CONFIG gives.
+
+    `servers` is the number of parameter servers, 0 where every worker holds the weights.
+    """
+    place = given(os.environ)
+    with Crew() as crew:
+        job = Job(
+            task="training in a cluster", function="mlopt.training.cluster:supervise",
+            arguments={"request": request, "servers": servers, "place": place}, sees=Sees.NOTHING,
+            deadline_s=DEADLINE_S, private_network=place is None,
+        )
+        return crew.run(job, FitResult, on_event)
+
+
+def supervise(request: str, servers: int, place: Given | None) -> FitResult:
+    """In a process of its own: members are started, and all of them again when one is lost."""
+    notes: tuple[str, ...] = ()
+    if place is None and os.environ.get(VARIABLE) != "1":
+        notes = (
+            "the members of the training listened on every interface of this machine: the system allows no private"
+            " network",
+        )
+    lost = 0
+    while True:
+        watch = _Watch()
+        try:
+            result = _attempt(request, place or _here(servers), alone=place is None, watch=watch)
+        except WorkerFailed as err:
+            if not _may_return(err, watch) or lost == RESTARTS:
+                raise
+            lost += 1
+            emit(doing="restarting", lost=lost, why=str(err).splitlines()[0])
+            time.sleep(1.0)
+            continue
+        if lost:
+            notes = (*notes, f"{lost} times a member was lost and the training went on from its last checkpoint")
+        return replace(result, notes=(*result.notes, *notes))
+
+
+class _Watch:
+    """What the members told: whether this attempt came further than its beginning."""
+
+    def __init__(self) -> None:
+        self.steps: set[int] = set()
+
+    def hear(self, event: dict[str, Any]) -> None:
+        if isinstance(event.get("done"), int):
+            self.steps.add(event["done"])
+        emit(**event)
+
+
+def _may_return(error: WorkerFailed, watch: _Watch) -> bool:
+    """A process that was killed, or that lost another, may do better the next time; a bug at the start will not."""
+    if isinstance(error, MemberLost):
+        return True
+    return isinstance(error, WorkerCrashed) and (error.how.startswith("was ended by") or len(watch.steps) > 1)
+
+
+def _here(servers: int) -> Given:
+    """A cluster on loopback, on ports that are free now."""
+    kinds = {"worker": WORKERS} if not servers else {"chief": 1, "worker": WORKERS, "ps": servers}
+    sockets = [socket.socket() for _ in range(sum(kinds.values()))]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        addresses = iter([f"127.0.0.1:{one.getsockname()[1]}" for one in sockets])
+    finally:
+        for one in sockets:
+            one.close()
+    spec = {kind: [next(addresses) for _ in range(count)] for kind, count in kinds.items()}
+    return Given(spec=spec, kind="chief" if servers else "worker", index=0)
+
+
+def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitResult:
+    """Every member of our own cluster, or our own part of a given one; the result is that of `place`.
+
+    Raises what the first member that fails raised.
+    """
+    parts = [(kind, i) for kind, addresses in place.spec.items() for i in range(len(addresses))]
+    if not alone:
+        parts = [(place.kind, place.index)]
+    ended: queue.SimpleQueue[tuple[tuple[str, int], Any]] = queue.SimpleQueue()
+    with Crew() as crew:
+
+        def run(part: tuple[str, int]) -> None:
+            kind, index = part
+            leads = part == (place.kind, place.index)
+            job = Job(
+                task=f"training, {kind} {index}", function=MEMBER, sees=Sees.TENSORFLOW, deadline_s=DEADLINE_S,
+                arguments={"request": request, "spec": place.spec, "kind": kind, "index": index},
+            )
+            try:
+                ended.put((part, crew.run(job, FitResult, watch.hear if leads else None)))
+            except MloptError as err:
+                ended.put((part, err))
+
+        threads = [threading.Thread(target=run, args=[part], daemon=True) for part in parts]
+        for thread in threads:
+            thread.start()
+        failed: MloptError | None = None
+        while True:
+            part, outcome = ended.get()
+            if isinstance(outcome, MloptError) and not isinstance(outcome, Cancelled):
+                failed = outcome
+                break
+            if part == (place.kind, place.index):
+                break
+        crew.stop()
+        for thread in threads:
+            thread.join()
+    if failed is not None:
+        raise failed
+    assert isinstance(outcome, FitResult)
+    return outcome
