@@ -79,7 +79,7 @@ class MemoryBytes:
     arena: int = -1                    # span of the activation tensors
     heap_delta: int = -1               # allocator's bytes in use, after minus before
     peak_delta: int = -1               # highest resident memory of load + compile + run, above the empty runner's
-    pss: int = -1                      # proportional set size at the end (Android, Linux smaps_rollup)
+    pss: int = -1                      # proportional set size at the end, of our native runner (Android)
 
 
 @dataclass(frozen=True, kw_only=True)

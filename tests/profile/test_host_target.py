@@ -61,7 +61,7 @@ def test_memory_holds_the_file_its_weights_and_its_arena(tflite_result, tiny_tfl
     taken = tflite_result.memory
     assert taken.file == tiny_tflite.stat().st_size and 0 < taken.weights < taken.file
     assert 8 * 8 * 8 * 4 <= taken.arena < 100_000          # no smaller than its largest activation
-    assert taken.heap_delta > 0 and taken.peak_delta > 0 and taken.pss > taken.peak_delta
+    assert taken.heap_delta > 0 and taken.peak_delta > 0
 
 
 def test_what_onnx_runtime_does_not_tell_is_said(onnx_result):
@@ -98,7 +98,6 @@ def test_memory_repeats_and_a_parent_that_grew_does_not_leak_into_it(tiny_tflite
     assert again.arena == first.arena and again.weights == first.weights
     assert again.heap_delta == pytest.approx(first.heap_delta, rel=0.01)
     assert again.peak_delta == pytest.approx(first.peak_delta, rel=0.01, abs=2 * 4096)       # it moves in pages
-    assert again.pss < 150_000_000
 
 
 def test_a_fixed_rate_is_held_and_says_what_waking_up_costs(tiny_tflite):

@@ -53,8 +53,6 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         **device.facts(), "runtime": session_runtime, "runner": RUNNER,
         "throttled": after_us > device.SLOWED * before_us,
     }
-    if "memory" in result:
-        result["memory"]["pss"] = memory.proportional()
     result["extra"].update(
         arithmetic_before_us=f"{before_us:.1f}", arithmetic_after_us=f"{after_us:.1f}",
         processors=",".join(map(str, device.allowed())),

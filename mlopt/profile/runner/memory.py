@@ -60,11 +60,6 @@ def resident() -> int:
     return _field(_PROC / "status", "VmRSS")
 
 
-def proportional() -> int:
-    """PSS in bytes: private pages, and this process's share of shared ones; -1 where unknown."""
-    return _field(_PROC / "smaps_rollup", "Pss")
-
-
 def _field(file: Path, name: str) -> int:
     """A "Name:   123 kB" line of a proc file, in bytes."""
     try:
