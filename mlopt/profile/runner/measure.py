@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import RUNNER, SCHEMA, device, memory, timing, turns
+from . import RUNNER, SCHEMA, device, timing, turns
 from .apart import in_child
 from .energy import Meter
 from .footprint import footprint
