@@ -26,13 +26,17 @@ class Tracker:
     def __init__(self, client: Any = None, run: str = "", uri: str = "") -> None:
         self._client, self._run, self._uri = client, run, uri
         self._lost: list[int] = []
+        self._open = False      # the run still counts as running on the server
 
     @property
     def notes(self) -> tuple[str, ...]:
-        if not self._lost:
-            return ()
-        epochs = ", ".join(map(str, self._lost))
-        return (f"the figures of epoch {epochs} did not reach {self._uri}: the server stopped answering",)
+        notes = []
+        if self._lost:
+            epochs = ", ".join(map(str, self._lost))
+            notes.append(f"the figures of epoch {epochs} did not reach {self._uri}: the server stopped answering")
+        if self._open:
+            notes.append(f"the run stays open on {self._uri}: the server stopped answering")
+        return tuple(notes)
 
     def epoch(self, facts: EpochFacts, step: int) -> None:
         """Losses, validation figure and learning rate of an epoch that is done."""
@@ -57,9 +61,8 @@ class Tracker:
         if self._client is not None and len(self._lost) < PATIENCE:
             try:
                 self._client.set_terminated(self._run, status)
-            except _failures() as err:
-                self._lost = self._lost or [0]
-                del err
+            except _failures():
+                self._open = True
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -115,7 +118,7 @@ def _run(client: Any, folder: Path) -> str:
     file = folder / RUN_FILE
     if file.is_file():
         known = file.read_text().strip()
-        if known.isalnum() and any(True for _ in [client.get_run(known)]):
+        if known.isalnum() and _has(client, known):
             client.update_run(known, status="RUNNING")
             return known
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -124,6 +127,19 @@ def _run(client: Any, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, run.encode())
     return run
+
+
+def _has(client: Any, run: str) -> bool:
+    """Whether the server knows this run, which another server may have begun."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_run(run)
+    except MlflowException as err:
+        if err.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
 
 
 def _parameters(task: FitTask) -> dict[str, str]:

@@ -12,10 +12,14 @@ from mlopt.frameworks.keras.quiet import tf
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Kernels add in the same order each time; as it was before on leaving."""
+def deterministic(seed: int) -> Iterator[None]:
+    """Kernels add in the same order each time; as it was before on leaving.
+
+    An operation of the model's own that draws without a seed draws by `seed`: without one TensorFlow refuses it here.
+    """
     before = is_op_determinism_enabled()
     tf.config.experimental.enable_op_determinism()
+    tf.random.set_seed(seed)
     try:
         yield
     finally:

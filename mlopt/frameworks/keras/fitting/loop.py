@@ -45,7 +45,7 @@ def train(
     tracked: Callable[[FitTask], AbstractContextManager[Any]],
 ) -> FitResult:
     """By the devices of an engine; `tracked` opens what is told of each epoch."""
-    with deterministic(), strategies.precision(engine):
+    with deterministic(task.seed), strategies.precision(engine):
         prepared = prepare(model, task, engine)
         try:
             with (
@@ -55,11 +55,12 @@ def train(
             ):
                 training = _Training(prepared, model, on_event, tracker)
                 try:
-                    return training.run()
+                    result = training.run()
                 finally:
                     training.board.close()
         finally:
             prepared.feed.close()
+    return replace(result, notes=(*result.notes, *tracker.notes))
 
 
 class _Training:
@@ -288,7 +289,7 @@ class _Training:
             epochs=done.epochs, best_epoch=epoch, validation=done.epochs[epoch - 1].validation, steps=done.step,
             replicas=self.p.engine.working, resumed_at_step=resumed,
             input=pipeline.facts(self.p.feed, waited_s=done.waited_s, seconds=done.ran_s, samples=samples),
-            notes=(*self.notes, *self.tracker.notes),
+            notes=tuple(self.notes),
         )
 
 

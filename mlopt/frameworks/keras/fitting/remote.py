@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mlopt import plain
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, OnEvent, Strategy
 from mlopt.frameworks.keras.fitting import preparing, strategies
@@ -54,8 +55,6 @@ def fit(trainee: Trainee, task: FitTask, on_event: OnEvent) -> FitResult:
 
         def relay(event: dict[str, Any]) -> None:
             if "epoch_facts" in event:
-                from mlopt import plain
-
                 tracker.epoch(plain.from_plain(event["epoch_facts"], EpochFacts), event["step"])
             else:
                 on_event(event)
@@ -64,7 +63,7 @@ def fit(trainee: Trainee, task: FitTask, on_event: OnEvent) -> FitResult:
         with np.load(place / RESULT, allow_pickle=False) as found:
             for i, variable in enumerate(trainee.keras_model.weights):
                 variable.assign(found[f"w{i}"])
-        return replace(result, notes=(*result.notes, *tracker.notes))
+    return replace(result, notes=(*result.notes, *tracker.notes))
 
 
 def write_result(request: Path, model: Any) -> None:
