@@ -98,13 +98,10 @@ def _gathered(values: Any, rows: Any, axis: int) -> Any:
 
 def _flip(values: Any, places: Any, draw: Draw) -> tuple[Any, Any]:
     """Left and right, one sample in two."""
-    chosen = draw([], 0.0, 1.0, 0) < 0.5
-
-    def turned(array: Any) -> Any:
-        pick = tf.reshape(chosen, [-1] + [1] * (array.shape.rank - 1))
-        return tf.where(pick, tf.reverse(array, [2]), array)
-
-    return turned(values), None if places is None else turned(places)
+    size = values.shape[2]
+    there, back = tf.range(size)[None, :], tf.range(size - 1, -1, -1)[None, :]
+    columns = tf.where(draw([], 0.0, 1.0, 0)[:, None] < 0.5, back, there)
+    return _gathered(values, columns, 2), None if places is None else _gathered(places, columns, 2)
 
 
 def _shift(values: Any, places: Any, draw: Draw) -> tuple[Any, Any]:
