@@ -157,6 +157,8 @@ class Dataset:
             want = select.beside_training(len(rows), want)
         elif Role.TEST in sharing and request.role is Role.CALIBRATION:
             want = select.calibration_share(len(rows), want)
+        elif Role.TEST in sharing and request.role is Role.VALIDATION:
+            want = select.validation_share(len(rows), want)
         if request.role is not Role.CALIBRATION:
             return select.choose_test(rows, want, seed)
         classes = None if self.labels is None or self.labels.per_row is None else self.labels.per_row[rows]

@@ -56,6 +56,15 @@ def beside_training(available: int, want: int) -> int:
     return max(1, min(want, available // 10))
 
 
+def validation_share(available: int, want: int) -> int:
+    """How many rows validation may take where the test samples come from the same rows: at most half.
+
+    >>> validation_share(50_000, 5000), validation_share(100, 5000), validation_share(1, 5000)
+    (5000, 50, 1)
+    """
+    return max(1, min(want, available // 2))
+
+
 def _spread(count: int, want: int, random: np.random.Generator) -> np.ndarray:
     """`want` numbers below `count`: one at random in each of `want` equal stretches."""
     edges = np.arange(want + 1, dtype=np.int64) * count // max(want, 1)

@@ -404,3 +404,10 @@ def test_two_rows_cannot_train_validate_and_test():
     wanted = "samples for validation and others for test and for train; the data has 2 rows"
     with pytest.raises(DataMismatch, match=wanted):
         chosen_of(dataset, train=None, validation=10, test=10)
+
+
+def test_validation_leaves_the_test_half_of_the_only_split_beside_training(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=PIXELS[:30], y_train=LABELS[:30], x_val=PIXELS[30:], y_val=LABELS[30:])
+    chosen = chosen_of(Dataset.open(tmp_path / "a.npz", model()), train=None, validation=5000, test=2000)
+    assert [(chosen[role].split, len(chosen[role].rows)) for role in ("validation", "test")] == [("validation", 5)] * 2
+    assert not set(chosen["validation"].rows) & set(chosen["test"].rows)
