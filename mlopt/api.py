@@ -221,8 +221,9 @@ def profile_files(
 def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     """Carry out a request: the one road that the command line and notebooks share."""
     recipe = None if request.recipe is None else load_recipe(request.recipe)
-    if recipe is not None and not request.formats and not request.precisions:
-        request = replace(request, exports=recipe.export)
+    if recipe is not None:
+        asked = request.formats or request.precisions
+        request = replace(request, exports=() if asked else recipe.export, seed=request.seed or recipe.seed)
     chosen = wanted(request)
     require_extras(chosen)
     bundle.check_ours(request.out)

@@ -64,7 +64,7 @@ class Lineage:
 
     source_sha256: str
     source_name: str
-    recipe: str                          # "" for a plain compression
+    recipe: str                          # sha256 of the recipe as it was read; "" for a plain compression
     seed: int
     data_sha256: dict[str, str]          # role -> fingerprint of the samples
     versions: dict[str, str]

@@ -128,7 +128,8 @@ def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
     given = golden.inputs(signature, samples, report.seed)
     return Manifest(
         lineage=Lineage(
-            source_sha256=report.source.digest, source_name=report.source.path.name, recipe="", seed=report.seed,
+            source_sha256=report.source.digest, source_name=report.source.path.name, seed=report.seed,
+            recipe=report.trained.sha256 if report.trained else "",
             data_sha256={role: facts.fingerprint.sha256 for role, facts in material.gathered.items()},
             versions=report.host.versions,
         ),

@@ -66,7 +66,7 @@ class Training:
     def carry_out(self) -> Product:
         opening = opening_of(self.request)
         depends: Any = {
-            **opening, "samples": self.samples.name, "seed": self.seed, "strategy": self.request.strategy,
+            **opening, "samples": self.samples.name, "seed": self.request.seed, "strategy": self.request.strategy,
         }
         model, holds, folder, facts = self.request.model, None, None, []
         for number, step in enumerate(self.recipe.steps, 1):
@@ -86,17 +86,13 @@ class Training:
             folder=folder, trained=self._trained(tuple(facts)),
         )
 
-    @property
-    def seed(self) -> int:
-        return self.request.seed or self.recipe.seed
-
     def _task(self, name: str, settings: dict[str, Any], *, model: Path, holds: Path | None, entry: Path) -> StepTask:
         request = self.request
         return StepTask(
             name=name, settings=settings, model=model, holds=holds, source=request.model,
             trust_code=request.trust_code, custom_objects=request.custom_objects, input_shapes=request.input_shapes,
             train=self.samples / "train", validation=self.samples / "validation",
-            work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=self.seed,
+            work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
             logs=request.out.with_name(f"{request.out.name}-logs") / entry.name.rpartition("-")[2][:8],
         )
@@ -115,8 +111,9 @@ class Training:
             ))
 
         with _alone(task.work, self.store.root / "locks"):
-            self.crew.run(job, type(None), hear, self._answer)
-        shutil.rmtree(task.work, ignore_errors=True)
+            if not task.dest.exists():          # another run may have finished it since we looked
+                self.crew.run(job, type(None), hear, self._answer)
+            shutil.rmtree(task.work, ignore_errors=True)
 
     def _answer(self, question: str) -> Any:
         """What a step asks for: the latencies of drafted files, timed where no training framework is loaded."""

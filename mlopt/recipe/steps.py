@@ -185,4 +185,7 @@ class Recipe:
     export: Annotated[
         tuple[Export, ...], Meta(description="Files to write; left out: what `mlopt compress` writes by default.")
     ] = ()
-    seed: Annotated[int, Meta(ge=0, lt=2**31, description="Of everything that is drawn.")] = 0
+    seed: Annotated[int, Meta(
+        ge=0, lt=2**31, description="Of everything that is drawn, the samples' roles included; --seed stands in its "
+                                    "place, unless that is 0."
+    )] = 0

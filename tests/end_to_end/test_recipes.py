@@ -73,6 +73,8 @@ def test_files_come_from_what_the_recipe_trained_and_are_held_against_the_source
     steps = printed["trained"]["steps"]
     assert [(s["name"], s["epochs"]) for s in steps] == [("slim", 2), ("quantize", 3)]
     assert steps[0]["macs"] <= 0.8 * printed["source"]["macs"]
+    manifest = json.loads((place / "bundle/manifest.json").read_text())
+    assert manifest["lineage"]["recipe"] == printed["trained"]["sha256"] != ""
     assert printed["trained"]["train_samples"] + printed["trained"]["validation_samples"] <= 400
 
 
