@@ -71,9 +71,9 @@ class Make(Protocol):
     ) -> Made:
         """Write `precision` of `float_file` to `dest`. `samples` is given exactly where the precision needs them.
 
-        `grid` is given only where the precision's `grids` name its scheme. The file's numbers are then exactly the
-        grid's: no range is searched, no weight rounded again, no bias corrected. Raises `GridMismatch`, naming the
-        nodes, where it does not fit the file.
+        `grid` is given only where the precision's `grids` name its scheme: a converter whose precisions name none takes
+        no such argument. The file's numbers are then exactly the grid's: no range is searched, no weight rounded
+        again, no bias corrected. Raises `GridMismatch`, naming the nodes, where it does not fit the file.
 
         Deterministic: the same arguments write the same bytes. Raises `UnsupportedOps` or `MloptError`; it never
         writes another precision than the one asked for: a layer left in float stands in `notes`, with the reason.

@@ -105,10 +105,10 @@ def _make(task: FormatTask, door: Converter, precision: Precision, path: Path) -
             shutil.copyfile(task.float_file, path)
         return Made(path=path, **json.loads((task.float_file.parent / "made.json").read_text()))
     samples = Samples.open(task.calibration) if precision.needs_samples else None
-    grid = Grid.read(task.grid) if task.grid is not None and _takes(precision, task.grid) else None
+    trained = {"grid": Grid.read(task.grid)} if task.grid is not None and _takes(precision, task.grid) else {}
     return plain.resolve(door.make)(
         task.float_file, precision.name, path, signature=task.source.signature, samples=samples, seed=task.seed,
-        grid=grid,
+        **trained,
     )
 
 

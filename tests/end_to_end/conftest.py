@@ -33,7 +33,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mlopt(cache):
     """Run `mlopt ...` and give back what it did."""
 
