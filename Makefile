@@ -16,7 +16,7 @@ gate: demo
 
 # The whole suite: style, types, tests, documentation.
 test: .venv/test-ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 lint: .venv/test-ready
