@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlopt.frameworks.fitting import FitResult, FitTask, OnEvent
+from mlopt.frameworks.fitting import FitResult, FitTask, Loss, OnEvent
 from mlopt.grid import ActivationGrid
 from mlopt.model import Signature, SourceModel
 from mlopt.network import Kept, Network, Weights
@@ -71,9 +71,12 @@ class TrainableModel(Protocol):
         """What these nodes give to their consumers, [N, ...] by node name, inference mode."""
         ...
 
-    def saliency(self, samples: Path, losses: Sequence[Any], *, count: int, seed: int) -> dict[str, np.ndarray]:
+    def saliency(self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int) -> dict[str, np.ndarray]:
         """First-order Taylor terms of each element (Molchanov et al. 2019): by name of each trainable weight, in its
-        shape, the mean over batches of (gradient * weight) ** 2.
+        shape, the mean over batches of (gradient * weight) ** 2, on `count` rows drawn by `seed`.
+
+        The gradient is that of the label losses alone. Without any it is that of the sum of squares of the outputs
+        before their softmax or sigmoid: a teacher that agrees gives no slope.
         """
         ...
 

@@ -61,6 +61,16 @@ def test_with_labels_it_is_the_gradient_of_the_cross_entropy_of_keras(opened, im
     assert all(found[name].shape == weight.shape for name, weight in network.network.weights().items() if name in found)
 
 
+def test_labels_with_a_share_for_each_class_count_as_class_numbers_do(opened, images, tmp_path):
+    _, network, _ = opened("small_convnet")
+    folder, arrays = images
+    shares = np.eye(4, dtype=np.float32)[np.load(folder / "labels.npy")]
+    one = network.saliency(folder, [LOSS], count=64, seed=3)
+    other = network.saliency(write(tmp_path / "s", arrays, shares), [LOSS], count=64, seed=3)
+    for name, values in one.items():
+        np.testing.assert_allclose(other[name], values, rtol=1e-4, atol=1e-9)
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_other_rows(opened, images):
     _, network, _ = opened("small_convnet")
     one, two, other = (network.saliency(images[0], [LOSS], count=20, seed=seed) for seed in (1, 1, 2))

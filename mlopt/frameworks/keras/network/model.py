@@ -1,6 +1,6 @@
 """A `tf_keras` model behind the protocol that techniques are written on."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
+from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, Loss, OnEvent
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
@@ -25,9 +25,6 @@ from mlopt.network import Kept, Network, Weights
 BATCH = 256          # rows at a time of what is predicted: speed, not memory, decides above it
 PROOF_ROWS = 2
 TOLERANCE = 1e-4     # of the largest output; another function differs far more
-
-Around = Callable[[str, Any, Callable[[], Any]], Any]
-"""(node name, live layer, call) -> what the node gives: `call()` runs the layer; see `KerasNetwork.forward`."""
 
 
 class KerasNetwork:
@@ -67,13 +64,8 @@ class KerasNetwork:
         """Those that are named; shapes must fit."""
         assign(self.built, weights)
 
-    def forward(
-        self, inputs: Mapping[str, Any], *, training: bool = False, around: Around | None = None
-    ) -> dict[str, Any]:
-        """Tensors of every node for tensors by input name of the signature, layer by layer, in or out of a tf.function.
-
-        `around` may change what a node computes or gives: it is asked for every call of a layer with one output.
-        """
+    def forward(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors of every node for tensors by input name of the signature, in inference mode; in a tf.function too."""
         values: dict[str, Any] = {
             spec.name: tf.cast(inputs[port.name], spec.dtype)
             for spec, port in zip(self.plan.inputs, self.signature.inputs, strict=True)
@@ -82,14 +74,8 @@ class KerasNetwork:
             layer = self.built.layers[call.layer]
             args, kwargs = filled((call.args, dict(call.kwargs)), values)
             if getattr(layer, "_expects_training_arg", False) and kwargs.get("training") is None:
-                kwargs["training"] = training
-
-            def run(layer: Any = layer, args: Any = args, kwargs: Any = kwargs) -> Any:
-                return layer(*args, **kwargs)
-
-            alone = around is not None and len(call.nodes) == 1
-            outputs = around(call.nodes[0], layer, run) if alone else run()     # type: ignore[misc]
-            values.update(zip(call.nodes, tf.nest.flatten(outputs), strict=True))
+                kwargs["training"] = False
+            values.update(zip(call.nodes, tf.nest.flatten(layer(*args, **kwargs)), strict=True))
         return values
 
     def outputs_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +121,7 @@ class KerasNetwork:
             ).get_concrete_function(*specs)
         return kept[nodes]
 
-    def saliency(self, samples: Path, losses: Sequence[Any], *, count: int, seed: int) -> dict[str, np.ndarray]:
+    def saliency(self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int) -> dict[str, np.ndarray]:
         """By name of each trainable weight the mean over batches of (gradient * weight) ** 2.
 
         Without a `LabelLoss` in `losses` it is the gradient of the sum of squares of the outputs before their softmax.

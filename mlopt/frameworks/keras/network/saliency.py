@@ -1,6 +1,6 @@
 """First-order importance of every weight, from gradients over some samples."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +8,10 @@ import numpy as np
 
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import LabelKind, LabelLoss
-from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.frameworks.fitting import LabelLoss
+from mlopt.frameworks.keras.fitting.heads import head_of, scores
+from mlopt.frameworks.keras.fitting.losses import label_loss
+from mlopt.frameworks.keras.quiet import tf
 
 if TYPE_CHECKING:
     from mlopt.frameworks.keras.network.model import KerasNetwork
@@ -39,7 +41,7 @@ def saliency(
     @tf.function(autograph=False, reduce_retracing=True)
     def gradients(inputs: Mapping[str, Any], labels: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = _loss(before_activation(model, inputs), labels, losses)
+            loss = _loss(model.outputs_of(model.forward(inputs)), labels, losses)
         found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return [tf.convert_to_tensor(one) for one in found]
 
@@ -55,55 +57,15 @@ def saliency(
     return {name: (total / batches).astype(np.float32) for name, total in zip(names, sums, strict=True)}
 
 
-def before_activation(
-    model: "KerasNetwork", inputs: Mapping[str, Any], *, training: bool = False
-) -> dict[str, tuple[Any, str]]:
-    """Outputs by name before their final softmax or sigmoid, where the output's own layer applies it, and its name.
-
-    The name is "linear" where nothing was left out.
-    """
-    ends = set(model.plan.outputs)
-    left_out: dict[str, str] = {}
-
-    def around(node: str, layer: Any, call: Callable[[], Any]) -> Any:
-        name = getattr(getattr(layer, "activation", None), "__name__", "")
-        if node not in ends or name not in ("softmax", "sigmoid"):
-            return call()
-        left_out[node] = name
-        kept, layer.activation = layer.activation, tf_keras.activations.linear
-        try:
-            return call()
-        finally:
-            layer.activation = kept
-
-    values = model.forward(inputs, training=training, around=around)
-    return {
-        port.name: (values[node], left_out.get(node, "linear"))
-        for port, node in zip(model.signature.outputs, model.plan.outputs, strict=True)
-    }
-
-
-def _loss(outputs: Mapping[str, tuple[Any, str]], labels: Any, losses: Sequence[LabelLoss]) -> Any:
+def _loss(outputs: Mapping[str, Any], labels: Any, losses: Sequence[LabelLoss]) -> Any:
     """A scalar, mean over the batch."""
     if not losses:
-        return tf.add_n([tf.reduce_sum(tf.square(value)) / _rows(value) for value, _ in outputs.values()])
-    return tf.add_n([loss.weight * _label_loss(*outputs[loss.output], labels, loss) for loss in losses])
-
-
-def _label_loss(value: Any, left_out: str, labels: Any, loss: LabelLoss) -> Any:
-    """Cross-entropy from scores where the activation was left out, else from probabilities."""
-    if loss.kind is LabelKind.CATEGORIES:
-        classes = tf.cast(tf.reshape(labels, tf.shape(value)[:-1]), tf.int32)
-        wanted = tf.one_hot(classes, value.shape[-1]) * (1 - loss.smoothing) + loss.smoothing / value.shape[-1]
-        each = tf_keras.losses.categorical_crossentropy(wanted, value, from_logits=left_out == "softmax")
-        if loss.class_weights:
-            each *= tf.gather(tf.constant(loss.class_weights, tf.float32), classes)
-        return tf.reduce_mean(each)
-    wanted = tf.cast(tf.reshape(labels, tf.shape(value)), tf.float32)
-    if loss.kind is LabelKind.BINARY:
-        return tf.reduce_mean(tf_keras.losses.binary_crossentropy(wanted, value, from_logits=left_out == "sigmoid"))
-    value = tf.sigmoid(value) if left_out == "sigmoid" else tf.nn.softmax(value) if left_out == "softmax" else value
-    return tf.reduce_mean(tf.square(wanted - value))
+        values = [scores(output, head_of(output)) for output in outputs.values()]
+        return tf.add_n([tf.reduce_sum(tf.square(value)) / _rows(value) for value in values])
+    return tf.add_n([
+        loss.weight * tf.reduce_mean(label_loss(loss, outputs[loss.output], head_of(outputs[loss.output]), labels))
+        for loss in losses
+    ])
 
 
 def _rows(value: Any) -> Any:
