@@ -20,8 +20,7 @@ from mlopt.recipe.steps import STEPS
 from mlopt.report import StepFacts
 from mlopt.techniques.step import Context, Done, Size, Technique
 from mlopt.training.objective import trainer
-from mlopt.verify.parity import measure_source
-from mlopt.verify.task import identify_task
+from mlopt.training.scoring import answers, score
 
 GRAPH_SAMPLES = 1024             # of the validation samples: agreement to about half a point
 TECHNIQUES: Mapping[str, str] = {
@@ -39,7 +38,7 @@ def run_step(task: StepTask) -> None:
     started = time.monotonic()
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
     model = _open(task, task.model)
-    before, accuracy = _size(model), _validation(model, task)
+    before, accuracy = _size(model), score(model, task.validation, task.seed)
     task.work.mkdir(parents=True, exist_ok=True)
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
@@ -102,7 +101,7 @@ def _keep_grid(done: Done, folder: Path, task: StepTask) -> None:
     if done.gridded is not None:
         (folder / GRAPH).mkdir()
         samples = Samples.open(task.validation).first(GRAPH_SAMPLES)
-        outputs = _over(done.gridded, samples)
+        outputs = answers(done.gridded, samples)
         for name, values in outputs.items():
             np.save(folder / GRAPH / file_name(name), values, allow_pickle=False)
 
@@ -113,7 +112,7 @@ def _facts(task: StepTask, done: Done, *, before: Size, accuracy: float, seconds
     return StepFacts(
         name=task.name, settings=dict(task.settings), seconds=seconds,
         epochs=sum(len(fit.epochs) for fit in fits),
-        validation_before=accuracy, validation=_validation(done.gridded or done.model, task),
+        validation_before=accuracy, validation=score(done.gridded or done.model, task.validation, task.seed),
         validation_samples=Samples.open(task.validation).count,
         macs_before=before.macs, macs=after.macs, parameters_before=before.parameters, parameters=after.parameters,
         nonzero=after.nonzero,
@@ -145,23 +144,6 @@ def _size(model: TrainableModel) -> Size:
         macs=model.network.macs, parameters=sum(w.size for w in weights.values()),
         nonzero=int(sum(np.count_nonzero(w) for w in weights.values())),
     )
-
-
-def _over(model: TrainableModel, samples: Samples) -> dict[str, np.ndarray]:
-    parts = [model.predict(batch) for batch in samples.batches(256)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _validation(model: TrainableModel, task: StepTask) -> float:
-    """The task's metric on the validation samples, as the report measures it everywhere; nan without labels."""
-    samples = Samples.open(task.validation)
-    outputs = _over(model, samples)
-    activations = [model.network.node(name).activation for name in model.network.outputs]
-    found = identify_task(model.signature, activations, outputs, samples.labels)
-    baseline = measure_source(
-        outputs, task=found, samples="validation", labels=samples.labels, inputs=samples.rows, seed=task.seed
-    )
-    return baseline.value
 
 
 def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:

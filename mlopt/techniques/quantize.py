@@ -26,6 +26,7 @@ from mlopt.techniques.quantize_plan import kernels, may_have_4_bits, network_byt
 from mlopt.techniques.quantize_ranges import Ranges, candidates, exact_inputs, observe
 from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.holding import by_channel
+from mlopt.training.scoring import score
 
 CALIBRATION_ROWS = 512          # of the training samples: above some hundred, ranges hardly move
 JUDGING_ROWS = 1024             # of the validation samples, for ranges and sensitivities
@@ -62,16 +63,20 @@ def quantize(settings: Quantize, context: Context, train: Train) -> Done:
         return _left_to_export(context)
     folded = context.model.folded()
     budget = _budget(settings, folded.network)
-    holds, notes = _held_by_channel(context.holds, context.model.network, folded)
+    holds, notes = _held_by_channel(context.holds, folded)
     plan = _kept_plan(context, folded, budget)
     gridded = _on_grid(folded, plan.ranges, plan.bits.bits)
-    scores = {"float": _score(folded, context), "on the grid": _score(gridded, context)}
+
+    def figure(model: TrainableModel) -> float:
+        return score(model, context.validation, context.seed)
+
+    scores = {"float": figure(folded), "on the grid": figure(gridded)}
     fits: tuple[FitResult, ...] = ()
     if settings.epochs:
         fits = (train(gridded, settings.epochs, "on-grid", holds=holds),)
     gridded.set_weights(_whole_biases(gridded, plan.ranges))
     if settings.epochs:
-        scores["trained"] = _score(gridded, context)
+        scores["trained"] = figure(gridded)
     else:
         notes = (*notes, "quantize: no epochs, so that weights stand on their grid as they were rounded, untrained")
     stripped = gridded.stripped()
@@ -183,7 +188,7 @@ def _batches(samples: Samples, most: int, network: Network) -> list[dict[str, np
 
 
 def _held_by_channel(
-    holds: Mapping[str, Hold], network: Network, folded: TrainableModel
+    holds: Mapping[str, Hold], folded: TrainableModel
 ) -> tuple[dict[str, Hold], tuple[str, ...]]:
     """What stays held: kernels on a grid share values within an output channel alone, since each has its own step."""
     known, rounded = folded.network.weights(), kernels(folded.network)
@@ -260,22 +265,6 @@ def _written(scheme: str, gridded: GriddedModel, stripped: TrainableModel, conte
     write_probes(folder, inputs, stripped.on_grid({}, {}).activations(list(activations), inputs))
     grid.write()
     return grid
-
-
-def _score(model: TrainableModel, context: Context) -> float:
-    """The task's metric on the validation samples; nan without labels."""
-    from mlopt.verify.parity import measure_source  # the proof's own reading of the task, which stands later
-    from mlopt.verify.task import identify_task
-
-    samples = Samples.open(context.validation)
-    parts = [model.predict(batch) for batch in samples.batches(256)]
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    activations = [model.network.node(name).activation for name in model.network.outputs]
-    task = identify_task(model.signature, activations, outputs, samples.labels)
-    measured = measure_source(
-        outputs, task=task, samples="validation", labels=samples.labels, inputs=samples.rows, seed=context.seed
-    )
-    return measured.value
 
 
 def _facts(

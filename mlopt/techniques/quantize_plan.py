@@ -12,6 +12,7 @@ import numpy as np
 
 from mlopt.grid import ActivationGrid, before
 from mlopt.network import Kind, Network, Node, Weight
+from mlopt.techniques.slimming.costs import CHANNEL_BYTES
 
 FUSED = frozenset({"relu", "relu6", "relu_n1_to_1"})
 # What the kernels of these functions give, whatever they are given: (low, high), a scale of 1/256 and of 1/128.
@@ -148,7 +149,7 @@ def stored_bytes(shape: tuple[int, ...], channels: int, bits: int) -> int:
     >>> stored_bytes((3, 3, 3, 16), 16, 8), stored_bytes((3, 3, 3, 16), 16, 4)
     (624, 408)
     """
-    return -(-int(np.prod(shape)) * bits // 8) + (4 + 4 + 4) * channels
+    return -(-int(np.prod(shape)) * bits // 8) + CHANNEL_BYTES * channels
 
 
 def network_bytes(network: Network, bits: Mapping[str, int]) -> int:

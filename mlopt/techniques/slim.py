@@ -25,7 +25,7 @@ from mlopt.techniques.resizing import resized
 from mlopt.techniques.slimming import costs, criteria, latency
 from mlopt.techniques.slimming.describing import describe, table
 from mlopt.techniques.slimming.latency import LatencyTable
-from mlopt.techniques.slimming.proof import compare
+from mlopt.techniques.slimming.proof import prove
 from mlopt.techniques.slimming.selection import Priced, Room, choose, room
 from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.objective import objective
@@ -225,7 +225,7 @@ def _carried_out(
     context.on_event({"doing": f"cutting, round {number} of {settings.rounds}"})
     model = context.model.narrowed(groups.kept(cut.units))
     inputs = Samples.open(context.validation).first(PROOF_SAMPLES).rows(0, PROOF_SAMPLES)
-    difference = compare(context.model, model, groups, cut.units, inputs)
+    difference = prove(context.model, model, groups, cut.units, inputs)
     epochs = _epochs(settings, number)
     holds = cut_holds(context.holds, groups.kept(cut.units))
     fits = (train(model, epochs, f"round-{number}", holds=holds),) if epochs else ()

@@ -49,7 +49,7 @@ def test_groups_of_tiny_models_and_the_rebuilt_network_computes_the_same(opened,
     dropped = {g.name: np.sort(random.permutation(g.units)[: g.units // 2]) for g in groups.free}
     small = model.narrowed(groups.kept(dropped))
     assert small.network == resized(model.network, groups.kept(dropped))
-    assert prove(model, groups, dropped, inputs) < 1e-5
+    assert prove(model, small, groups, dropped, inputs) < 1e-5
     widths = np.array([g.units - len(dropped[g.name]) for g in groups.free])
     assert small.network.parameters == float(costs.parameters(groups)(widths))
     assert sum(w.size for w in small.weights().values()) == small.network.parameters

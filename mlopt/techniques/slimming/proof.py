@@ -12,18 +12,14 @@ from mlopt.techniques.resizing import channels_kept, resized
 TOLERANCE = 1e-3               # of a node's largest value: float32 sums in another order; a wrong channel gives about 1
 
 
-def prove(model: TrainableModel, groups: Groups, dropped: Dropped, inputs: Mapping[str, np.ndarray]) -> float:
-    """The largest difference over all nodes, relative to each node's largest value. `model` is left as it was.
-
-    `AssertionError` where a node differs: the cut is wrong, and training would only hide it.
-    """
-    return compare(model, model.narrowed(groups.kept(dropped)), groups, dropped, inputs)
-
-
-def compare(
+def prove(
     model: TrainableModel, small: TrainableModel, groups: Groups, dropped: Dropped, inputs: Mapping[str, np.ndarray]
 ) -> float:
-    """The same, for a network that is rebuilt already."""
+    """The largest difference between `model` with `dropped` silenced and `small`, which was rebuilt without it.
+
+    Over all nodes, relative to each node's largest value. `model` is left as it was. `AssertionError` where a node
+    differs: the cut is wrong, and training would only hide it.
+    """
     kept = groups.kept(dropped)
     expected = resized(model.network, kept)
     if difference := _different(expected, small.network):

@@ -60,7 +60,7 @@ def _teachers(task: FitTask) -> None:
         raise BadRequest("hints and attention follow the features of one teacher; several are given")
 
 
-def samples(task: FitTask, signature: Signature, train: Samples, validation: Samples | None) -> None:
+def samples(signature: Signature, train: Samples, validation: Samples | None) -> None:
     """Inputs that are missing or of another shape, and too few of them."""
     for one in (train, validation):
         if one is None:

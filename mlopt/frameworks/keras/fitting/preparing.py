@@ -53,7 +53,7 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
     checks.settings(task)
     train = Samples.open(task.samples)
     validation = None if task.validation is None else Samples.open(task.validation)
-    checks.samples(task, trainee.signature, train, validation)
+    checks.samples(trainee.signature, train, validation)
     checks.batch(task.batch, engine.replicas, train)
     augment = Augment(task.augment, trainee.signature, seed=task.seed, batch=task.batch)
     with engine.strategy.scope():
