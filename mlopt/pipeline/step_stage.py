@@ -43,7 +43,7 @@ def run_step(task: StepTask) -> None:
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
         seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
-        on_event=lambda event: worker.emit(**event), open_model=lambda path: _open(task, path),
+        code=task.code, on_event=lambda event: worker.emit(**event), open_model=lambda path: _open(task, path),
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])

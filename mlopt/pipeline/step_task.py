@@ -32,3 +32,4 @@ class StepTask:
     seed: int
     strategy: Strategy
     track: str
+    code: str = ""                       # digests of the modules that custom objects come from, as text

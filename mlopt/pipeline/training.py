@@ -68,13 +68,16 @@ class Training:
         depends: Any = {
             **opening, "samples": self.samples.name, "seed": self.request.seed, "strategy": self.request.strategy,
         }
+        code = json.dumps(opening["custom_objects"], sort_keys=True)
         model, holds, folder, facts = self.request.model, None, None, []
         for number, step in enumerate(self.recipe.steps, 1):
             settings = plain.to_plain(step)
             depends = {"after": depends, "step": step.name, "settings": settings, "files": _digests(step)}
             entry = self.store.entry("step", **depends)
             if not entry.exists():
-                self._run(number, self._task(step.name, settings, model=model, holds=holds, entry=entry))
+                self._run(number, self._task(
+                    step.name, settings, model=model, holds=holds, entry=entry, code=code
+                ))
             record = cache.read_record(entry / RECORD, StepFacts)
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
             self.on_progress(Progress(part=_PART, doing=f"{words}: validation {record.validation:.4f}"))
@@ -86,11 +89,14 @@ class Training:
             folder=folder, trained=self._trained(tuple(facts)),
         )
 
-    def _task(self, name: str, settings: dict[str, Any], *, model: Path, holds: Path | None, entry: Path) -> StepTask:
+    def _task(
+        self, name: str, settings: dict[str, Any], *, model: Path, holds: Path | None, entry: Path, code: str
+    ) -> StepTask:
         request = self.request
         return StepTask(
             name=name, settings=settings, model=model, holds=holds, source=request.model,
-            trust_code=request.trust_code, custom_objects=request.custom_objects, input_shapes=request.input_shapes,
+            trust_code=request.trust_code, custom_objects=request.custom_objects, code=code,
+            input_shapes=request.input_shapes,
             train=self.samples / "train", validation=self.samples / "validation",
             work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
@@ -181,9 +187,9 @@ def _alone(work: Path, locks: Path) -> Iterator[None]:
 
 def _digests(step: Step) -> dict[str, str]:
     """The content of the model files that a step's settings name: teachers and a student."""
-    teachers = () if step.teacher in (THE_SOURCE, NO_TEACHER) else [part.strip() for part in step.teacher.split(",")]
+    teachers = [part.strip() for part in step.teacher.split(",")]
     student = step.student.file if isinstance(step, Distill) else ""
-    return {path: digest_of(Path(path)) for path in (*teachers, student) if path}
+    return {path: digest_of(Path(path)) for path in (*teachers, student) if path not in ("", THE_SOURCE, NO_TEACHER)}
 
 
 def _grid_digest(folder: Path | None) -> str:

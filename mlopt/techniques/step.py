@@ -28,6 +28,7 @@ class Context:
     track: str = ""
     logs: Path | None = None                # TensorBoard event files
     on_event: OnEvent
+    code: str = ""                          # what names the user's code that files are opened with
     open_model: Callable[[Path], TrainableModel]      # another file of this framework: a teacher, a student
     latencies: Latencies | None = None      # None where nothing can be timed
 

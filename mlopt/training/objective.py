@@ -64,6 +64,8 @@ class Surroundings(Protocol):
     @property
     def on_event(self) -> OnEvent: ...
     @property
+    def code(self) -> str: ...
+    @property
     def open_model(self) -> Callable[[Path], TrainableModel]: ...
     @property
     def model(self) -> TrainableModel: ...
@@ -133,9 +135,10 @@ class Trainer:
 
     def _outputs(self, model: TrainableModel, paths: Sequence[Path]) -> Path:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
-        activations = _activations(model)
+        activations, samples = _activations(model), Samples.open(self.around.train)
         entry = Cache(self.around.work.parent).entry(
-            "teacher", teachers=[files.digest(path) for path in paths], samples=digest(Samples.open(self.around.train)),
+            "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code, samples=digest(samples),
+            seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
         )
         if not entry.exists():
@@ -149,7 +152,8 @@ class Trainer:
 def trainer(settings: Training, around: Surroundings) -> Trainer:
     """What a technique trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
     made = Trainer(settings=settings, around=around)
-    if settings.epochs or isinstance(settings, Slim):
+    ranks = isinstance(settings, Slim) and settings.criterion == "taylor"
+    if settings.epochs or ranks:
         found = made.objective(around.model)
         for path in found.teachers:
             if path != around.source:

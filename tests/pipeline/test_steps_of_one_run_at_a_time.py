@@ -26,7 +26,7 @@ def training(tmp_path):
 
 def task_of(training):
     entry = training.store.entry("step", of="a test")
-    return training._task("finetune", {}, model=Path("none.h5"), holds=None, entry=entry)
+    return training._task("finetune", {}, model=Path("none.h5"), holds=None, entry=entry, code="")
 
 
 def test_a_step_that_another_run_finished_meanwhile_is_not_done_again(training):

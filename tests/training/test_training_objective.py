@@ -1,12 +1,15 @@
 """A step's settings become one training task, or a sentence before anything is trained."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tf_keras
 
 from mlopt.errors import BadRequest, DataMismatch
 from mlopt.frameworks.fitting import Hold, LabelKind, LabelLoss, TeacherLoss, Teachers
-from mlopt.recipe.steps import Distill, Finetune
+from mlopt.recipe.steps import Distill, Finetune, Slim
 from mlopt.testing import steps, tiny
 from mlopt.training.objective import balanced, trainer
 
@@ -63,6 +66,28 @@ def test_the_teachers_answers_are_computed_once_and_are_the_models_own(tmp_path)
     samples = Samples.open(context.train)
     expected = context.model.predict(samples.rows(0, samples.count))["label"]
     np.testing.assert_allclose(np.load(first.outputs / "label.npy"), expected, atol=1e-6)
+
+
+def test_a_teacher_opened_with_other_code_of_the_user_is_asked_again(tmp_path):
+    context = steps.context(tmp_path)
+    first = task(Finetune(epochs=1), context).teachers
+    assert task(Finetune(epochs=1), replace(context, code="layers.py, changed")).teachers != first
+
+
+def test_a_teacher_of_the_same_pixels_seen_on_another_scale_is_asked_again(tmp_path):
+    context = steps.context(tmp_path)
+    first = task(Finetune(epochs=1), context).teachers
+    meta = json.loads((context.train / "meta.json").read_text())
+    (context.train / "meta.json").write_text(json.dumps(meta | {"scale": 0.5}))
+    again = task(Finetune(epochs=1), context).teachers
+    assert not np.allclose(np.load(again.outputs / "label.npy"), np.load(first.outputs / "label.npy"))
+
+
+def test_only_the_taylor_criterion_needs_an_objective_to_cut_without_training(tmp_path):
+    context = steps.context(tmp_path, labels="none")
+    trainer(Slim(macs=0.5, criterion="magnitude"), context)
+    with pytest.raises(BadRequest, match="no labels"):
+        trainer(Slim(macs=0.5, criterion="taylor"), context)
 
 
 def test_varied_samples_need_the_teacher_beside_the_student(tmp_path):
