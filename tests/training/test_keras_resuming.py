@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlopt.frameworks.fitting import FitTask, Hold, LabelKind, LabelLoss, Optimizer, Strategy
+from mlopt.frameworks.fitting import (
+    AttentionLoss,
+    FitTask,
+    HintLoss,
+    Hold,
+    LabelKind,
+    LabelLoss,
+    Optimizer,
+    Strategy,
+)
 from mlopt.frameworks.keras.fitting import checkpoints
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.testing import tiny
@@ -128,8 +137,10 @@ def test_the_digest_of_a_training_is_of_what_decides_its_result(task, tmp_path, 
         checkpoints.digest(replace(task, samples=blobs("others", 40, seed=7)), weights, 1),
         checkpoints.digest(task, trainable(seed=5).weights(), 1),
         checkpoints.digest(replace(task, holder=Sparser()), weights, 1),
+        *(checkpoints.digest(replace(task, losses=(kind(student_node="a", teacher_node="b"),)), weights, 1)
+          for kind in (HintLoss, AttentionLoss)),
     ]
-    assert len({own, *others}) == 8
+    assert len({own, *others}) == 10
     shutil.copytree(task.samples, tmp_path / "moved")
     elsewhere = replace(
         task, samples=tmp_path / "moved", checkpoints=tmp_path, checkpoint_every_s=9.0, logs=tmp_path / "logs",

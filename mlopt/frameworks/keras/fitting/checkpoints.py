@@ -127,7 +127,11 @@ def _like(array: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def digest(task: FitTask, initial: Mapping[str, np.ndarray], replicas: int) -> str:
-    """sha256 of all that decides a training's result; where its files lie does not."""
+    """sha256 of all that decides a training's result; where its files lie does not.
+
+    Of a holder it knows the class and how often it is asked: what it will say follows from settings of a technique, and
+    those who train with another one take another folder.
+    """
     whole = hashlib.sha256()
     here = Path()
     told = replace(
@@ -135,6 +139,7 @@ def digest(task: FitTask, initial: Mapping[str, np.ndarray], replicas: int) -> s
         track="", holder=None, strategy=Strategy.AUTO,
     )
     whole.update(json.dumps(plain.to_plain(told), sort_keys=True).encode())
+    whole.update(" ".join(type(loss).__name__ for loss in task.losses).encode())     # some have the same fields
     holder = task.holder
     whole.update(f"{replicas} {type(holder).__qualname__} {getattr(holder, 'every', 0)}".encode())
     for folder in (task.samples, task.validation):
