@@ -149,21 +149,29 @@ class _Reader:
         if not scalar.text.strip() or (not scalar.quoted and scalar.text in ("~", "null")):
             raise self._wrong(scalar.line, f"`{field.name}` is empty. {field.about}")
         if field.name == "file":
-            return self._files(scalar.text, scalar.line)
-        if field.name == "teacher" and scalar.text not in (THE_SOURCE, NO_TEACHER):
-            return self._files(scalar.text, scalar.line)
+            return self._model(scalar.text, scalar.line)
+        if field.name == "teacher" and scalar.text.strip() != NO_TEACHER:
+            return ",".join(self._teacher(part, scalar.line) for part in scalar.text.split(","))
         return scalar.text.strip()
 
-    def _files(self, text: str, line: int) -> str:
-        """Model files, relative ones taken from the recipe's folder; each exists."""
-        paths = []
-        for part in text.split(","):
-            path = self.path.parent / Path(part.strip()).expanduser()
-            if not part.strip() or not path.exists():
-                near = _nearest(part.strip(), (THE_SOURCE, NO_TEACHER), listed=False)
-                raise self._wrong(line, f"there is no model {str(path)!r}.{near}")
-            paths.append(str(path))
-        return ",".join(paths)
+    def _teacher(self, text: str, line: int) -> str:
+        """One of several that are averaged: the source itself, or a file."""
+        if text.strip() == NO_TEACHER:
+            raise self._wrong(line, f"`teacher: {NO_TEACHER}` stands alone: here are others beside it")
+        if text.strip() == THE_SOURCE:
+            return THE_SOURCE
+        path = self._model(text, line)
+        if "," in path:
+            raise self._wrong(line, f"teachers are parted by commas, and {path!r} has one: move or link that file")
+        return path
+
+    def _model(self, text: str, line: int) -> str:
+        """A model file, a relative one taken from the recipe's folder; it exists."""
+        path = self.path.parent / Path(text.strip()).expanduser()
+        if not text.strip() or not path.exists():
+            near = _nearest(text.strip(), (THE_SOURCE, NO_TEACHER), listed=False)
+            raise self._wrong(line, f"there is no model {str(path)!r}.{near}")
+        return str(path)
 
     def _number(self, field: Field, scalar: Scalar) -> float | int:
         pattern = _WHOLE if field.kind == "whole number" else _NUMBER

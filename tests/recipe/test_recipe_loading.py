@@ -123,6 +123,25 @@ def test_a_missing_file_and_an_unknown_name_say_what_there_is(tmp_path):
         load("qat-int")
 
 
+def test_the_source_can_be_one_of_several_teachers(written, tmp_path):
+    (tmp_path / "big.h5").write_bytes(b"x")
+    (step,) = load(written(HEAD + "steps:\n  - distill: {epochs: 1, teacher: 'source, big.h5'}")).steps
+    assert step.teacher == f"source,{tmp_path}/big.h5"
+
+
+def test_no_teacher_stands_alone(written):
+    with pytest.raises(RecipeInvalid, match=":4: .*stands alone"):
+        load(written(HEAD + "steps:\n  - distill: {epochs: 1, teacher: 'none, source'}"))
+
+
+def test_a_folder_with_a_comma_is_not_taken_for_two_teachers(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b/big.h5").write_bytes(b"x")
+    (tmp_path / "a,b/recipe.yaml").write_text(HEAD + "steps:\n  - distill: {epochs: 1, teacher: big.h5}")
+    with pytest.raises(RecipeInvalid, match="parted by commas"):
+        load(tmp_path / "a,b/recipe.yaml")
+
+
 def test_a_relative_teacher_starts_at_the_recipes_folder(written, tmp_path):
     (tmp_path / "big.h5").write_bytes(b"x")
     (step,) = load(written(HEAD + "steps:\n  - distill: {epochs: 1, teacher: big.h5}")).steps
