@@ -22,7 +22,7 @@ class Kind(StrEnum):
     ADD = "add"                     # element by element, two or more inputs; channel k with channel k, or broadcast
     MULTIPLY = "multiply"           # the same, with products (squeeze-and-excite)
     CONCAT = "concat"               # along the channel axis
-    FLATTEN = "flatten"             # channels last: [H, W, C] to [H * W * C], channel k at every k + i * C
+    FLATTEN = "flatten"             # to one axis; with channels last, channel k of C is at every k + i * C
     PASS = "pass"                   # each channel on its own: activations, pooling, padding, dropout, resizing
     OTHER = "other"                 # mixes or rearranges channels in a way not known: pins what goes in and out
 
@@ -41,7 +41,7 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One operation. Shapes are without the batch, channels on the last axis of what is seen here."""
+    """One operation. Shapes are without the batch; arrays of its values have the same axes behind the batch."""
 
     name: str                       # unique; a layer used twice is two nodes that share weights
     kind: Kind
