@@ -19,8 +19,8 @@ def learning_rate(optimizer: Optimizer, step: int, steps: int) -> float:
     """Of step `step`, 0 to `steps` - 1: rising in a line over the warm-up, then as the schedule says.
 
     >>> o = Optimizer(learning_rate=1.0, warmup=0.5)
-    >>> [round(learning_rate(o, s, 8), 3) for s in range(8)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 0.753, 0.257, 0.01]
+    >>> [round(learning_rate(o, s, 8), 2) for s in range(8)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.26, 0.01]
     """
     warmup = math.ceil(optimizer.warmup * steps) if optimizer.warmup else 0
     if step < warmup:
