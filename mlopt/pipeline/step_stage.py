@@ -15,9 +15,11 @@ from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.format_stage import GRAPH
-from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
+from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
 from mlopt.recipe.steps import STEPS
 from mlopt.report import StepFacts
+from mlopt.techniques import beforehand
+from mlopt.techniques.beforehand import Numbered
 from mlopt.techniques.step import Context, Done, Size, Technique
 from mlopt.training.objective import trainer
 from mlopt.training.scoring import answers, score
@@ -47,6 +49,7 @@ def run_step(task: StepTask) -> None:
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])
+    beforehand.check([Numbered(number=task.number, step=settings), *map(_numbered, task.later)], context)
     train = trainer(settings, context)
     done = technique(settings, context, train)
     if settings.epochs:
@@ -59,6 +62,10 @@ def run_step(task: StepTask) -> None:
             task, done, before=before, accuracy=accuracy, seconds=time.monotonic() - started
         )
         cache.write_record(folder / RECORD, facts)
+
+
+def _numbered(later: Later) -> Numbered:
+    return Numbered(number=later.number, step=plain.from_plain(dict(later.settings), STEPS[later.name]))
 
 
 def _open(task: StepTask, path: Path) -> TrainableModel:

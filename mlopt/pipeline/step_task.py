@@ -13,11 +13,22 @@ RECORD = "step.json"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Later:
+    """A step that follows: what it would be refused for is said before this one trains."""
+
+    number: int                          # in the recipe, from 1
+    name: str
+    settings: Mapping[str, Any]          # plain
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepTask:
     """What to do to which model, and where its result goes."""
 
-    name: str                            # of the step
+    number: int                          # in the recipe, from 1
+    name: str
     settings: Mapping[str, Any]          # plain
+    later: tuple[Later, ...]
     model: Path                          # a model file: the source, or what the last step left
     holds: Path | None                   # what the last step left
     source: Path                         # the model that the run began with

@@ -21,7 +21,7 @@ from mlopt.model import Signature
 from mlopt.pipeline.opening import digest_of, opening_of
 from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
-from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
+from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
 from mlopt.profile import bursts
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Distill, Recipe, Step
 from mlopt.report import StepFacts, Trained
@@ -75,9 +75,7 @@ class Training:
             depends = {"after": depends, "step": step.name, "settings": settings, "files": _digests(step)}
             entry = self.store.entry("step", **depends)
             if not entry.exists():
-                self._run(number, self._task(
-                    step.name, settings, model=model, holds=holds, entry=entry, code=code
-                ))
+                self._run(self._task(number, model=model, holds=holds, entry=entry, code=code))
             record = cache.read_record(entry / RECORD, StepFacts)
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
             self.on_progress(Progress(part=_PART, doing=f"{words}: validation {record.validation:.4f}"))
@@ -89,12 +87,15 @@ class Training:
             folder=folder, trained=self._trained(tuple(facts)),
         )
 
-    def _task(
-        self, name: str, settings: dict[str, Any], *, model: Path, holds: Path | None, entry: Path, code: str
-    ) -> StepTask:
-        request = self.request
+    def _task(self, number: int, *, model: Path, holds: Path | None, entry: Path, code: str) -> StepTask:
+        request, steps = self.request, self.recipe.steps
+        later = [
+            Later(number=at, name=step.name, settings=plain.to_plain(step))
+            for at, step in enumerate(steps[number:], number + 1)
+        ]
         return StepTask(
-            name=name, settings=settings, model=model, holds=holds, source=request.model,
+            number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
+            model=model, holds=holds, source=request.model,
             trust_code=request.trust_code, custom_objects=request.custom_objects, code=code,
             input_shapes=request.input_shapes,
             train=self.samples / "train", validation=self.samples / "validation",
@@ -103,9 +104,9 @@ class Training:
             logs=request.out.with_name(f"{request.out.name}-logs") / entry.name.rpartition("-")[2][:8],
         )
 
-    def _run(self, number: int, task: StepTask) -> None:
+    def _run(self, task: StepTask) -> None:
         job = Job(
-            task=f"the recipe's step {number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
+            task=f"the recipe's step {task.number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
             arguments={"task": task}, sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
             deadline_s=_DEADLINE_S,
         )

@@ -56,9 +56,7 @@ class Plan:
 
 def quantize(settings: Quantize, context: Context, train: Train) -> Done:
     """Fold, measure, choose bits, train on the grid, and leave the network with its kernels rounded."""
-    network = context.model.network
-    if not kernels(network):
-        raise BadRequest("quantize: the network has no convolution and no dense layer that could be rounded")
+    _check_kernels(context.model.network)
     if settings.scheme == INT8 and not settings.epochs:
         return _left_to_export(context)
     folded = context.model.folded()
@@ -93,6 +91,18 @@ def _left_to_export(context: Context) -> Done:
 
 
 # ---- before training -----------------------------------------------------------------------------------------------
+
+
+def check(settings: Quantize, context: Context) -> None:
+    """Raise `BadRequest` for what cannot work on this network."""
+    _check_kernels(context.model.network)
+    if settings.scheme == MIXED:
+        _budget(settings, context.model.folded().network)
+
+
+def _check_kernels(network: Network) -> None:
+    if not kernels(network):
+        raise BadRequest("quantize: the network has no convolution and no dense layer that could be rounded")
 
 
 def _budget(settings: Quantize, network: Network) -> int | None:

@@ -105,15 +105,26 @@ def cut_holds(holds: Mapping[str, Hold], kept: Kept) -> dict[str, Hold]:
 # ---- before anything is cut
 
 
-def _begin(settings: Slim, context: Context) -> _Start:
-    """Refuse what cannot work, show the groups, and time what has to be timed."""
+def check(settings: Slim, context: Context) -> None:
+    """Raise `BadRequest` for what cannot work on this network; a target by latency is not timed here."""
+    _target(settings)
+    if not settings.latency:
+        _begin(settings, replace(context, on_event=lambda event: None))
+
+
+def _target(settings: Slim) -> str:
     chosen = [name for name in TARGETS if getattr(settings, name)]
     if len(chosen) != 1:
         found = " and ".join(chosen) or "none"
         raise BadRequest(f"slim takes exactly one target of {', '.join(TARGETS)}; here is {found}")
     if 0 < settings.epochs < settings.rounds:
         raise BadRequest(f"{settings.rounds} rounds share {settings.epochs} epochs: at least one epoch a round")
-    (target,) = chosen
+    return chosen[0]
+
+
+def _begin(settings: Slim, context: Context) -> _Start:
+    """Refuse what cannot work, show the groups, and time what has to be timed."""
+    target = _target(settings)
     groups = couple(context.model.network)
     rows = describe(groups)
     for line in (f"{len(groups.free)} groups of channels can be cut", *table(rows)):

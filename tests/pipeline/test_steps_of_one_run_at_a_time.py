@@ -26,13 +26,13 @@ def training(tmp_path):
 
 def task_of(training):
     entry = training.store.entry("step", of="a test")
-    return training._task("finetune", {}, model=Path("none.h5"), holds=None, entry=entry, code="")
+    return training._task(1, model=Path("none.h5"), holds=None, entry=entry, code="")
 
 
 def test_a_step_that_another_run_finished_meanwhile_is_not_done_again(training):
     task = task_of(training)
     task.dest.mkdir()
-    training._run(1, task)      # its model is no file: a worker that began would fail
+    training._run(task)      # its model is no file: a worker that began would fail
     assert not list(task.dest.iterdir())
 
 
@@ -40,5 +40,5 @@ def test_a_step_that_another_run_is_at_work_on_is_left_to_it(training):
     task = task_of(training)
     task.work.mkdir()
     with _alone(task.work, training.store.root / "locks"), pytest.raises(OutputUnwritable, match="same step"):
-        training._run(1, task)
+        training._run(task)
     assert task.work.is_dir()

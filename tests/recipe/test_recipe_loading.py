@@ -130,7 +130,7 @@ def test_the_source_can_be_one_of_several_teachers(written, tmp_path):
 
 
 def test_no_teacher_stands_alone(written):
-    with pytest.raises(RecipeInvalid, match=":4: .*stands alone"):
+    with pytest.raises(RecipeInvalid, match=r":4: .*stands alone"):
         load(written(HEAD + "steps:\n  - distill: {epochs: 1, teacher: 'none, source'}"))
 
 

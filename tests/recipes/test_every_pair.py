@@ -60,7 +60,7 @@ def carried_out(files, tmp_path_factory):
             before = run(*names[:-1]) if len(names) > 1 else None
             place = tmp_path_factory.mktemp("-".join(names))
             run_step(StepTask(
-                name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
+                number=len(names), later=(), name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
                 model=before / MODEL if before else files / "model.h5", holds=before / HOLDS if before else None,
                 source=files / "model.h5", trust_code=False, custom_objects=(), input_shapes={},
                 train=files / "train", validation=files / "validation", work=place / "work", logs=place / "logs",

@@ -4,18 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlopt.errors import BadRequest
+from mlopt.frameworks import augmentations
 from mlopt.frameworks.keras.fitting.determinism import step_seed
 from mlopt.frameworks.keras.quiet import tf
-from mlopt.model import Signature, TensorSpec
+from mlopt.model import Signature
 
 SHIFT = 8           # an eighth of an axis at most is shifted or masked
 NOISE = 0.05        # deviation of the noise, as a share of the sample's own
 MIXUP = 0.2         # of the Beta distribution that shares are drawn from (Zhang et al. 2018)
-
-_PICTURES = ("flip", "shift")
-_SOUNDS = ("time-shift", "time-mask", "frequency-mask")
-NAMES = (*_PICTURES, "noise", "mixup", *_SOUNDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +30,9 @@ class Augment:
     """What a task asks for, checked against the model's inputs when built: raises `BadRequest`."""
 
     def __init__(self, names: Sequence[str], signature: Signature, *, seed: int, batch: int) -> None:
-        unknown = [name for name in names if name not in NAMES]
-        if unknown:
-            raise BadRequest(f"there is no augmentation {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        augmentations.check(names, signature)
         self.names, self.seed, self.batch = tuple(dict.fromkeys(names)), seed, batch
         self.signature = signature
-        for name in self.names:
-            if not any(_fits(name, spec) for spec in signature.inputs):
-                have = ", ".join(spec.describe() for spec in signature.inputs)
-                raise BadRequest(f"the augmentation {name} needs {_NEEDS[name]}; the model has {have}")
 
     @property
     def moves(self) -> bool:
@@ -68,7 +58,7 @@ class Augment:
                 return whole[replica * self.batch : (replica + 1) * self.batch] if replicas > 1 else whole
 
             for spec in self.signature.inputs:
-                if _fits(name, spec):
+                if augmentations.fits(name, spec):
                     done[spec.name], places = _CHANGES[name](done[spec.name], places, draw)
         if "mixup" not in self.names:
             return done, places, None
@@ -166,21 +156,3 @@ _CHANGES: Mapping[str, Callable[[Any, Any, Draw], tuple[Any, Any]]] = {
     "flip": _flip, "shift": _shift, "noise": _noise,
     "time-shift": _time_shift, "time-mask": _time_mask, "frequency-mask": _frequency_mask,
 }
-_NEEDS: Mapping[str, str] = {
-    "flip": "an image input [N, height, width, channels]",
-    "shift": "an image input [N, height, width, channels]",
-    "noise": "an input of real numbers",
-    "mixup": "inputs of real numbers alone",
-    "time-shift": "an input with time along its first axis: [N, time, features] or [N, time, frequency, 1]",
-    "time-mask": "an input with time along its first axis: [N, time, features] or [N, time, frequency, 1]",
-    "frequency-mask": "an input with frequency along its second axis: [N, time, features] or [N, time, frequency, 1]",
-}
-
-
-def _fits(name: str, spec: TensorSpec) -> bool:
-    real = spec.dtype.startswith("float")
-    if name in _PICTURES:
-        return real and spec.layout == "NHWC"
-    if name in _SOUNDS:
-        return real and len(spec.shape) in (3, 4) and spec.layout in ("NTC", "NHWC")
-    return real

@@ -1,0 +1,67 @@
+"""What a recipe's later steps would be refused for is said before its first one trains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlopt.data.samples import Samples
+from mlopt.errors import BadRequest
+from mlopt.frameworks import augmentations
+from mlopt.recipe.steps import Cluster, Distill, Prune, Quantize, Slim, Step
+from mlopt.techniques import cluster, prune, quantize, slim
+from mlopt.techniques.step import Context
+from mlopt.training.objective import trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered:
+    """A step and its place in the recipe, from 1."""
+
+    number: int
+    step: Step
+
+
+def check(steps: Sequence[Numbered], context: Context) -> None:
+    """Raise `BadRequest` or `DataMismatch` for samples, teachers and targets that cannot work.
+
+    `steps` are those that are still to be done; the first one begins with the context's model. Targets are looked at
+    as long as no earlier one of them changes the widths of the network.
+    """
+    widths_stay = True
+    for position, each in enumerate(steps):
+        try:
+            _check_samples(each.step, context)
+            if position:                    # the first one's own function is about to say it
+                trainer(each.step, context)
+                if widths_stay:
+                    _check_targets(each.step, context)
+        except BadRequest as err:
+            raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {err}") from err
+        widths_stay = widths_stay and not _resizes(each.step)
+
+
+def _check_samples(step: Step, context: Context) -> None:
+    if not step.epochs:
+        return
+    count = Samples.open(context.train).count
+    if step.batch > count:
+        raise BadRequest(
+            f"a batch of {step.batch:,} is more than there are samples to train on, {count:,}: say `batch: {count}` or "
+            "less, or give more samples"
+        )
+    augmentations.check(step.augment, context.model.signature)
+
+
+def _check_targets(step: Step, context: Context) -> None:
+    match step:
+        case Slim():
+            slim.check(step, context)
+        case Quantize():
+            quantize.check(step, context)
+        case Prune():
+            prune.choose(step, context)
+        case Cluster():
+            cluster.choose(step, context.model.folded())
+
+
+def _resizes(step: Step) -> bool:
+    return isinstance(step, Slim) or (isinstance(step, Distill) and step.student != type(step.student)())
