@@ -87,8 +87,8 @@ def rounded_with_plain_gradient(values: Any, low: Any, high: Any) -> tuple[Any, 
 def nudged(low: float, high: float) -> tuple[float, float]:
     """The ends of the grid that `Rounding` rounds to, for a range that holds zero: zero is one of its 256 steps.
 
-    >>> nudged(-1.0, 254.4)
-    (-1.0015..., 254.398...)
+    >>> nudged(-0.4, 254.6)
+    (0.0, 255.0)
     """
     scale = (high - low) / 255
     zero = round(-low / scale)
