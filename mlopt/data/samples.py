@@ -58,12 +58,19 @@ class Samples:
 
     def first(self, count: int) -> "Samples":
         """The first `count` samples, or all where there are fewer; nothing is copied."""
+        return self._taken(slice(min(count, self.count)), min(count, self.count))
+
+    def spread(self, count: int) -> "Samples":
+        """`count` samples at equal distances, or all where there are fewer: a source may be sorted by class. Copied."""
         kept = min(count, self.count)
+        return self._taken(np.arange(kept) * (self.count - 1) // max(kept - 1, 1), kept)
+
+    def _taken(self, rows: slice | np.ndarray, count: int) -> "Samples":
         return replace(
-            self, count=kept, inputs={name: array[:kept] for name, array in self.inputs.items()},
-            labels=None if self.labels is None else self.labels[:kept],
-            slices={name: array[:kept] for name, array in self.slices.items()},
-            source_rows=None if self.source_rows is None else self.source_rows[:kept],
+            self, count=count, inputs={name: array[rows] for name, array in self.inputs.items()},
+            labels=None if self.labels is None else self.labels[rows],
+            slices={name: array[rows] for name, array in self.slices.items()},
+            source_rows=None if self.source_rows is None else self.source_rows[rows],
         )
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:

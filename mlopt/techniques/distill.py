@@ -101,7 +101,7 @@ def _shortened(depth: float, context: Context) -> Made:
             "no block of this network can be left out: none gives the shape that it takes. Give `width`, or a file"
         )
     goes = max(1, round((1 - depth) * len(found)))
-    samples = Samples.open(context.validation).first(PROBED)
+    samples = Samples.open(context.validation).spread(PROBED)
     inputs = samples.rows(0, samples.count)
     whole = context.model.predict(inputs)
     effects = [_effect(whole, context.model.without(block.nodes).predict(inputs)) for block in found]

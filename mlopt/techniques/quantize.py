@@ -186,9 +186,8 @@ def _on_grid(folded: TrainableModel, ranges: Ranges, bits: Mapping[str, int]) ->
 def _rows(samples: Samples, most: int, network: Network) -> dict[str, np.ndarray]:
     """Rows spread over the samples, as the model sees them; fewer of a network that takes long."""
     affordable = int(MOST_MACS / max(network.macs * len(kernels(network)), 1))
-    count = min(samples.count, max(LEAST_ROWS, min(most, affordable)))
-    chosen = np.unique(np.linspace(0, samples.count - 1, count).astype(np.int64))
-    return {name: samples.as_seen(name, array[chosen]) for name, array in samples.inputs.items()}
+    chosen = samples.spread(max(LEAST_ROWS, min(most, affordable)))
+    return chosen.rows(0, chosen.count)
 
 
 def _batches(samples: Samples, most: int, network: Network) -> list[dict[str, np.ndarray]]:

@@ -232,9 +232,10 @@ def _kind_of_labels(samples: Samples, model: TrainableModel) -> tuple[str, "Scor
     from mlopt.verify.task import Scoring, identify_task
 
     assert samples.labels is not None
-    rows = np.unique(np.linspace(0, samples.count - 1, min(_PROBED_ROWS, samples.count)).astype(np.int64))
-    reference = model.predict({name: samples.as_seen(name, array[rows]) for name, array in samples.inputs.items()})
-    task = identify_task(model.signature, _activations(model), reference, np.asarray(samples.labels[rows]))
+    probed = samples.spread(_PROBED_ROWS)
+    assert probed.labels is not None
+    reference = model.predict(probed.rows(0, probed.count))
+    task = identify_task(model.signature, _activations(model), reference, np.asarray(probed.labels))
     shape = reference[task.main.name].shape[1:]
     classes, low, high = shape[-1] if shape else 1, samples.labels.min(), samples.labels.max()
     one_hot = samples.labels.shape[1:] == shape

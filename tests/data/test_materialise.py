@@ -380,6 +380,15 @@ def test_reading_imports_no_framework():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("asked", "found"), [(4, [0, 3, 6, 9]), (3, [0, 4, 9]), (1, [0]), (10, list(range(10))),
+                                              (99, list(range(10)))])
+def test_spread_samples_reach_from_the_first_to_the_last(tmp_path, asked, found):
+    write_arrays(tmp_path / "s", {"x": np.arange(10, dtype=np.float32)}, role=Role.TEST, labels=np.arange(10) // 5)
+    spread = Samples.open(tmp_path / "s").spread(asked)
+    assert spread.rows(0, spread.count)["x"].tolist() == found and spread.count == len(found)
+    assert spread.labels.tolist() == [row // 5 for row in found]
+
+
 def chosen_of(dataset, **limits):
     requests = [Request(role=Role(name), limit=limit) for name, limit in limits.items()]
     return dict(zip(limits, dataset.choose(requests, seed=0), strict=True))
