@@ -76,8 +76,9 @@ def _of_training(step: Step, said: frozenset[str]) -> Found:
     if not step.epochs and not isinstance(step, Slim):       # slim ranks channels by the objective, trained or not
         for key in sorted(said & _TRAINING):
             yield key, f"`{key}` is about training, and `{step.name}` does not train: say `epochs` too"
-    if step.early_stopping >= step.epochs > 0:
-        yield "early_stopping", f"{step.early_stopping} epochs without improvement cannot pass in {step.epochs}"
+    longest = -(-step.epochs // step.rounds) if isinstance(step, Slim) else step.epochs       # of its trainings
+    if step.early_stopping >= longest > 0:
+        yield "early_stopping", f"{step.early_stopping} epochs without improvement cannot pass in {longest}"
     if step.teacher == NO_TEACHER:
         for key in _OF_A_TEACHER:
             if key in said and not (key == "labels" and step.labels == 1):

@@ -58,6 +58,7 @@ def test_a_pair_of_steps_is_refused_exactly_where_the_second_undoes_the_first(fi
     ((Finetune(epochs=1, teacher="none", labels=0.5),), "leaves the labels alone"),
     ((Finetune(epochs=1, labels=0.0, class_weights="balanced"),), "`labels: 0`"),
     ((Finetune(epochs=3, early_stopping=3),), "cannot pass in 3"),
+    ((Slim(macs=0.5, epochs=6, rounds=3, early_stopping=2),), "cannot pass in 2"),
     ((Cluster(learning_rate=0.1),), "say `epochs` too"),
     ((Slim(macs=0.5), Distill(epochs=1, student=Student(file="s.h5"))), "put this `distill` first"),
     ((Prune(epochs=1, pattern="2:4"), Distill(epochs=1, student=Student(width=0.5))), "before `prune`"),
