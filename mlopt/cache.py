@@ -47,9 +47,14 @@ class Cache:
         text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
         key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
         path = self.root / f"{stage}-{key[:40]}"
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
+        self.touch(path)
         return path
+
+    def touch(self, path: Path) -> None:
+        """Say that what lies there is in use: the least recently used goes first. Only what is ours is touched."""
+        if path.parent == self.root:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
 
     def trim(self, largest_bytes: int = LARGEST_BYTES) -> None:
         """Delete the least recently used entries above the limit, and what killed runs left half-made."""

@@ -22,7 +22,7 @@ from mlopt.verify.prove import prove
 GOLDEN = "golden.npz"         # outputs for the golden inputs, in the signature's order
 SKIPPED = "skipped.json"      # in an entry: the reason why this model gets no such file
 LEAST_AGREEMENT = 0.96        # of a file with the graph that trained it: kernels round in other places, by one step
-GRAPH = "graph"               # beside a grid: outputs of the rounding network for the first validation samples
+GRAPH = "graph"               # beside a grid: outputs of the rounding network for some validation samples
 _LAYER_ERROR_SAMPLES = 16     # per-layer signal to noise moves by less than 1 dB between 16 and 256 samples
 
 
@@ -127,7 +127,7 @@ def _against_graph(task: FormatTask, door: Converter, path: Path) -> tuple[float
         spec.name: np.load(task.grid / GRAPH / file_name(spec.name), mmap_mode="r")
         for spec in task.source.signature.outputs
     }
-    samples = Samples.open(task.validation).first(len(next(iter(answers.values()))))
+    samples = Samples.open(task.validation).spread(len(next(iter(answers.values()))))
     evidence = prove(
         plain.resolve(door.open_runtime)(path, task.source.signature), samples, answers, source=task.source,
         runtime_name=door.runtime, samples_name="validation", class_names=task.class_names, seed=task.seed,

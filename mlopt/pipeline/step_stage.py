@@ -107,7 +107,7 @@ def _keep_grid(done: Done, folder: Path, task: StepTask) -> None:
     replace(done.grid, folder=folder).write()
     if done.gridded is not None:
         (folder / GRAPH).mkdir()
-        samples = Samples.open(task.validation).first(GRAPH_SAMPLES)
+        samples = Samples.open(task.validation).spread(GRAPH_SAMPLES)
         outputs = answers(done.gridded, samples)
         for name, values in outputs.items():
             np.save(folder / GRAPH / file_name(name), values, allow_pickle=False)

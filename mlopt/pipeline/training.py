@@ -78,7 +78,9 @@ class Training:
                 self._run(self._task(number, model=model, holds=holds, entry=entry, code=code))
             record = cache.read_record(entry / RECORD, StepFacts)
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
-            self.on_progress(Progress(part=_PART, doing=f"{words}: validation {record.validation:.4f}"))
+            known = not math.isnan(record.validation)
+            words += f": validation {record.validation:.4f}" if known else ": done"
+            self.on_progress(Progress(part=_PART, doing=words))
             facts.append(record)
             model, holds, folder = entry / MODEL, entry / HOLDS, entry
         self.on_progress(Progress(part=_PART, doing="trained", finished=True))
@@ -112,6 +114,8 @@ class Training:
         )
 
         def hear(event: dict[str, Any]) -> None:
+            for used in (task.work, self.samples, task.model.parent):   # what is in use stays in the cache
+                self.store.touch(used)
             self.on_progress(Progress(
                 part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.get("done", 0),
                 total=event.get("total", 0),

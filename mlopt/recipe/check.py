@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from mlopt.errors import BadRequest
 from mlopt.recipe.fields import fields_of
 from mlopt.recipe.steps import (
     NO_TEACHER,
@@ -28,13 +27,6 @@ class Problem:
     step: int               # index in the recipe
     key: str                # of that step; empty: the step itself, where it stands
     sentence: str
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Raise `BadRequest` for a recipe that makes no sense; one that was loaded from a file makes sense already."""
-    problem = find_problem(recipe)
-    if problem is not None:
-        raise BadRequest(f"step {problem.step + 1} of the recipe: {problem.sentence}")
 
 
 def find_problem(recipe: Recipe, said: Sequence[frozenset[str]] | None = None) -> Problem | None:
