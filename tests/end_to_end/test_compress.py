@@ -24,7 +24,7 @@ def test_standard_output_is_one_object_of_the_published_schema(done):
     _, summary, _ = done
     schema = json.loads((ROOT / "docs/reference/compress.schema.json").read_text())
     jsonschema.validate(summary, schema)
-    assert set(summary) == {"schema", "source", "candidates", "findings"} and summary["schema"] == 1
+    assert set(summary) == {"schema", "source", "candidates", "findings", "trained"} and summary["schema"] == 1
     assert all(set(c) == KEYS for c in summary["candidates"])
 
 
