@@ -5,6 +5,8 @@ import math
 from mlopt.report import StepFacts, Trained
 from mlopt.words import UNKNOWN_TEXT, clean, count_text, grouped, percent, span
 
+_INPUT = "input: "       # begins a step's notes on how its samples were read
+
 HEADS = ("Step", "Epochs", "Validation", "MACs", "Parameters", "Zeros", "Waited for data", "Took")
 
 
@@ -46,9 +48,11 @@ def sentence(trained: Trained) -> str:
 
 
 def notes(step: StepFacts) -> list[str]:
-    """What a reader must know of a step, a continued training among it."""
+    """What a reader must know of a step, a continued training among it; what was done for the input is one note."""
     resumed = [f"continued at training step {grouped(step.resumed_at)} after it was stopped"] if step.resumed_at else []
-    return [*resumed, *(clean(note) for note in step.notes)]
+    of_input = [clean(note.removeprefix(_INPUT)) for note in step.notes if note.startswith(_INPUT)]
+    others = [clean(note) for note in step.notes if not note.startswith(_INPUT)]
+    return [*resumed, *others, *([f"{_INPUT}{'; '.join(of_input)}"] if of_input else [])]
 
 
 def _change(before: float, after: float) -> str:

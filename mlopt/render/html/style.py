@@ -60,7 +60,7 @@ text{fill:var(--ink);font-size:12px;font-family:inherit}
 .name{font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 .f0{fill:var(--f0);stroke:var(--f0)}.f1{fill:var(--f1);stroke:var(--f1)}.f2{fill:var(--f2);stroke:var(--f2)}
 .f3{fill:var(--f3);stroke:var(--f3)}.f4{fill:var(--f4);stroke:var(--f4)}.f5{fill:var(--f5);stroke:var(--f5)}
-.hollow,.front{fill:var(--paper)}.front{fill:none}
+.hollow,.front{fill:var(--paper)}.front,.curve{fill:none}.curve{stroke-width:1.8}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;margin:4px 0 0;padding:0 0 0 58px}
 .legend li{display:flex;align-items:center}
 .key{display:inline-block;width:14px;height:14px;margin-right:6px}
