@@ -89,7 +89,7 @@ class TrainingDiverged(MloptError):
         self.step, self.learning_rate, self.checkpoints = step, learning_rate, checkpoints
         super().__init__(
             f"the training diverged: at step {step:,} the loss is not a number, at a learning rate of"
-            f" {learning_rate:.3g}. Lower the learning rate, or clip gradients."
+            f" {learning_rate:.3g}. Lower the learning rate; if that does not help, look at the range of the inputs."
         )
 
 
@@ -112,8 +112,10 @@ class WorkerFailed(MloptError):
 
 
 class WorkerCrashed(WorkerFailed):
-    def __init__(self, task: str, how: str, last_words: str = "") -> None:
-        self.task, self.how, self.last_words = task, how, last_words
+    """`killed` by a signal, so that the same work may well succeed when it is done again."""
+
+    def __init__(self, task: str, how: str, last_words: str = "", *, killed: bool = False) -> None:
+        self.task, self.how, self.last_words, self.killed = task, how, last_words, killed
         super().__init__(f"{task}: the worker process {how}" + (f"\n{last_words}" if last_words else ""))
 
 

@@ -111,7 +111,9 @@ class Crew:
                     raise Cancelled(f"{job.task}: stopped")
                 if time.monotonic() >= started + job.deadline_s:
                     raise WorkerTimeout(job.task, job.deadline_s)
-                raise WorkerCrashed(job.task, _how(process.returncode), _tail(log))
+                raise WorkerCrashed(
+                    job.task, _how(process.returncode), _tail(log), killed=(process.returncode or 0) < 0
+                )
         return _unpack(job, answer, returns)
 
     def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":

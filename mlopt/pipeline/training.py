@@ -14,7 +14,7 @@ from typing import Any
 from mlopt import cache, files, plain
 from mlopt.cache import Cache
 from mlopt.data.samples import Samples
-from mlopt.errors import OutputUnwritable
+from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.frameworks.fitting import Strategy
 from mlopt.grid import FILE as GRID
 from mlopt.model import Signature
@@ -123,7 +123,13 @@ class Training:
 
         with _alone(task.work, self.store.root / "locks"):
             if not task.dest.exists():          # another run may have finished it since we looked
-                self.crew.run(job, type(None), hear, self._answer)
+                try:
+                    self.crew.run(job, type(None), hear, self._answer)
+                except WorkerCrashed as err:
+                    if not err.killed:
+                        raise
+                    how = f"{err.how}. The same command goes on from its last checkpoint"
+                    raise WorkerCrashed(err.task, how, err.last_words, killed=True) from err
             shutil.rmtree(task.work, ignore_errors=True)
 
     def _answer(self, question: str) -> Any:

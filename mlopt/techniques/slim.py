@@ -33,6 +33,7 @@ from mlopt.training.objective import objective
 SALIENCY_SAMPLES = 2048         # of the training samples, for first-order terms
 PROOF_SAMPLES = 16              # of the validation samples, for the proof of the cut
 TARGETS = ("macs", "parameters", "bytes", "latency")
+_MUCH_LESS = 0.9                # of the share that was asked for: a cut below it is told
 COSTS = {"macs": costs.macs, "parameters": costs.parameters, "bytes": costs.weight_bytes}
 
 
@@ -327,6 +328,11 @@ def _notes(settings: Slim, start: _Start, rounds: list[dict[str, Any]]) -> tuple
                 f"the measured latency is {rounds[-1]['measured']:.3f} of the whole network's, not {start.share:g}: "
                 "nearer was not found"
             )
+    elif rounds[-1]["reached"] < _MUCH_LESS * start.share:
+        notes.append(
+            f"whole steps of widths leave {rounds[-1]['reached']:.3f} of the {start.target}, and {start.share:.3g} was "
+            "asked for: a smaller `multiple` comes nearer"
+        )
     return tuple(notes)
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mlopt.testing import tiny
@@ -108,6 +109,21 @@ def test_five_kills_anywhere_change_nothing(files, train, recipe, trained, tmp_p
     done = run(files, train, recipe, tmp_path / "bundle", tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "bundle") == contents(trained[0] / "bundle")
+
+
+def test_a_worker_that_the_system_kills_is_told_with_the_way_on(files, train, tmp_path):
+    long = tmp_path / "long.yaml"
+    long.write_text("schema: 1\nabout: Long.\nsteps:\n  - finetune: {epochs: 5000, batch: 16, teacher: none}\n")
+    environment = os.environ | {"MLOPT_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command(files, train, long, tmp_path / "bundle"), env=environment, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert any("training, epoch" in line for line in process.stderr)
+        for worker in psutil.Process(process.pid).children():
+            worker.kill()
+        said = process.stderr.read()
+    assert process.returncode == 2 and "Traceback" not in said, said
+    assert re.search(r"step 1, finetune: .*SIGKILL.* The same command goes on from its last checkpoint", said), said
+    assert not (tmp_path / "bundle").exists()
 
 
 BAD = {

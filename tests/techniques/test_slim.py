@@ -258,3 +258,12 @@ def test_what_was_measured_is_not_measured_again(context):
     shutil.rmtree(context.work)
     slim(settings, replace(context, latencies=clock), Training())
     assert clock.asked != []
+
+
+def test_a_cut_far_below_the_target_is_told(context):
+    done = slim(Slim(macs=0.9, multiple=16, least=0.0), context, without_training)
+    reached = done.facts["rounds"][-1]["reached"]
+    assert reached < 0.81
+    assert f"whole steps of widths leave {reached:.3f} of the macs, and 0.9 was asked for" in " ".join(done.notes)
+    near = slim(Slim(macs=0.9, multiple=1), replace(context, work=context.work / "near"), without_training)
+    assert near.facts["rounds"][-1]["reached"] > 0.81 and not any("was asked for" in note for note in near.notes)

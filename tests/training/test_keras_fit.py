@@ -11,6 +11,7 @@ from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import TrainingDiverged
 from mlopt.frameworks.fitting import (
+    EpochFacts,
     FitTask,
     Hold,
     LabelKind,
@@ -20,7 +21,8 @@ from mlopt.frameworks.fitting import (
     TeacherLoss,
     Teachers,
 )
-from mlopt.frameworks.keras.fitting import pipeline
+from mlopt.frameworks.keras.fitting import loop, pipeline
+from mlopt.frameworks.keras.fitting.checkpoints import Progress
 from mlopt.frameworks.keras.fitting.updates import learning_rate
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
@@ -354,3 +356,14 @@ def test_samples_that_fill_no_batch_are_left_out_and_told(task, blobs):
     result = model.fit(replace(task, samples=blobs("odd", 40), epochs=1), quiet)
     assert result.steps == 2
     assert any(note.startswith("8 samples of each epoch") for note in result.notes)
+
+
+@pytest.mark.parametrize(("figures", "better"), [((0.5, 0.9, 0.8), "epoch 2 had the better"), ((1.0, 1.0), "")])
+def test_an_earlier_epoch_is_called_better_only_where_its_figure_is(figures, better):
+    epochs = tuple(
+        EpochFacts(epoch=n, losses={}, validation=figure, learning_rate=0.1, seconds=1.0)
+        for n, figure in enumerate(figures, 1)
+    )
+    best = max(figures)
+    note = loop._better(Progress(epochs=epochs, best=best, best_epoch=1 + figures.index(best)))
+    assert better in note if better else not note

@@ -296,7 +296,7 @@ class _Training:
 def _better(done: Progress) -> str:
     """For the note, where another epoch than the last was the best on the validation samples."""
     last = len(done.epochs)
-    if not done.best_epoch or done.best_epoch == last:
+    if not done.best_epoch or done.best_epoch == last or done.best == done.epochs[-1].validation:
         return ""
     return f"; epoch {done.best_epoch} had the better validation figure, {done.best:.4f}"
 
