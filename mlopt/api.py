@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlopt.cache import Cache
+from mlopt.errors import BadRequest
 from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, finish, opening
 from mlopt.pipeline.progress import OnProgress
@@ -173,13 +174,20 @@ def compress(
     path = Path(model)
     folder = Path(out) if out is not None else default_folder(path)
     request = CompressRequest(
-        model=path, out=folder, data=None if data is None else str(data), test=None if test is None else str(test),
+        model=path, out=folder, data=_text("data", data), test=_text("test", test),
         formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop, trust_code=trust_code,
         custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}, normalise=normalise, resize=resize,
-        slice_columns=tuple(slice_columns), seed=seed, recipe=None if recipe is None else str(recipe),
-        train=None if train is None else str(train), strategy=strategy, track=track,
+        slice_columns=tuple(slice_columns), seed=seed, recipe=_text("recipe", recipe),
+        train=_text("train", train), strategy=strategy, track=track,
     )
     return run(request, on_progress or _silent)
+
+
+def _text(name: str, value: str | Path | None) -> str | None:
+    """As the command line would have it; arrays and the like must be written to a file first."""
+    if value is not None and not isinstance(value, str | Path):
+        raise BadRequest(f"{name} is text or a path, as on the command line; got {type(value).__name__}")
+    return None if value is None else str(value)
 
 
 def profile_files(

@@ -1,5 +1,7 @@
 """What a run was asked to do, checked before any work starts."""
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +48,8 @@ class CompressRequest:
         return self.model.absolute().stem
 
     def __post_init__(self) -> None:
+        for option in ("data", "test", "train", "recipe"):
+            _check_text(f"--{option}", getattr(self, option))
         if not 0 <= self.max_drop < 1:
             raise BadRequest(
                 f"--max-drop is a fraction from 0 up to 1, and 0.01 is one point; got {self.max_drop:g}"
@@ -86,6 +90,22 @@ class CompressRequest:
                              "nothing. Give --train alone and a part of it is held out for the test.")
         if self.track and not self.track.startswith("mlflow:"):
             raise BadRequest(f"--track is mlflow:URI, e.g. mlflow:http://127.0.0.1:5000; got {self.track!r}")
+
+
+def _check_text(option: str, text: str | None) -> None:
+    """Refuse what would be taken for the current folder, and what no system could look up."""
+    if text is None:
+        return
+    if not text.strip():
+        raise BadRequest(f"{option} is empty: leave it out, or name something")
+    try:
+        os.lstat(Path(text).expanduser())
+    except FileNotFoundError:
+        return                           # a name, or a path whose reader says that it is missing
+    except (OSError, ValueError, RuntimeError) as err:
+        if isinstance(err, OSError) and err.errno != errno.ENAMETOOLONG:
+            return
+        raise BadRequest(f"{option} is no name and no path: {text[:60]!r} ({len(text):,} characters)") from err
 
 
 def _same(one: str, other: str) -> bool:

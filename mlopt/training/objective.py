@@ -178,6 +178,10 @@ def objective(settings: Training, around: Surroundings, model: TrainableModel) -
             for spec in model.signature.outputs
         ]
     listened = any(isinstance(loss, TeacherLoss) for loss in losses)
+    held = {loss.output for loss in losses if isinstance(loss, LabelLoss | TeacherLoss)}
+    free = [spec.name for spec in model.signature.outputs if spec.name not in held]
+    if free:
+        notes = (*notes, f"no label and no teacher holds {', '.join(free)}: training changes what it gives")
     return Objective(losses=tuple(losses), teachers=paths if listened else (), notes=notes)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt import extras
+from mlopt import compress, extras
 from mlopt.errors import BadRequest, MissingExtra
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import require_extras
@@ -22,6 +22,10 @@ def asked(**settings):
         ({"resize": True}, "--resize would not be used: no samples were given"),
         ({"normalise": (0.0, 1.0), "slice_columns": ("device",)}, "--normalise and --slices would not be used"),
         ({"data": "a.npz", "test": "a.npz"}, "name the same samples"),
+        ({"data": ""}, "--data is empty: leave it out"),
+        ({"recipe": "qat-int8", "train": " "}, "--train is empty"),
+        ({"recipe": "x" * 5000, "train": "a.npz"}, "--recipe is no name and no path: 'xxx.*5,000 characters"),
+        ({"recipe": "qat-int8", "train": "a\0b"}, "--train is no name and no path"),
     ],
 )
 def test_settings_that_make_no_sense_say_what_to_do(settings, words):
@@ -68,3 +72,9 @@ def test_one_file_by_two_paths_is_still_the_same_samples(tmp_path):
 def test_an_interval_the_wrong_way_round_is_refused_by_the_api_too(tmp_path):
     with pytest.raises(BadRequest, match="--normalise"):
         CompressRequest(model=tmp_path / "m.h5", out=tmp_path / "o", data="x.npz", normalise=(1.0, 0.0))
+
+
+@pytest.mark.parametrize("name", ["data", "test", "train", "recipe"])
+def test_arrays_and_objects_are_refused_by_their_name(name):
+    with pytest.raises(BadRequest, match=f"{name} is text or a path, as on the command line; got list"):
+        compress("model.h5", **{name: [1, 2]})

@@ -176,3 +176,10 @@ def test_what_earlier_steps_hold_is_held_in_every_training(tmp_path):
     wrong = steps.context(tmp_path, holds={"gone/kernel": Hold(mask=mask)})
     with pytest.raises(BadRequest, match="none of that name"):
         task(Finetune(epochs=1), wrong)
+
+
+def test_an_output_that_nothing_holds_is_told(tmp_path):
+    context = steps.context(tmp_path, "two_inputs_two_outputs")
+    alone = trainer(Finetune(epochs=1, teacher="none"), context).objective(context.model)
+    assert alone.notes == ("no label and no teacher holds size: training changes what it gives",)
+    assert trainer(Finetune(epochs=1), context).objective(context.model).notes == ()
