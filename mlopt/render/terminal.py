@@ -158,9 +158,10 @@ def _findings(findings: Iterable[Finding]) -> RenderableType:
 
 
 def merged(findings: Iterable[Finding]) -> list[tuple[tuple[Severity, str], list[str]]]:
-    """Findings by severity, worst first, those with the same sentence together."""
+    """Findings by severity, worst first, those with the same sentence together; of each message its first line."""
     order = (Severity.FAILURE, Severity.WARNING, Severity.NOTE)
     found: dict[tuple[Severity, str], list[str]] = {}
     for finding in findings:
-        found.setdefault((finding.severity, finding.message), []).append(finding.about)
+        message, _, more = finding.message.partition("\n")        # a worker's last words follow
+        found.setdefault((finding.severity, f"{message} …" if more else message), []).append(finding.about)
     return sorted(found.items(), key=lambda item: order.index(item[0][0]))

@@ -18,6 +18,7 @@ from mlopt.techniques.slimming.criteria import magnitude
 from mlopt.techniques.slimming.selection import allowed_widths
 from mlopt.techniques.stages import Pair, pairs
 from mlopt.techniques.step import Context, Done, Train
+from mlopt.training.objective import answers_only
 from mlopt.training.teachers import check_fits
 
 PROBED = 256         # validation samples on which the effect of leaving a block out is measured
@@ -29,6 +30,11 @@ def distill(settings: Distill, context: Context, train: Train) -> Done:
     teacher_file = context.source if settings.teacher == THE_SOURCE else Path(settings.teacher)
     losses: list[Loss] = []
     if settings.hints or settings.attention:
+        if answers_only(teacher_file):
+            raise BadRequest(
+                f"`hints` and `attention` look into the teacher, and {teacher_file} is a SavedModel, which only "
+                "answers: give the .h5 or .keras file that it came from, or leave them out"
+            )
         found = pairs(student.network, context.open_model(teacher_file).network)
         if not found:
             raise BadRequest(

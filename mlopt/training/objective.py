@@ -129,7 +129,7 @@ class Trainer:
         """Beside the student where it must see what the student sees, features or varied samples; else asked once."""
         if not paths:
             return None
-        if live and not any(_answers_only(path) for path in paths):
+        if live and not any(answers_only(path) for path in paths):
             return Teachers(live=tuple(paths))
         return Teachers(outputs=self._outputs(model, paths))
 
@@ -286,7 +286,7 @@ def _activations(model: TrainableModel) -> tuple[str, ...]:
     return tuple(model.network.node(name).activation for name in model.network.outputs)
 
 
-def _answers_only(path: Path) -> bool:
+def answers_only(path: Path) -> bool:
     """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
     return (path / "saved_model.pb").is_file()
 

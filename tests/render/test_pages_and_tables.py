@@ -98,6 +98,15 @@ def test_a_name_cannot_steer_the_terminal_or_rich(report):
     assert "\x1b" not in text and "[bold]x[/bold]" in text
 
 
+def test_a_workers_last_words_stay_in_the_json(report):
+    crash = Finding(severity=Severity.FAILURE, code="worker-failed", about="onnx/int8",
+                    message="making onnx files: the worker process ended\nTraceback (most recent call last):\n  File x")
+    broken = replace(report, findings=(crash,))
+    for text in (to_markdown(broken), to_html(broken)):
+        assert "the worker process ended …" in text and "Traceback" not in text
+    assert b"Traceback" in to_json(broken)
+
+
 def test_one_finding_about_several_files_stands_once(report):
     twice = tuple(Finding(severity=Severity.NOTE, code="c", about=a, message="same words") for a in ("a/b", "c/d"))
     text = printed(replace(report, findings=twice), 120)

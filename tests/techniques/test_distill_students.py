@@ -164,3 +164,11 @@ def test_a_taught_student_comes_closer_to_its_teacher_than_one_taught_by_labels(
         teacher = context.open_model(context.source).predict(inputs)["label"]
         found[name] = float(np.abs(done.model.predict(inputs)["label"] - teacher).mean())
     assert found["taught"] < found["alone"]
+
+
+def test_hints_of_a_saved_model_are_refused_before_training(tmp_path):
+    context = steps.context(tmp_path)
+    tf_keras.models.load_model(context.source).export(tmp_path / "graph")
+    settings = Distill(epochs=1, batch=16, teacher=str(tmp_path / "graph"), hints=0.5)
+    with pytest.raises(BadRequest, match=r"graph is a SavedModel, which only answers: give the \.h5"):
+        run(settings, context)
