@@ -3,8 +3,6 @@
 The machine's mood moves between processes and within seconds; in turns of about 2 ms every file meets the same moods.
 """
 
-import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +12,14 @@ from mlopt import plain, plugins, worker
 from mlopt.convert.protocol import Runtime
 from mlopt.data.samples import Samples
 from mlopt.model import Signature
+from mlopt.profile.runner.timing import warm_up
+from mlopt.profile.runner.turns import in_turns, order, turns_for
 
 PROCESSES = 3               # fresh processes: memory layout differs between them
-_BURST_S = 0.002
 _SECONDS_A_FILE = 0.25
-_FEWEST_ROUNDS = 8
+_MOST_RUNS = 5000           # of a file
+_FEWEST_RUNS = 8
+_WARM_UP_RUNS = 5
 
 
 def time_drafts(
@@ -41,34 +42,12 @@ def time_files(format: str, files: Sequence[Path], signature: Signature, samples
     runtimes: list[Runtime] = [open_runtime(file, signature) for file in files]
     for runtime in runtimes:
         runtime.stage(Samples.open(samples).rows(0, 1))
-    return [float(np.median(times)) * 1e6 for times in in_turns(runtimes, seed)]
-
-
-def in_turns(runtimes: Sequence[Runtime], seed: int) -> list[list[float]]:
-    """Seconds of each inference of each staged runtime; in every round all have a turn, in an order drawn anew."""
-    order = random.Random(seed)
-    times: list[list[float]] = [[] for _ in runtimes]
-    places = list(range(len(runtimes)))
-    until = time.perf_counter() + _SECONDS_A_FILE * len(runtimes)
-    rounds = 0
-    while rounds < _FEWEST_ROUNDS or time.perf_counter() < until:
-        order.shuffle(places)
-        for place in places:
-            times[place] += _burst(runtimes[place])
-        rounds += 1
-    return times
-
-
-def _burst(runtime: Runtime) -> list[float]:
-    """Inferences for about 2 ms, after one that fills the caches and is not counted."""
-    runtime.invoke()
-    seconds: list[float] = []
-    until = time.perf_counter() + _BURST_S
-    while not seconds or time.perf_counter() < until:
-        start = time.perf_counter()
-        runtime.invoke()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+    warm = [warm_up(runtime.invoke, least=_WARM_UP_RUNS).median_us for runtime in runtimes]
+    timed = in_turns(
+        *(runtime.invoke for runtime in runtimes), runs=_MOST_RUNS, planned=turns_for(min(warm), max(warm)),
+        most_seconds=max(_SECONDS_A_FILE, _FEWEST_RUNS * max(warm) / 1e6), draw=order(seed),
+    )
+    return [float(np.median(one.samples_us)) for one in timed]
 
 
 def combined(by_process: Sequence[Sequence[float]]) -> list[float]:

@@ -67,32 +67,53 @@ def batch_for(one_us: float) -> int:
     return 1 if one_us >= SHORT_US else max(2, round(_SAMPLE_US / max(one_us, 0.1)))
 
 
+class Stopwatch:
+    """Samples of one model as they come, and during which of them the process was switched out."""
+
+    def __init__(self, invoke: Callable[[], object], batch: int) -> None:
+        self.invoke, self.batch = invoke, batch
+        self.samples_us: list[float] = []
+        self.preempted: list[int] = []
+        self.switches = 0
+        self._seen = 0
+
+    def ready(self) -> None:
+        """Nothing that was switched out before counts."""
+        self._seen = switches()
+
+    def sample(self) -> int:
+        """Time one sample; gives the clock at its end, in ns."""
+        invoke, clock = self.invoke, time.perf_counter_ns
+        if self.batch == 1:
+            start = clock()
+            invoke()
+            end = clock()
+        else:
+            start = clock()
+            for _ in range(self.batch):
+                invoke()
+            end = clock()
+        now = switches()
+        if now != self._seen:
+            self.preempted.append(len(self.samples_us))
+            self.switches += now - self._seen
+            self._seen = now
+        self.samples_us.append((end - start) / 1e3 / self.batch)
+        return end
+
+    def timed(self) -> Timed:
+        return Timed(self.samples_us, self.batch, 0, self.switches, self.preempted, [], float("nan"))
+
+
 def back_to_back(invoke: Callable[[], object], *, runs: int, most_seconds: float, batch: int = 1) -> Timed:
     """Service time: the next inference starts when the last one ends."""
-    samples: list[float] = []
-    preempted: list[int] = []
-    clock = time.perf_counter_ns
+    watch = Stopwatch(invoke, batch)
     with undisturbed():
-        first = before = switches()
-        until = clock() + int(most_seconds * 1e9)
-        while len(samples) < runs:
-            if batch == 1:
-                start = clock()
-                invoke()
-                end = clock()
-            else:
-                start = clock()
-                for _ in range(batch):
-                    invoke()
-                end = clock()
-            after = switches()
-            if after != before:
-                preempted.append(len(samples))
-                before = after
-            samples.append((end - start) / 1e3 / batch)
-            if end > until:
-                break
-    return Timed(samples, batch, 0, before - first, preempted, [], float("nan"))
+        watch.ready()
+        until = time.perf_counter_ns() + int(most_seconds * 1e9)
+        while len(watch.samples_us) < runs and watch.sample() <= until:
+            pass
+    return watch.timed()
 
 
 def fixed_rate(invoke: Callable[[], object], *, runs: int, most_seconds: float, rate_hz: float) -> Timed:

@@ -136,7 +136,7 @@ _REMEDIES = {
 @contextlib.contextmanager
 def _folder_on(transport: Transport, base: str, leftovers: list[str]) -> Iterator[str]:
     """A fresh private folder below `base`. What could not be removed is told in `leftovers`, or on the error."""
-    made = transport.run(["mktemp", "-d", f"{base}/mlopt.XXXXXXXX"], timeout_s=_SHORT_S)
+    made = transport.run(["mktemp", "-d", f"{base}/mlopt.{'X' * 8}"], timeout_s=_SHORT_S)
     folder = made.out.strip()
     if made.status != 0:
         raise TargetUnusable(transport.name, f"cannot make a folder in {base}: {_said(made) or 'it gave no reason'}",
