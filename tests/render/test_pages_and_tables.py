@@ -2,7 +2,6 @@ import io
 import os
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,11 @@ from mlopt.render.json import from_json, to_json
 from mlopt.render.markdown import to_markdown
 from mlopt.render.terminal import show
 from mlopt.report import Evidence, Finding, LayerError, Severity
+from mlopt.testing.pages import Page
 from mlopt.testing.reports import sample_report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=y>'
-VOID = {"meta", "link", "circle", "line", "path", "polygon"}
 
 
 @pytest.fixture(scope="module")
@@ -124,29 +123,6 @@ def test_when_nothing_is_within_the_limit_every_rendering_says_so_first(report):
                    candidates=tuple(replace(c, recommended=False, meets_limit=False) for c in none.candidates))
     for text in (printed(none, 100), to_markdown(none), to_html(none)):
         assert "No file is within" in text and "The nearest is onnx/int8" in text
-
-
-class Page(HTMLParser):
-    """Every element closed in order, attributes, and what is visible as text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.text = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *a) for a in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def test_the_page_is_well_formed_and_asks_nobody_for_anything(report):

@@ -4,7 +4,6 @@ import re
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -16,34 +15,10 @@ from mlopt.profile.session import FileProfile, Profile, Settings
 from mlopt.profile.shares import by_unit
 from mlopt.profile.statistics import summarise
 from mlopt.render.profile_page import to_html
+from mlopt.testing.pages import Page
 
 HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=y>\x1b[2J'
 SEEN = '<script>alert(1)</script>"\'><img src=x onerror=y>'
-VOID = {"meta", "link", "circle", "line", "path", "rect", "br"}
-
-
-class Page(HTMLParser):
-    """Every element closed in order, attributes, and what is visible as text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.text = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *a) for a in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.text.append(data)
 
 
 def operator(index, us, name="Convolution (NHWC, F32) IGEMM", op="CONV_2D", *, layer="", unit="XNNPACK"):
