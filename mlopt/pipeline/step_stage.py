@@ -40,7 +40,9 @@ def run_step(task: StepTask) -> None:
     started = time.monotonic()
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
     model = _open(task, task.model)
-    before, accuracy = _size(model), score(model, task.validation, task.seed)
+    before, accuracy = _size(model), task.validation_before
+    if accuracy is None:
+        accuracy = score(model, task.validation, task.seed)
     task.work.mkdir(parents=True, exist_ok=True)
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,

@@ -31,6 +31,7 @@ class StepTask:
     later: tuple[Later, ...]
     model: Path                          # a model file: the source, or what the last step left
     holds: Path | None                   # what the last step left
+    validation_before: float | None      # of `model`, where the last step has measured it; it may be nan
     source: Path                         # the model that the run began with
     trust_code: bool
     custom_objects: tuple[str, ...]

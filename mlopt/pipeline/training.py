@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,15 @@ class Training:
             **opening, "samples": self.samples.name, "seed": self.request.seed, "strategy": self.request.strategy,
         }
         code = json.dumps(opening["custom_objects"], sort_keys=True)
-        model, holds, folder, facts = self.request.model, None, None, []
+        model, holds, folder = self.request.model, None, None
+        facts: list[StepFacts] = []
         for number, step in enumerate(self.recipe.steps, 1):
             settings = plain.to_plain(step)
             depends = {"after": depends, "step": step.name, "settings": settings, "files": _digests(step)}
             entry = self.store.entry("step", **depends)
             if not entry.exists():
-                self._run(self._task(number, model=model, holds=holds, entry=entry, code=code))
+                task = self._task(number, model=model, holds=holds, entry=entry, code=code)
+                self._run(replace(task, validation_before=facts[-1].validation) if facts else task)
             record = cache.read_record(entry / RECORD, StepFacts)
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
             known = not math.isnan(record.validation)
@@ -97,7 +99,7 @@ class Training:
         ]
         return StepTask(
             number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
-            model=model, holds=holds, source=request.model,
+            model=model, holds=holds, validation_before=None, source=request.model,
             trust_code=request.trust_code, custom_objects=request.custom_objects, code=code,
             input_shapes=request.input_shapes,
             train=self.samples / "train", validation=self.samples / "validation",

@@ -62,6 +62,7 @@ def carried_out(files, tmp_path_factory):
             run_step(StepTask(
                 number=len(names), later=(), name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
                 model=before / MODEL if before else files / "model.h5", holds=before / HOLDS if before else None,
+                validation_before=None,
                 source=files / "model.h5", trust_code=False, custom_objects=(), input_shapes={},
                 train=files / "train", validation=files / "validation", work=place / "work", logs=place / "logs",
                 dest=place / "done", seed=3, strategy=Strategy.ONE, track="",
