@@ -1,6 +1,6 @@
 """What a framework gives to everything that comes after it. Lives in that framework's worker process only."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,9 +71,11 @@ class TrainableModel(Protocol):
         """What these nodes give to their consumers, [N, ...] by node name, inference mode."""
         ...
 
-    def saliency(self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int) -> dict[str, np.ndarray]:
-        """First-order Taylor terms of each element (Molchanov et al. 2019): by name of each trainable weight, in its
-        shape, the mean over batches of (gradient * weight) ** 2, on `count` rows drawn by `seed`.
+    def first_order_terms(
+        self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What each element adds to the loss to first order: for each batch of `count` rows drawn by `seed`, gradient *
+        weight by name of each trainable weight, in its shape.
 
         The gradient is that of the label losses alone. Without any it is that of the sum of squares of the outputs
         before their softmax or sigmoid: a teacher that agrees gives no slope.

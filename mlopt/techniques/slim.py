@@ -5,7 +5,7 @@ that it left. A step that is started again goes on after the last of them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mlopt.errors import BadRequest
 from mlopt.files import new_folder, write_atomically
 from mlopt.frameworks.fitting import FitResult, Hold, LabelLoss
 from mlopt.frameworks.protocol import TrainableModel
-from mlopt.network import Kept, Network
+from mlopt.network import Kept, Network, Weights
 from mlopt.recipe.steps import Slim
 from mlopt.techniques.coupling import Dropped, Groups, couple
 from mlopt.techniques.resizing import resized
@@ -30,7 +30,7 @@ from mlopt.techniques.slimming.selection import Priced, Room, choose, room
 from mlopt.techniques.step import Context, Done, Train
 from mlopt.training.objective import objective
 
-SALIENCY_SAMPLES = 2048         # of the training samples, for first-order terms
+TAYLOR_SAMPLES = 2048           # of the training samples, for first-order terms
 PROOF_SAMPLES = 16              # of the validation samples, for the proof of the cut
 TARGETS = ("macs", "parameters", "bytes", "latency")
 _MUCH_LESS = 0.9                # of the share that was asked for: a cut below it is told
@@ -260,12 +260,17 @@ def _importance(settings: Slim, context: Context, groups: Groups, number: int) -
         case "taylor":
             found = objective(settings, context, context.model).losses
             labels = [loss for loss in found if isinstance(loss, LabelLoss)]    # a teacher agrees with itself: no slope
-            saliency = context.model.saliency(context.train, labels, count=SALIENCY_SAMPLES, seed=seed)
-            wrong = sorted(name for name, values in saliency.items() if not np.isfinite(values).all())
-            if wrong:
-                raise BadRequest(f"the gradients of {', '.join(wrong)} are not finite: take `criterion: magnitude`")
-            return criteria.taylor(groups, saliency)
+            terms = context.model.first_order_terms(context.train, labels, count=TAYLOR_SAMPLES, seed=seed)
+            return criteria.taylor(groups, _finite(terms))
     raise BadRequest(f"criterion is taylor, magnitude, scale or random; got {settings.criterion!r}")
+
+
+def _finite(batches: Iterator[Weights]) -> Iterator[Weights]:
+    for terms in batches:
+        wrong = sorted(name for name, values in terms.items() if not np.isfinite(values).all())
+        if wrong:
+            raise BadRequest(f"the gradients of {', '.join(wrong)} are not finite: take `criterion: magnitude`")
+        yield terms
 
 
 def _has_value(settings: Slim, groups: Groups, group: Any) -> bool:

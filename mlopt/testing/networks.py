@@ -1,7 +1,7 @@
 """Networks of every kind of node on numpy alone: a builder and an interpreter, for tests of what works on `Network`."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,10 +153,12 @@ class NumpyModel:
             values[node.name] = ACTIVATIONS[node.activation](value)
         return {name: values[name] for name in nodes}
 
-    def saliency(self, samples: Path, losses: Sequence[object], *, count: int, seed: int) -> dict[str, np.ndarray]:
-        """Of a loss whose gradient is each weight itself."""
+    def first_order_terms(
+        self, samples: Path, losses: Sequence[object], *, count: int, seed: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """One batch, of a loss whose gradient is each weight itself."""
         trainable = [name for name, weight in self.network.weights().items() if weight.trainable]
-        return {name: self.arrays[name] ** 4 for name in trainable}
+        yield {name: self.arrays[name] ** 2 for name in trainable}
 
     def narrowed(self, kept: Kept) -> "NumpyModel":
         arrays = dict(self.arrays)

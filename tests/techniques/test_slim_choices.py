@@ -69,14 +69,26 @@ def test_scale_is_the_share_of_the_squared_gamma():
     assert only == pytest.approx([0.2, 0.8, 0.0])
 
 
-def test_taylor_adds_up_the_terms_of_all_that_makes_a_unit_and_not_of_what_reads_it():
+def test_taylor_is_the_squared_sum_of_the_terms_that_read_a_unit_the_mean_over_batches():
     model = chain()
-    terms = {name: np.ones(array.shape) for name, array in model.weights().items()}
-    terms["normalization2/beta"] = np.array([0.0, 10.0, 0.0])
-    for untrained in ("mean", "variance"):
-        del terms[f"normalization2/{untrained}"]
-    (only,) = criteria.taylor(couple(model.network), terms).values()
-    assert only.tolist() == [4.0, 14.0, 4.0]            # 3 of the kernel, 1 of gamma, and beta
+    one = {name: np.full(array.shape, 7.0) for name, array in model.weights().items()}      # what makes it is not read
+    two = dict(one)
+    one["convolution3/kernel"] = np.array([[1.0, -1.0], [2.0, 1.0], [0.0, 0.5]])            # units' rows: 0, 3, 0.5
+    two["convolution3/kernel"] = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])             # 2, 1, 0
+    (only,) = criteria.taylor(couple(model.network), iter([one, two])).values()
+    assert only.tolist() == [(0 + 4) / 2, (9 + 1) / 2, (0.25 + 0) / 2]
+
+
+def test_taylor_adds_up_all_readers_of_a_unit_before_it_squares():
+    b = Builder()
+    stem = b.convolution(b.input(4, 4, 3), 4)
+    both = b.model(b.convolution(b.add(b.convolution(stem, 4), stem), 2))       # the sum ties the stem to what reads it
+    groups = couple(both.network)
+    terms = {name: np.zeros(array.shape) for name, array in both.weights().items()}
+    terms["convolution2/kernel"][..., 0, :] = 1.0                               # 4 terms of unit 0
+    terms["convolution4/kernel"][..., 0, :] = -1.5                              # 2 terms, which take 3 of the 4 back
+    (group,) = groups.free
+    assert criteria.taylor(groups, [terms])[group.name].tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -84,7 +96,7 @@ def test_taylor_adds_up_the_terms_of_all_that_makes_a_unit_and_not_of_what_reads
 def test_every_free_group_has_a_value_for_each_unit(model):
     groups = couple(model.network)
     weights = model.weights()
-    found = [criteria.magnitude(groups, weights), criteria.taylor(groups, weights | {}), criteria.random(groups, 0)]
+    found = [criteria.magnitude(groups, weights), criteria.taylor(groups, [weights]), criteria.random(groups, 0)]
     for importance in found[:1] + found[2:]:
         assert {name: len(values) for name, values in importance.items()} == {g.name: g.units for g in groups.free}
         assert all(values.sum() == pytest.approx(1) and (values >= 0).all() for values in importance.values())

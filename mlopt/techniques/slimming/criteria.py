@@ -1,6 +1,6 @@
 """What each unit of a group is worth: numbers of which a cut gives up the smallest, comparable across groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -50,20 +50,24 @@ def gammas(groups: Groups, group: Group) -> list[tuple[str, int]]:
     return [slot for slot in sorted(group.makers) if roles[slot[0]] == "gamma"]
 
 
-def taylor(groups: Groups, saliency: Weights) -> dict[str, np.ndarray]:
-    """What the loss changes by, squared, to first order: the sum of (gradient * weight) ** 2 over what makes the unit.
+def taylor(groups: Groups, batches: Iterable[Weights]) -> dict[str, np.ndarray]:
+    """What the loss changes by to first order where the unit goes, squared, the mean over batches.
 
-    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", equation 8. Losses are comparable across
-    layers as they are. `saliency` has an array for each trainable weight, as `TrainableModel.saliency` gives it.
+    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", section 3.2: the terms of a gate on the
+    unit. Such a gate stands before everything that reads the unit, and its gradient is the sum of gradient * weight
+    over all of those weights; the square is taken of that sum, since single terms cancel and their squares would add
+    up noise. Losses are comparable across layers as they are. `batches`: `TrainableModel.first_order_terms`.
     """
-    found = {}
-    for group in groups.free:
-        parts = [
-            np.take(_along(saliency[name], axis), group.cuts[name, axis]).sum(axis=1)
-            for name, axis in sorted(group.makers) if name in saliency
-        ]
-        found[group.name] = np.sum(parts, axis=0) if parts else np.zeros(group.units)
-    return found
+    sums, count = {group.name: np.zeros(group.units) for group in groups.free}, 0
+    for terms in batches:
+        count += 1
+        for group in groups.free:
+            gate = np.zeros(group.units)
+            for name, axis in sorted(group.cuts.keys() - group.makers):
+                if name in terms:
+                    gate += np.take(_along(terms[name], axis), group.cuts[name, axis]).sum(axis=1)
+            sums[group.name] += np.square(gate)
+    return {name: total / max(count, 1) for name, total in sums.items()}
 
 
 def random(groups: Groups, seed: int) -> dict[str, np.ndarray]:

@@ -19,8 +19,10 @@ from mlopt.techniques.step import Context, Latencies
 
 VARIANTS = 36                   # networks measured for the table, the whole and the smallest one among them
 WHOLES = 4                      # of those: the whole network, to which all others are compared, so often
-CORRECTIONS = 4                 # networks measured at most to meet the target in the end
-NEAR = 0.03                     # a share this far below the target is near enough to stop
+CORRECTIONS = 6                 # networks measured at most to meet the target in the end
+NEAR = 0.015                    # a share this far below the target is near enough to stop
+BETWEEN = 17                    # shares that are tried between a cut that is too slow and one that is too fast
+FARTHER = 0.1                   # below what is aimed at, where nothing was fast enough yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,15 @@ class Predicted:
         whole = np.array([len(alone) - 1 for alone in self.alone])
         together = self.macs(whole) - self.macs(w)
         return np.asarray(1.0 - saved * np.where(added > 0, together / np.where(added > 0, added, 1.0), 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A network that was measured, as shares of the whole network's latency."""
+
+    predicted: float
+    measured: float
+    widths: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,29 +149,61 @@ def meet(
 ) -> Met:
     """Choose by the prediction, measure the choice beside the `whole` network (a saved model), correct, choose again.
 
-    Of those measured within the target the one that loses least is taken; of none, the fastest.
+    The search goes on between the cut that is a little too slow and the one that is a little too fast. Of those measured
+    within the target the one that loses least is taken; of none, the fastest.
     """
-    aim, tried, found = target, list[tuple[float, float]](), list[tuple[float, np.ndarray]]()
-    for _ in range(CORRECTIONS):
-        widths = choose(options, cost, aim)
-        widths = options.smallest if widths is None else widths
-        if any(np.array_equal(widths, before) for _, before in found):
+    found: list[Tried] = []
+    aim = target
+    while len(found) < CORRECTIONS:
+        widths = _untried(options, cost, aim, target, found)
+        if widths is None:
             break
         base, time = timed(groups, options, context, latencies, [widths], beside=whole)
-        measured = time / base
-        tried.append((float(cost(widths)), measured))
-        found.append((measured, widths))
-        if target - NEAR <= measured <= target:
+        found.append(Tried(predicted=float(cost(widths)), measured=time / base, widths=widths))
+        if target - NEAR <= found[-1].measured <= target:
             break
-        believed = 1 - float(cost(widths))          # what is really saved for each part that was said to be
-        wanted = 1 - target + (NEAR / 3 if measured > target else 0)
-        aim = 1 - wanted * believed / max(1 - measured, 0.01) if believed > 0 else target
-    within = [(options.total_lost(widths), measured, widths) for measured, widths in found if measured <= target]
+        aim = _next_aim(target - NEAR / 2, target, found)
+    within = [each for each in found if each.measured <= target]
     if within:
-        _, share, chosen = min(within, key=lambda each: each[:2])
+        chosen = min(within, key=lambda each: (options.total_lost(each.widths), each.measured))
     else:
-        share, chosen = min(found, key=lambda each: each[0])
-    return Met(widths=chosen, share=share, tried=tuple(tried))
+        chosen = min(found, key=lambda each: each.measured)
+    return Met(
+        widths=chosen.widths, share=chosen.measured, tried=tuple((each.predicted, each.measured) for each in found)
+    )
+
+
+def _bracket(target: float, found: Sequence[Tried]) -> tuple[Tried | None, Tried | None]:
+    """The fastest of those that are too slow, and the slowest of those that are fast enough."""
+    slow = min((each for each in found if each.measured > target), key=lambda each: each.measured, default=None)
+    fast = max((each for each in found if each.measured <= target), key=lambda each: each.measured, default=None)
+    return slow, fast
+
+
+def _next_aim(wanted: float, target: float, found: Sequence[Tried]) -> float:
+    """The predicted share to ask for, so that `wanted` may be measured: on the line between the two that are nearest,
+    one of them the whole network where none was too slow.
+    """
+    slow, fast = _bracket(target, found)
+    upper = (slow.predicted, slow.measured) if slow else (1.0, 1.0)
+    if fast is None:
+        return 1 - (1 - wanted) * (1 - upper[0]) / max(1 - upper[1], 0.01)     # what is really saved of what was said
+    across = upper[1] - fast.measured
+    return fast.predicted + (wanted - fast.measured) / across * (upper[0] - fast.predicted) if across > 0 else wanted
+
+
+def _untried(
+    options: Room, cost: Predicted, aim: float, target: float, found: Sequence[Tried]
+) -> np.ndarray | None:
+    """Widths that the prediction gives near `aim` and nobody measured; None where there are none left in between."""
+    slow, fast = _bracket(target, found)
+    low, high = fast.predicted if fast else aim - FARTHER, slow.predicted if slow else 1.0
+    for share in (aim, *sorted(np.linspace(low, high, BETWEEN).tolist(), key=lambda share: abs(share - aim))):
+        widths = choose(options, cost, share)
+        widths = options.smallest if widths is None else widths
+        if not any(np.array_equal(widths, each.widths) for each in found):
+            return widths
+    return None
 
 
 def timed(

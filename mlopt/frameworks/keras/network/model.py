@@ -1,6 +1,6 @@
 """A `tf_keras` model behind the protocol that techniques are written on."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -121,15 +121,17 @@ class KerasNetwork:
             ).get_concrete_function(*specs)
         return kept[nodes]
 
-    def saliency(self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int) -> dict[str, np.ndarray]:
-        """By name of each trainable weight the mean over batches of (gradient * weight) ** 2.
+    def first_order_terms(
+        self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """For each batch gradient * weight by name of each trainable weight.
 
         Without a `LabelLoss` in `losses` it is the gradient of the sum of squares of the outputs before their softmax.
         """
-        from mlopt.frameworks.keras.network.saliency import saliency
+        from mlopt.frameworks.keras.network.first_order import first_order_terms
 
         labels = [loss for loss in losses if isinstance(loss, LabelLoss)]
-        return saliency(self, samples, labels, count=count, seed=seed)
+        return first_order_terms(self, samples, labels, count=count, seed=seed)
 
     def narrowed(self, kept: Kept) -> "KerasNetwork":
         """With fewer channels: every weight cut to the indices that stay, the architecture rebuilt to fit."""

@@ -1,6 +1,6 @@
-"""First-order importance of every weight, from gradients over some samples."""
+"""What each weight adds to the loss to first order, batch by batch, from gradients over some samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 BATCH = 64
 
 
-def saliency(
+def first_order_terms(
     model: "KerasNetwork", samples: Path, losses: Sequence[LabelLoss], *, count: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Mean over batches of (gradient * weight) ** 2, float32, by name of each trainable weight in its shape.
+) -> Iterator[dict[str, np.ndarray]]:
+    """For each batch gradient * weight, float64, by name of each trainable weight in its shape.
 
-    Source: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", equation 8. `count` rows drawn by
-    `seed`, 64 a batch. Without losses: the gradient of the sum of squares of the outputs before their softmax or
-    sigmoid, mean over the batch.
+    `count` rows drawn by `seed`, 64 a batch. Without losses: the gradient of the sum of squares of the outputs before
+    their softmax or sigmoid, mean over the batch.
     """
     stored = Samples.open(samples)
     if losses and stored.labels is None:
@@ -45,16 +44,14 @@ def saliency(
         found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return [tf.convert_to_tensor(one) for one in found]
 
-    sums = [np.zeros(variable.shape, np.float64) for variable in variables]
-    batches = 0
     for start in range(0, len(rows), BATCH):
         picked = rows[start : start + BATCH]
         inputs = {name: tf.constant(stored.as_seen(name, stored.inputs[name][picked])) for name in stored.inputs}
         labels = tf.constant(np.asarray(stored.labels[picked])) if losses and stored.labels is not None else None
-        for i, (gradient, variable) in enumerate(zip(gradients(inputs, labels), variables, strict=True)):
-            sums[i] += np.square(gradient.numpy().astype(np.float64) * variable.numpy())
-        batches += 1
-    return {name: (total / batches).astype(np.float32) for name, total in zip(names, sums, strict=True)}
+        yield {
+            name: gradient.numpy().astype(np.float64) * variable.numpy()
+            for name, gradient, variable in zip(names, gradients(inputs, labels), variables, strict=True)
+        }
 
 
 def _loss(outputs: Mapping[str, Any], labels: Any, losses: Sequence[LabelLoss]) -> Any:
