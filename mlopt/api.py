@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,7 +151,7 @@ def compress(
     normalise: tuple[float, float] | None = None,
     resize: bool = False,
     slice_columns: Sequence[str] = (),
-    seed: int = 0,
+    seed: int | None = None,
     recipe: str | Path | None = None,
     train: str | Path | None = None,
     strategy: str = "auto",
@@ -167,6 +167,7 @@ def compress(
     `recipe` is a shipped recipe's name or a YAML file: its steps are trained on the samples of `train` first, and files
     are exported from what they leave; the proof stays against `model`. `strategy` spreads training over devices
     ("auto", "one", "mirrored", "multi-worker", "parameter-server", "tpu"); `track` is "mlflow:URI".
+    `seed` is that of every random choice; left out, it is the recipe's, or 0.
     `normalise` is what the pixel values 0..255 become, e.g. (0, 1); by default they stay.
 
     Raises an `MloptError` for anything in the model, the data or the folder that stands in the way.
@@ -177,7 +178,7 @@ def compress(
         model=path, out=folder, data=_text("data", data), test=_text("test", test),
         formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop, trust_code=trust_code,
         custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}, normalise=normalise, resize=resize,
-        slice_columns=tuple(slice_columns), seed=seed, recipe=_text("recipe", recipe),
+        slice_columns=tuple(slice_columns), asked_seed=seed, recipe=_text("recipe", recipe),
         train=_text("train", train), strategy=strategy, track=track,
     )
     return run(request, on_progress or _silent)
@@ -230,8 +231,7 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     """Carry out a request: the one road that the command line and notebooks share."""
     recipe = None if request.recipe is None else load_recipe(request.recipe)
     if recipe is not None:
-        asked = request.formats or request.precisions
-        request = replace(request, exports=() if asked else recipe.export, seed=request.seed or recipe.seed)
+        request = request.following(recipe)
     chosen = wanted(request)
     require_extras(chosen)
     bundle.check_ours(request.out)

@@ -84,7 +84,10 @@ def compress(
         float, typer.Option(help="Largest loss of the task's metric in a recommended file; 0.01 is one point. "
                                  "Without labels: 1 - agreement.", rich_help_panel=_RESULT)
     ] = 0.01,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.", rich_help_panel=_RESULT)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=_RESULT,
+                                 show_default="the recipe's, or 0")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.",
                            rich_help_panel=_RESULT)
@@ -104,7 +107,7 @@ def compress(
         model=model, out=out or api.default_folder(model), data=data, test=test, formats=settings.names(to),
         precisions=settings.names(precision), max_drop=max_drop, trust_code=trust_code,
         custom_objects=tuple(custom_objects or ()), input_shapes=settings.shapes(input_shape or []),
-        normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices), seed=seed,
+        normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices), asked_seed=seed,
         recipe=recipe, train=train, strategy=strategy, track=track,
     )
     with Reporter() as reporter:

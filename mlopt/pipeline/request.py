@@ -3,14 +3,14 @@
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
-from mlopt.recipe.steps import Export
+from mlopt.recipe.steps import Export, Recipe
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
@@ -35,7 +35,7 @@ class CompressRequest:
     normalise: tuple[float, float] | None = None   # what the pixel values 0..255 become
     resize: bool = False
     slice_columns: tuple[str, ...] = ()
-    seed: int = 0
+    asked_seed: int | None = None                  # None: the recipe's, or 0
     recipe: str | None = None                      # a shipped recipe's name, or a file
     train: str | None = None                       # where training samples are, as text
     strategy: str = "auto"                         # how training is spread over devices
@@ -46,6 +46,17 @@ class CompressRequest:
     def stem(self) -> str:
         """What exported files are named after; "." and the like stand for a folder that has a name."""
         return self.model.absolute().stem
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+        return self.asked_seed or 0
+
+    def following(self, recipe: Recipe) -> "CompressRequest":
+        """With the recipe's files and seed where none were asked for."""
+        asked = self.formats or self.precisions
+        seed = recipe.seed if self.asked_seed is None else self.asked_seed
+        return replace(self, exports=() if asked else recipe.export, asked_seed=seed)
 
     def __post_init__(self) -> None:
         for option in ("data", "test", "train", "recipe"):

@@ -187,5 +187,5 @@ class Recipe:
     ] = ()
     seed: Annotated[int, Meta(
         ge=0, lt=2**31, description="Of everything that is drawn, the samples' roles included; --seed stands in its "
-                                    "place, unless that is 0."
+                                    "place."
     )] = 0

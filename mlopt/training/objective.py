@@ -113,11 +113,12 @@ class Trainer:
         earlier = around.holds if holds is None else holds
         _check_holds(earlier, model)
         features = any(isinstance(loss, HintLoss | AttentionLoss) for loss in losses)
+        judges = settings.early_stopping > 0 and not any(isinstance(loss, LabelLoss) for loss in found.losses)
         paths = teacher_files(settings, around) if features else found.teachers
         return FitTask(
             samples=around.train, validation=around.validation, losses=(*found.losses, *losses), epochs=epochs,
             batch=settings.batch, optimizer=_optimizer(settings), augment=settings.augment,
-            teachers=self._teachers(model, paths, live=bool(settings.augment) or features),
+            teachers=self._teachers(model, paths, live=bool(settings.augment) or features or judges),
             early_stopping=settings.early_stopping, freeze=tuple(freeze),
             holder=Keeping(earlier=earlier, schedule=holder) if earlier else holder,
             seed=around.seed, strategy=around.strategy, track=around.track,
@@ -126,7 +127,9 @@ class Trainer:
         )
 
     def _teachers(self, model: TrainableModel, paths: Sequence[Path], *, live: bool) -> Teachers | None:
-        """Beside the student where it must see what the student sees, features or varied samples; else asked once."""
+        """Beside the student where it must see what the student sees, features, varied samples, or validation samples
+        that nothing else judges; else asked once.
+        """
         if not paths:
             return None
         if live and not any(answers_only(path) for path in paths):

@@ -8,6 +8,7 @@ from mlopt import compress, extras
 from mlopt.errors import BadRequest, MissingExtra
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import require_extras
+from mlopt.recipe.steps import Export, Recipe
 
 
 def asked(**settings):
@@ -17,7 +18,7 @@ def asked(**settings):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"seed": -1}, "--seed is a whole number from 0 on; got -1"),
+        ({"asked_seed": -1}, "--seed is a whole number from 0 on; got -1"),
         ({"max_drop": float("nan")}, "--max-drop is a fraction"),
         ({"resize": True}, "--resize would not be used: no samples were given"),
         ({"normalise": (0.0, 1.0), "slice_columns": ("device",)}, "--normalise and --slices would not be used"),
@@ -78,3 +79,16 @@ def test_an_interval_the_wrong_way_round_is_refused_by_the_api_too(tmp_path):
 def test_arrays_and_objects_are_refused_by_their_name(name):
     with pytest.raises(BadRequest, match=f"{name} is text or a path, as on the command line; got list"):
         compress("model.h5", **{name: [1, 2]})
+
+
+@pytest.mark.parametrize(("asked_for", "seed"), [(None, 7), (0, 0), (3, 3)])
+def test_a_seed_that_is_asked_for_stands_in_the_place_of_the_recipes_and_so_does_0(asked_for, seed):
+    recipe = Recipe(schema=1, about="x", steps=(), seed=7)
+    assert asked(asked_seed=asked_for).following(recipe).seed == seed
+
+
+def test_a_recipes_files_are_written_where_no_others_are_asked_for():
+    files = (Export(to="onnx", precision="int8"),)
+    recipe = Recipe(schema=1, about="x", steps=(), export=files)
+    assert asked().following(recipe).exports == files
+    assert asked(formats=("tflite",)).following(recipe).exports == ()

@@ -243,6 +243,18 @@ def test_a_saving_that_does_not_add_up_is_corrected_by_measuring(context):
     assert 0.6 < facts["measured"] <= 0.7
 
 
+def test_a_saving_that_more_than_adds_up_is_widened_until_it_is_near(context):
+    def more_together(network):
+        stem, body = 1 - network.node("convolution1").channels / 16, 1 - network.node("convolution4").channels / 32
+        return 100.0 * (1 - 0.3 * stem - 0.3 * body - 0.5 * stem * body)
+
+    settings = Slim(latency=0.7, criterion="magnitude", multiple=1)
+    done = slim(settings, replace(context, latencies=Clock(more_together)), without_training)
+    (facts,) = done.facts["rounds"]
+    assert facts["tried"][0][1] < 0.65                              # together they save more than one by one
+    assert 0.65 < facts["measured"] <= 0.7
+
+
 def test_a_latency_that_no_width_reaches_is_refused_with_the_measured_share(context):
     with pytest.raises(BadRequest, match=r"cannot reach `latency: 0.5`.*smallest share is 0.750"):
         slim(Slim(latency=0.5), replace(context, latencies=Clock(by_stem)), without_training)

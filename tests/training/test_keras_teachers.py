@@ -16,7 +16,8 @@ from mlopt.frameworks.fitting import (
     TeacherLoss,
     Teachers,
 )
-from mlopt.frameworks.keras.fitting import strategies
+from mlopt.frameworks.keras.fitting import preparing
+from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic
 from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf
@@ -112,8 +113,7 @@ def test_a_loss_scale_of_any_power_of_two_changes_nothing(task, monkeypatch, tmp
     plain = trainable()
     plain.fit(replace(task, epochs=1), quiet)
     scaled = trainable()
-    before = strategies.engine
-    monkeypatch.setattr(strategies, "engine", lambda strategy: replace(before(strategy), half_precision=True))
+    monkeypatch.setattr(preparing, "chosen", lambda trainee, task: Arithmetic.FLOAT16)
     scaled.fit(replace(task, epochs=1, checkpoints=tmp_path / "scaled"), quiet)
     for name, array in plain.weights().items():
         np.testing.assert_allclose(scaled.weights()[name], array, atol=1e-6)

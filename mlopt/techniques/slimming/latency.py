@@ -14,13 +14,14 @@ from mlopt import plain
 from mlopt.files import write_atomically
 from mlopt.techniques.coupling import Groups
 from mlopt.techniques.slimming.costs import Cost, macs
-from mlopt.techniques.slimming.selection import Room, choose
+from mlopt.techniques.slimming.selection import Room, choose, widened
 from mlopt.techniques.step import Context, Latencies
 
 VARIANTS = 36                   # networks measured for the table, the whole and the smallest one among them
 WHOLES = 4                      # of those: the whole network, to which all others are compared, so often
-CORRECTIONS = 6                 # networks measured at most to meet the target in the end
+CORRECTIONS = 8                 # networks measured at most to meet the target in the end
 NEAR = 0.015                    # a share this far below the target is near enough to stop
+GIVEN_BACK = (1.0, 0.75, 0.5, 0.25)     # parts of what a cut saved in excess, tried one after the other
 BETWEEN = 17                    # shares that are tried between a cut that is too slow and one that is too fast
 FARTHER = 0.1                   # below what is aimed at, where nothing was fast enough yet
 
@@ -149,8 +150,8 @@ def meet(
 ) -> Met:
     """Choose by the prediction, measure the choice beside the `whole` network (a saved model), correct, choose again.
 
-    The search goes on between the cut that is a little too slow and the one that is a little too fast. Of those measured
-    within the target the one that loses least is taken; of none, the fastest.
+    The search goes on between the cut that is a little too slow and the one that is a little too fast. Of those
+    measured within the target the one that loses least is taken; of none, the fastest.
     """
     found: list[Tried] = []
     aim = target
@@ -195,13 +196,21 @@ def _next_aim(wanted: float, target: float, found: Sequence[Tried]) -> float:
 def _untried(
     options: Room, cost: Predicted, aim: float, target: float, found: Sequence[Tried]
 ) -> np.ndarray | None:
-    """Widths that the prediction gives near `aim` and nobody measured; None where there are none left in between."""
+    """Widths near `aim` that nobody measured; None where there are none left.
+
+    What is best for each share need not come near: then the cut that was too fast is widened where it is worth most.
+    """
     slow, fast = _bracket(target, found)
     low, high = fast.predicted if fast else aim - FARTHER, slow.predicted if slow else 1.0
-    for share in (aim, *sorted(np.linspace(low, high, BETWEEN).tolist(), key=lambda share: abs(share - aim))):
-        widths = choose(options, cost, share)
-        widths = options.smallest if widths is None else widths
-        if not any(np.array_equal(widths, each.widths) for each in found):
+    between = sorted(np.linspace(low, high, BETWEEN).tolist(), key=lambda share: abs(share - aim))
+    best = (choose(options, cost, share) for share in (aim, *between))
+    given_back = (
+        widened(options, cost, fast.widths, fast.predicted + part * (aim - fast.predicted)) for part in GIVEN_BACK
+    ) if fast else iter(())
+    first, then = (given_back, best) if slow and fast and len(found) % 2 == 0 else (best, given_back)
+    for each in (*first, *then):
+        widths = options.smallest if each is None else each
+        if not any(np.array_equal(widths, other.widths) for other in found):
             return widths
     return None
 

@@ -106,6 +106,13 @@ def choose(options: Room, cost: Priced, target: float) -> np.ndarray | None:
     return _widths(options, at)
 
 
+def widened(options: Room, cost: Priced, widths: np.ndarray, target: float) -> np.ndarray:
+    """`widths` with what `target` leaves room for given back, first where the most importance comes back."""
+    at = [int(np.searchsorted(allowed, width)) for allowed, width in zip(options.widths, widths, strict=True)]
+    _refill(options, cost, at, target * (1 + SLACK))
+    return _widths(options, at)
+
+
 def _refill(options: Room, cost: Priced, at: list[int], limit: float) -> None:
     """Widen groups while the cost stays within the limit, first where the most importance comes back for its cost."""
     while True:

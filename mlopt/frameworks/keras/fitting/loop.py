@@ -11,6 +11,7 @@ import numpy as np
 from mlopt.errors import BadRequest, TrainingDiverged
 from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, Hold, OnEvent, Strategy
 from mlopt.frameworks.keras.fitting import checkpoints, pipeline, strategies
+from mlopt.frameworks.keras.fitting.arithmetic import rewritten
 from mlopt.frameworks.keras.fitting.checkpoints import Progress, Saved
 from mlopt.frameworks.keras.fitting.determinism import deterministic
 from mlopt.frameworks.keras.fitting.logs import Board, Events
@@ -45,10 +46,11 @@ def train(
     tracked: Callable[[FitTask], AbstractContextManager[Any]],
 ) -> FitResult:
     """By the devices of an engine; `tracked` opens what is told of each epoch."""
-    with deterministic(task.seed), strategies.precision(engine):
+    with deterministic(task.seed):
         prepared = prepare(model, task, engine)
         try:
             with (
+                rewritten(prepared.arithmetic),
                 tracked(task) as tracker,
                 prepared.step.chance.installed(prepared.student.model),
                 engine.strategy.scope(),

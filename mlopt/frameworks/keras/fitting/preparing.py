@@ -10,6 +10,7 @@ from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitTask, HintLoss, LabelLoss, TeacherLoss
 from mlopt.frameworks.keras.fitting import checks, teachers
+from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic, chosen
 from mlopt.frameworks.keras.fitting.augment import Augment
 from mlopt.frameworks.keras.fitting.determinism import Chance
 from mlopt.frameworks.keras.fitting.objective import Objective, kinds_of, projection, student_nodes, teacher_nodes
@@ -28,6 +29,7 @@ class Prepared:
 
     task: FitTask
     engine: Engine
+    arithmetic: Arithmetic
     student: Student
     step: Step
     feed: Feed
@@ -55,6 +57,7 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
     validation = None if task.validation is None else Samples.open(task.validation)
     checks.samples(trainee.signature, train, validation)
     checks.batch(task.batch, engine.replicas, train)
+    arithmetic = chosen(trainee, task)
     augment = Augment(task.augment, trainee.signature, seed=task.seed, batch=task.batch)
     with engine.strategy.scope():
         model, tensors = engine.live(trainee)
@@ -66,12 +69,11 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
             places=engine.places(task.batch), seed=task.seed,
         )
         learned = (*(one.variables[i] for i in one.trained), *objective.projections.values())
-        half = engine.half_precision
         decay = task.optimizer.weight_decay > 0
         decayed = [decay and i in one.decayed for i in one.trained] + [decay] * len(objective.projections)
         step = Step(
             student=one, objective=objective, augment=augment, chance=Chance(task.seed), samples=train,
-            updates=Updates(task.optimizer, learned, decayed, engine.strategy, scaled=half),
+            updates=Updates(task.optimizer, learned, decayed, engine.strategy, scaled=arithmetic is Arithmetic.FLOAT16),
             strategy=engine.strategy, batch=task.batch, first=engine.first, here=engine.here,
             learned=learned, places=places,
         )
@@ -82,8 +84,8 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
             " the student"
         )
     return Prepared(
-        task=task, engine=engine, student=one, step=step, feed=feed, validation=scored,
-        notes=(*engine.notes, *_notes(model, task, objective, scored, feed)),
+        task=task, engine=engine, arithmetic=arithmetic, student=one, step=step, feed=feed, validation=scored,
+        notes=(*engine.notes, *filter(None, [arithmetic.note]), *_notes(model, task, objective, scored, feed)),
     )
 
 

@@ -1,7 +1,6 @@
 """Which devices work together: the framework's own engine, chosen by a task."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,7 +22,6 @@ class Engine:
     first: int = 0                  # number of the first replica of this process
     here: int = 1                   # replicas of this process
     writes: bool = True             # this process writes checkpoints and logs
-    half_precision: bool = False
     notes: tuple[str, ...] = ()
 
     steps_per_call: int = 0         # 0: as many as take a quarter of a second
@@ -100,33 +98,16 @@ class Synchronous:
 def engine(strategy: Strategy) -> Engine:
     """Of the devices of this process; raises `BadRequest` for devices that are not there."""
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
-    half, notes = bool(gpus), ("arithmetic in half precision on the GPU, weights in float32",) if gpus else ()
     if strategy is Strategy.TPU:
         if not tf.config.list_logical_devices("TPU"):
             raise BadRequest("no TPU is here: train with --strategy auto, or on a machine that has one")
         return Engine(strategy=tf.distribute.TPUStrategy(), notes=("a TPU was never seen by this program's tests",))
     if strategy is Strategy.ONE or (strategy is Strategy.AUTO and len(gpus) < 2):
-        return Engine(strategy=tf.distribute.get_strategy(), half_precision=half, notes=notes)
+        return Engine(strategy=tf.distribute.get_strategy())
     devices = [device.name for device in (gpus or cpus)]
     if strategy in (Strategy.AUTO, Strategy.MIRRORED):
         if len(devices) == 1:
             only = "this machine has one device to mirror on: the training runs on it alone"
-            return Engine(strategy=tf.distribute.get_strategy(), half_precision=half, notes=(*notes, only))
-        return Engine(
-            strategy=tf.distribute.MirroredStrategy(devices), here=len(devices), half_precision=half, notes=notes
-        )
+            return Engine(strategy=tf.distribute.get_strategy(), notes=(only,))
+        return Engine(strategy=tf.distribute.MirroredStrategy(devices), here=len(devices))
     raise BadRequest(f"the strategy {strategy.value} needs processes of its own: see `remote`")
-
-
-@contextmanager
-def precision(one: Engine) -> Iterator[None]:
-    """The graph rewritten to half precision where the engine has it; as it was before on leaving."""
-    if not one.half_precision or not tf.config.list_physical_devices("GPU"):
-        yield
-        return
-    before = tf.config.optimizer.get_experimental_options().get("auto_mixed_precision", False)
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision": before})
