@@ -4,18 +4,20 @@
 
 FOLDER holds `ic_resnet8.h5`, `cifar10_jpeg_train.parquet` and `cifar10_jpeg_test.parquet`. The source is compressed
 without a recipe first; a recipe's int8 file is timed beside that run's, in turns of 2 ms in three fresh processes.
-Prints one JSON object a run on standard output, and at the end mean and spread for each recipe. A run that was stopped
-goes on from its last checkpoint.
+Prints JSON lines on standard output: the machine, an object a run, and at the end mean and spread for each recipe. A
+run that was stopped goes on from its last checkpoint.
 """
 
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import mlopt
+from mlopt import plain as values
 from mlopt.profile import bursts
 from mlopt.worker import Crew, Job
 
@@ -44,6 +46,12 @@ def one_sample(folder, source):
     return write_arrays(folder / "sample", inputs, role=Role.TEST, signature=source.signature).folder
 
 
+def commit():
+    here = Path(__file__).parent
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
 def best(result):
     """The smallest proven file of the format that is no float file."""
     made = [c for c in result.report.candidates if c.format == FORMAT and c.verified and c.precision != "float32"]
@@ -59,6 +67,7 @@ def main(recipes, seeds="0,1,2"):
         plain = mlopt.compress(data / "ic_resnet8.h5", data=data / "cifar10_jpeg_train.parquet", formats=[FORMAT],
                                precisions=["int8"], out=folder / "plain", **settings)
         plain_file = plain.path(best(plain))
+        print(json.dumps({"host": values.to_plain(plain.report.host), "commit": commit()}), flush=True)
         sample = one_sample(folder, plain.report.source)
         for recipe in recipes.split(","):
             for seed in map(int, seeds.split(",")):

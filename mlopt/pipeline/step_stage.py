@@ -119,7 +119,7 @@ def _facts(task: StepTask, done: Done, *, before: Size, accuracy: float, seconds
     after, fits = _size(done.model), done.fits
     spent = sum(epoch.seconds for fit in fits for epoch in fit.epochs)
     return StepFacts(
-        name=task.name, settings=dict(task.settings), seconds=seconds,
+        name=task.name, settings=dict(task.settings), seconds=max(seconds, spent),
         epochs=sum(len(fit.epochs) for fit in fits),
         validation_before=accuracy, validation=score(done.gridded or done.model, task.validation, task.seed),
         validation_samples=Samples.open(task.validation).count,
