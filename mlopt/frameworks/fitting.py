@@ -61,6 +61,21 @@ Loss = LabelLoss | TeacherLoss | HintLoss | AttentionLoss
 
 
 @dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What the user said of opening model files; see `mlopt.frameworks.open_model`."""
+
+    trust_code: bool = False
+    custom_objects: tuple[str, ...] = ()
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return {
+            "trust_code": self.trust_code, "custom_objects": self.custom_objects, "input_shapes": self.input_shapes,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Teachers:
     """Who is listened to: models of the same framework that run beside the student, or outputs computed before.
 
@@ -70,6 +85,7 @@ class Teachers:
 
     live: tuple[Path, ...] = ()
     outputs: Path | None = None
+    opening: Opening = Opening()        # of `live`
 
 
 class Schedule(StrEnum):

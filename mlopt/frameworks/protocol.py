@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlopt.frameworks.fitting import FitResult, FitTask, Loss, OnEvent
+from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
 from mlopt.grid import ActivationGrid
 from mlopt.model import Signature, SourceModel
 from mlopt.network import Kept, Network, Weights
@@ -72,13 +72,13 @@ class TrainableModel(Protocol):
         ...
 
     def first_order_terms(
-        self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int
+        self, samples: Path, output: str, loss: LabelLoss | None, *, count: int, seed: int
     ) -> Iterator[dict[str, np.ndarray]]:
         """What each element adds to the loss to first order: for each batch of `count` rows drawn by `seed`, gradient *
-        weight by name of each trainable weight, in its shape.
+        weight by name of each weight that is no statistic, in its shape, frozen or not.
 
-        The gradient is that of the label losses alone. Without any it is that of the sum of squares of the outputs
-        before their softmax or sigmoid: a teacher that agrees gives no slope.
+        The gradient is that of the loss on labels of this output. Without one it is that of the sum of squares of the
+        output before its softmax or sigmoid: a teacher that agrees gives no slope.
         """
         ...
 

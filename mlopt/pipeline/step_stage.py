@@ -12,7 +12,7 @@ import numpy as np
 from mlopt import cache, files, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.frameworks import open_model, open_trainable
-from mlopt.frameworks.fitting import FitResult, Hold
+from mlopt.frameworks.fitting import FitResult, Hold, Opening
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.format_stage import GRAPH
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
@@ -39,7 +39,7 @@ _TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 def run_step(task: StepTask) -> None:
     started = time.monotonic()
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
-    model = _open(task, task.model)
+    model = open_trainable(task.model, **_opening(task).keywords)
     before, accuracy = _size(model), task.validation_before
     if accuracy is None:
         accuracy = score(model, task.validation, task.seed)
@@ -47,7 +47,8 @@ def run_step(task: StepTask) -> None:
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
         seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
-        code=task.code, on_event=lambda event: worker.emit(**event), open_model=lambda path: _open(task, path),
+        code=task.code, on_event=lambda event: worker.emit(**event), opening=_opening(task),
+        open_model=lambda path: open_trainable(path, **_opening(task).keywords),
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])
@@ -70,10 +71,8 @@ def _numbered(later: Later) -> Numbered:
     return Numbered(number=later.number, step=plain.from_plain(dict(later.settings), STEPS[later.name]))
 
 
-def _open(task: StepTask, path: Path) -> TrainableModel:
-    return open_trainable(
-        path, trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes
-    )
+def _opening(task: StepTask) -> Opening:
+    return Opening(trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes)
 
 
 # ---- what a step leaves --------------------------------------------------------------------------------------------
@@ -161,10 +160,7 @@ def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
     exported = []
     for number, folder in enumerate(folders):
         worker.emit(doing="exporting widths to time", done=number, total=len(folders))
-        model = open_model(
-            folder / MODEL, trust_code=task.trust_code, custom_objects=task.custom_objects,
-            input_shapes=task.input_shapes,
-        )
+        model = open_model(folder / MODEL, **_opening(task).keywords)
         target = folder / f"float{door.suffix}"
         plain.resolve(door.export)(model, model.source.signature, target)
         exported.append(target)

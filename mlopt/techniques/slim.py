@@ -258,11 +258,20 @@ def _importance(settings: Slim, context: Context, groups: Groups, number: int) -
         case "random":
             return criteria.random(groups, seed)
         case "taylor":
-            found = objective(settings, context, context.model).losses
-            labels = [loss for loss in found if isinstance(loss, LabelLoss)]    # a teacher agrees with itself: no slope
-            terms = context.model.first_order_terms(context.train, labels, count=TAYLOR_SAMPLES, seed=seed)
-            return criteria.taylor(groups, _finite(terms))
+            return _by_taylor(settings, context, groups, seed)
     raise BadRequest(f"criterion is taylor, magnitude, scale or random; got {settings.criterion!r}")
+
+
+def _by_taylor(settings: Slim, context: Context, groups: Groups, seed: int) -> criteria.Importance:
+    """Every output counts as much: by the loss on its labels, or by its size: a teacher that agrees gives no slope."""
+    found = objective(settings, context, context.model).losses
+    labels = {loss.output: loss for loss in found if isinstance(loss, LabelLoss)}
+    return criteria.together([
+        criteria.taylor(groups, _finite(context.model.first_order_terms(
+            context.train, spec.name, labels.get(spec.name), count=TAYLOR_SAMPLES, seed=seed
+        )))
+        for spec in context.model.signature.outputs
+    ])
 
 
 def _finite(batches: Iterator[Weights]) -> Iterator[Weights]:

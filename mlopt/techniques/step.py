@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlopt.frameworks.fitting import FitResult, Hold, Holder, Loss, OnEvent, Strategy
+from mlopt.frameworks.fitting import FitResult, Hold, Holder, Loss, OnEvent, Opening, Strategy
 from mlopt.frameworks.protocol import GriddedModel, TrainableModel
 from mlopt.grid import Grid
 
@@ -29,6 +29,7 @@ class Context:
     logs: Path | None = None                # TensorBoard event files
     on_event: OnEvent
     code: str = ""                          # what names the user's code that files are opened with
+    opening: Opening = field(default_factory=Opening)       # what the user said of opening model files
     open_model: Callable[[Path], TrainableModel]      # another file of this framework: a teacher, a student
     latencies: Latencies | None = None      # None where nothing can be timed
 

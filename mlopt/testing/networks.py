@@ -154,7 +154,7 @@ class NumpyModel:
         return {name: values[name] for name in nodes}
 
     def first_order_terms(
-        self, samples: Path, losses: Sequence[object], *, count: int, seed: int
+        self, samples: Path, output: str, loss: object, *, count: int, seed: int
     ) -> Iterator[dict[str, np.ndarray]]:
         """One batch, of a loss whose gradient is each weight itself."""
         trainable = [name for name, weight in self.network.weights().items() if weight.trainable]

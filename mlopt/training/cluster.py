@@ -153,7 +153,7 @@ def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitRe
             leads = part == (place.kind, place.index)
             job = Job(
                 task=f"training, {kind} {index}", function=MEMBER, sees=Sees.TENSORFLOW, deadline_s=DEADLINE_S,
-                arguments={"request": request, "spec": place.spec, "kind": kind, "index": index},
+                arguments={"request": request, "spec": place.spec, "kind": kind, "index": index, "leads": leads},
             )
             try:
                 ended.put((part, crew.run(job, FitResult, watch.hear if leads else None)))

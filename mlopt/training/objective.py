@@ -23,6 +23,7 @@ from mlopt.frameworks.fitting import (
     LabelLoss,
     Loss,
     OnEvent,
+    Opening,
     Optimizer,
     Schedule,
     Strategy,
@@ -65,6 +66,8 @@ class Surroundings(Protocol):
     def on_event(self) -> OnEvent: ...
     @property
     def code(self) -> str: ...
+    @property
+    def opening(self) -> Opening: ...
     @property
     def open_model(self) -> Callable[[Path], TrainableModel]: ...
     @property
@@ -133,7 +136,7 @@ class Trainer:
         if not paths:
             return None
         if live and not any(answers_only(path) for path in paths):
-            return Teachers(live=tuple(paths))
+            return Teachers(live=tuple(paths), opening=self.around.opening)
         return Teachers(outputs=self._outputs(model, paths))
 
     def _outputs(self, model: TrainableModel, paths: Sequence[Path]) -> Path:
@@ -147,7 +150,7 @@ class Trainer:
         if not entry.exists():
             write_outputs(
                 paths, self.around.train, entry, student=model.signature, activations=activations,
-                open_=opener(self.around.open_model), on_event=self.around.on_event,
+                open_=opener(self.around.open_model, self.around.opening), on_event=self.around.on_event,
             )
         return entry
 
@@ -160,7 +163,8 @@ def trainer(settings: Training, around: Surroundings) -> Trainer:
         found = made.objective(around.model)
         for path in found.teachers:
             if path != around.source:
-                check_fits(f"the teacher {path}", opener(around.open_model)(path).signature, around.model.signature)
+                theirs = opener(around.open_model, around.opening)(path).signature
+                check_fits(f"the teacher {path}", theirs, around.model.signature)
     return made
 
 

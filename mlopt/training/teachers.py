@@ -10,7 +10,7 @@ import numpy as np
 from mlopt import files
 from mlopt.data.samples import Samples, file_name
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import OnEvent
+from mlopt.frameworks.fitting import OnEvent, Opening
 from mlopt.model import Signature, TensorSpec
 
 BATCH = 256          # rows of one inference
@@ -50,7 +50,8 @@ def write_outputs(
     opened = [open_(path) for path in teachers]
     for path, one in zip(teachers, opened, strict=True):     # all of them before the long part
         check_fits(f"the teacher {path}", one.signature, student)
-    terms = [common_terms(applied) for applied in zip(activations, *(one.applied for one in opened), strict=True)]
+    each = (applied_in_order(one, student) for one in opened)
+    terms = [common_terms(applied) for applied in zip(activations, *each, strict=True)]
     with files.new_folder(dest) as folder:
         arrays = {}
         for number, teacher in enumerate(opened):
@@ -75,7 +76,7 @@ def check_fits(whose: str, other: Signature, ours: Signature) -> None:
     """Raise `BadRequest`, naming both, where inputs or outputs are not those of the model that is trained, in order."""
     pairs = (("inputs", other.inputs, ours.inputs), ("outputs", other.outputs, ours.outputs))
     for what, theirs, own in pairs:
-        if len(theirs) != len(own) or any(not _fits(a, b) for a, b in zip(theirs, own, strict=True)):
+        if len(theirs) != len(own) or any(not _fits(a, b) for a, b in paired(theirs, own)):
             raise BadRequest(
                 f"{whose} has other {what} than the model: {_described(theirs)} against {_described(own)}. Give one of "
                 "the same task."
@@ -86,14 +87,28 @@ def _answers(
     teacher: Opened, batch: Mapping[str, np.ndarray], student: Signature, wanted: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The teacher's outputs for one batch, by the student's names, each in the terms that are wanted."""
-    ports = zip(teacher.signature.inputs, student.inputs, strict=True)
+    ports = paired(teacher.signature.inputs, student.inputs)
     outputs = teacher.model.predict({theirs.name: batch[ours.name] for theirs, ours in ports})
+    applied = applied_in_order(teacher, student)
     return {
         ours.name: in_terms_of(np.asarray(outputs[theirs.name], np.float32), has, wants)
-        for theirs, ours, has, wants in zip(
-            teacher.signature.outputs, student.outputs, teacher.applied, wanted, strict=True
+        for (theirs, ours), has, wants in zip(
+            paired(teacher.signature.outputs, student.outputs), applied, wanted, strict=True
         )
     }
+
+
+def paired(theirs: Sequence[TensorSpec], ours: Sequence[TensorSpec]) -> list[tuple[TensorSpec, TensorSpec]]:
+    """Theirs beside ours, in our order: by name where all of our names are there, else by order."""
+    by_name = {spec.name: spec for spec in theirs}
+    named = all(spec.name in by_name for spec in ours)
+    return [(by_name[spec.name] if named else theirs[i], spec) for i, spec in enumerate(ours)]
+
+
+def applied_in_order(teacher: Opened, student: Signature) -> list[str]:
+    """What each of the teacher's outputs applies last, in the order of the student's."""
+    last = dict(zip((spec.name for spec in teacher.signature.outputs), teacher.applied, strict=True))
+    return [last[theirs.name] for theirs, _ in paired(teacher.signature.outputs, student.outputs)]
 
 
 def in_terms_of(values: np.ndarray, has: str, wants: str) -> np.ndarray:
@@ -136,16 +151,17 @@ def _described(specs: Sequence[TensorSpec]) -> str:
     return "; ".join(spec.describe() for spec in specs) or "none"
 
 
-def opener(open_trainable: Callable[[Path], Any]) -> Open:
-    """How teachers of this process's framework are opened; a SavedModel answers, and cannot be taken apart."""
+def opener(open_trainable: Callable[[Path], Any], opening: Opening) -> Open:
+    """How teachers of this process's framework are opened; what cannot be taken apart answers all the same."""
 
     def open_(path: Path) -> Opened:
-        if (path / "saved_model.pb").is_file():
+        try:
+            model = open_trainable(path)
+        except BadRequest:
             from mlopt.frameworks import open_model
 
-            asked = open_model(path)
+            asked = open_model(path, **opening.keywords)
             return Opened(model=asked, signature=asked.source.signature, applied=asked.source.output_activations)
-        model = open_trainable(path)
         applied = tuple(model.network.node(name).activation for name in model.network.outputs)
         return Opened(model=model, signature=model.signature, applied=applied)
 

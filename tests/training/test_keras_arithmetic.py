@@ -8,12 +8,13 @@ import pytest
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Strategy
 from mlopt.frameworks.keras.fitting import arithmetic
 from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic, chosen, rewritten, worthwhile
+from mlopt.frameworks.keras.fitting.heads import Head
 from mlopt.frameworks.keras.grid.layers import Rounding
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.network import Network
 from mlopt.testing.networks import Builder
 
-CLASSES = LabelLoss(output="y", kind=LabelKind.CATEGORIES)
+CLASSES, VALUES = {"y": Head.SOFTMAX}, {"y": Head.SOFTMAX, "z": Head.PLAIN}
 
 
 class Trainee:
@@ -22,7 +23,7 @@ class Trainee:
         self.keras_model.layers = list(layers)
 
 
-def task(tmp_path, *losses, strategy=Strategy.AUTO):
+def task(tmp_path, strategy=Strategy.AUTO, losses=()):
     return FitTask(samples=tmp_path, validation=None, losses=losses, epochs=1, checkpoints=tmp_path, strategy=strategy)
 
 
@@ -42,22 +43,23 @@ def with_instructions(monkeypatch):
 
 
 def test_a_large_convolutional_network_trains_in_bfloat16_where_the_processor_has_it(tmp_path, with_instructions):
-    assert chosen(Trainee(large()), task(tmp_path, CLASSES)) is Arithmetic.BFLOAT16
+    assert chosen(Trainee(large()), task(tmp_path), CLASSES) is Arithmetic.BFLOAT16
 
 
 def test_a_processor_without_the_instructions_computes_in_float32(tmp_path, monkeypatch):
     monkeypatch.setattr(arithmetic, "_has_instructions", lambda: False)
-    assert chosen(Trainee(large()), task(tmp_path, CLASSES)) is Arithmetic.FLOAT32
+    assert chosen(Trainee(large()), task(tmp_path), CLASSES) is Arithmetic.FLOAT32
 
 
 def test_what_is_small_or_on_a_grid_or_held_to_values_or_spread_computes_in_float32(tmp_path, with_instructions):
     on_grid = Trainee(large(), Rounding(low=0.0, high=1.0))
-    values = LabelLoss(output="y", kind=LabelKind.VALUES)
-    assert chosen(Trainee(small()), task(tmp_path, CLASSES)) is Arithmetic.FLOAT32
-    assert chosen(on_grid, task(tmp_path, CLASSES)) is Arithmetic.FLOAT32
-    assert chosen(Trainee(large()), task(tmp_path, values)) is Arithmetic.FLOAT32
+    assert chosen(Trainee(small()), task(tmp_path), CLASSES) is Arithmetic.FLOAT32
+    assert chosen(on_grid, task(tmp_path), CLASSES) is Arithmetic.FLOAT32
+    assert chosen(Trainee(large()), task(tmp_path), VALUES) is Arithmetic.FLOAT32
+    labels = (LabelLoss(output="y", kind=LabelKind.VALUES),)
+    assert chosen(Trainee(large()), task(tmp_path, losses=labels), {}) is Arithmetic.FLOAT32
     for strategy in (Strategy.MIRRORED, Strategy.MULTI_WORKER, Strategy.PARAMETER_SERVER):
-        assert chosen(Trainee(large()), task(tmp_path, CLASSES, strategy=strategy)) is Arithmetic.FLOAT32
+        assert chosen(Trainee(large()), task(tmp_path, strategy), CLASSES) is Arithmetic.FLOAT32
 
 
 def test_depthwise_networks_lose_by_it():
@@ -66,6 +68,21 @@ def test_depthwise_networks_lose_by_it():
     assert network.macs > arithmetic.WORTH_MACS and not worthwhile(network)
     nodes = tuple(replace(node, kind="pass") if node.kind == "depthwise" else node for node in network.nodes)
     assert worthwhile(replace(network, nodes=nodes))
+
+
+def test_networks_with_few_channels_lose_by_it():
+    b = Builder()
+    network = b.model(b.convolution(b.convolution(b.input(64, 64, 16), 8), 32)).network
+    assert worthwhile(network)
+    b = Builder()
+    narrow = b.convolution(b.convolution(b.convolution(b.input(64, 64, 16), 8), 8), 32)
+    assert not worthwhile(b.model(narrow).network)
+
+
+def test_dense_layers_alone_are_not_worth_it():
+    b = Builder()
+    network = b.model(b.convolution(b.convolution(b.input(2048), 1024), 8)).network
+    assert network.macs > arithmetic.WORTH_MACS and not worthwhile(network)
 
 
 def test_a_rewritten_graph_multiplies_in_bfloat16_and_the_option_is_as_before_afterwards():

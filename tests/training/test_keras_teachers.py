@@ -113,7 +113,7 @@ def test_a_loss_scale_of_any_power_of_two_changes_nothing(task, monkeypatch, tmp
     plain = trainable()
     plain.fit(replace(task, epochs=1), quiet)
     scaled = trainable()
-    monkeypatch.setattr(preparing, "chosen", lambda trainee, task: Arithmetic.FLOAT16)
+    monkeypatch.setattr(preparing, "chosen", lambda trainee, task, kinds: Arithmetic.FLOAT16)
     scaled.fit(replace(task, epochs=1, checkpoints=tmp_path / "scaled"), quiet)
     for name, array in plain.weights().items():
         np.testing.assert_allclose(scaled.weights()[name], array, atol=1e-6)

@@ -1,6 +1,6 @@
 """What each unit of a group is worth: numbers of which a cut gives up the smallest, comparable across groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -68,6 +68,19 @@ def taylor(groups: Groups, batches: Iterable[Weights]) -> dict[str, np.ndarray]:
                     gate += np.take(_along(terms[name], axis), group.cuts[name, axis]).sum(axis=1)
             sums[group.name] += np.square(gate)
     return {name: total / max(count, 1) for name, total in sums.items()}
+
+
+def together(by_output: Sequence[Importance]) -> dict[str, np.ndarray]:
+    """The sum over outputs, each with a whole of 1: losses of different kinds have no common unit.
+
+    >>> {name: v.tolist() for name, v in together([{"a": np.array([3.0, 1.0])}, {"a": np.array([0.0, 50.0])}]).items()}
+    {'a': [0.75, 1.25]}
+    """
+    wholes = [sum(float(values.sum()) for values in each.values()) for each in by_output]
+    return {
+        name: np.sum([each[name] / (whole or 1.0) for each, whole in zip(by_output, wholes, strict=True)], axis=0)
+        for name in by_output[0]
+    }
 
 
 def random(groups: Groups, seed: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import tf_keras
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import LabelKind, LabelLoss, TeacherLoss
+from mlopt.frameworks.fitting import LabelKind, LabelLoss
 from mlopt.frameworks.keras.network.model import trainable
 
 L = tf_keras.layers
@@ -36,7 +36,7 @@ def test_without_labels_it_is_the_change_of_the_sum_of_squares_of_scores(ports, 
     layer.set_weights([kernel, bias])
     rows = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]], np.float32)
     network = trainable(model, ports(model))
-    (found,) = network.first_order_terms(write(tmp_path / "s", {"vector": rows}, None), [], count=3, seed=0)
+    (found,) = network.first_order_terms(write(tmp_path / "s", {"vector": rows}, None), "label", None, count=3, seed=0)
     scores = rows @ kernel + bias
     np.testing.assert_allclose(found["label/kernel"], 2 * rows.T @ scores / 3 * kernel, rtol=1e-5)
     np.testing.assert_allclose(found["label/bias"], 2 * scores.mean(axis=0) * bias, rtol=1e-5)
@@ -46,7 +46,7 @@ def test_with_labels_it_is_the_gradient_of_the_cross_entropy_of_keras(opened, im
     model, network, _ = opened("small_convnet")
     folder, arrays = images
     labels = np.load(folder / "labels.npy")
-    found = list(network.first_order_terms(folder, [LOSS, TeacherLoss(output="label")], count=100, seed=3))
+    found = list(network.first_order_terms(folder, "label", LOSS, count=100, seed=3))
     chosen = np.sort(np.random.default_rng(3).permutation(100)[:100])
     assert len(found) == 2
     for terms, start in zip(found, (0, 64), strict=True):
@@ -58,7 +58,7 @@ def test_with_labels_it_is_the_gradient_of_the_cross_entropy_of_keras(opened, im
         wanted = tape.gradient(loss, variable).numpy() * variable.numpy()
         np.testing.assert_allclose(terms["conv2d/kernel"], wanted, rtol=1e-3, atol=1e-6)
         weights = network.network.weights()
-        assert set(terms) == {name for name, weight in weights.items() if weight.trainable}
+        assert set(terms) == {name for name, weight in weights.items() if weight.role not in ("mean", "variance")}
         assert all(values.shape == weights[name].shape for name, values in terms.items())
 
 
@@ -66,15 +66,17 @@ def test_labels_with_a_share_for_each_class_count_as_class_numbers_do(opened, im
     _, network, _ = opened("small_convnet")
     folder, arrays = images
     shares = np.eye(4, dtype=np.float32)[np.load(folder / "labels.npy")]
-    (one,) = network.first_order_terms(folder, [LOSS], count=64, seed=3)
-    (other,) = network.first_order_terms(write(tmp_path / "s", arrays, shares), [LOSS], count=64, seed=3)
+    (one,) = network.first_order_terms(folder, "label", LOSS, count=64, seed=3)
+    (other,) = network.first_order_terms(write(tmp_path / "s", arrays, shares), "label", LOSS, count=64, seed=3)
     for name, values in one.items():
         np.testing.assert_allclose(other[name], values, rtol=1e-4, atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_other_rows(opened, images):
     _, network, _ = opened("small_convnet")
-    one, two, other = (next(network.first_order_terms(images[0], [LOSS], count=20, seed=seed)) for seed in (1, 1, 2))
+    one, two, other = (
+        next(network.first_order_terms(images[0], "label", LOSS, count=20, seed=seed)) for seed in (1, 1, 2)
+    )
     assert all((one[name] == two[name]).all() for name in one)
     assert any((one[name] != other[name]).any() for name in one)
 
@@ -87,7 +89,7 @@ def test_values_and_binary_labels_are_understood(ports, shake, tmp_path):
         network = trainable(model, ports(model))
         labels = (rows[:, 0] > 0).astype(np.float32)
         folder = write(tmp_path / f"{activation}{kind}", {"vector": rows}, labels)
-        (found,) = network.first_order_terms(folder, [LabelLoss(output="label", kind=kind)], count=10, seed=0)
+        (found,) = network.first_order_terms(folder, "label", LabelLoss(output="label", kind=kind), count=10, seed=0)
         with tf.GradientTape() as tape:
             loss = {LabelKind.BINARY: tf_keras.losses.binary_crossentropy, LabelKind.VALUES: tf_keras.losses.mse}[kind]
             value = tf.reduce_mean(loss(labels[:, None], model(rows)))
@@ -100,4 +102,16 @@ def test_a_loss_on_labels_that_are_not_there_is_refused(opened, tmp_path):
     _, network, given = opened("small_convnet")
     folder = write(tmp_path / "s", {"image": given["image"]}, None)
     with pytest.raises(BadRequest, match="has no labels"):
-        next(network.first_order_terms(folder, [LOSS], count=4, seed=0))
+        next(network.first_order_terms(folder, "label", LOSS, count=4, seed=0))
+
+
+def test_what_reads_a_channel_counts_in_a_frozen_layer_too(ports, shake, tmp_path):
+    vector = tf_keras.Input((3,), name="vector")
+    hidden = L.Dense(4, name="hidden")(vector)
+    model = shake(tf_keras.Model(vector, L.Dense(2, activation="softmax", name="label", trainable=False)(hidden)))
+    network = trainable(model, ports(model))
+    rows = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    (terms,) = network.first_order_terms(
+        write(tmp_path / "s", {"vector": rows}, np.arange(8) % 2), "label", LOSS, count=8, seed=0
+    )
+    assert np.abs(terms["label/kernel"]).max() > 0

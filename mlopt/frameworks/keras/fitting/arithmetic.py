@@ -1,17 +1,19 @@
 """In which numbers a training computes: half as wide where the devices are faster with them, weights always float32."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Strategy
+from mlopt.frameworks.keras.fitting.heads import Head
 from mlopt.frameworks.keras.fitting.student import Trainee
 from mlopt.frameworks.keras.grid.layers import OnGrid, Rounding
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.network import Kind, Network
 
 WORTH_MACS = 1 << 20            # of a sample: smaller networks spend their time elsewhere
+WORTH_CHANNELS = 16             # read or made by a convolution
 _INSTRUCTIONS = ("avx512_bf16", "amx_bf16")     # as /proc/cpuinfo names them
 _IN_THIS_PROCESS = (Strategy.AUTO, Strategy.ONE, Strategy.MIRRORED)
 
@@ -35,29 +37,35 @@ _REWRITERS = {
 }
 
 
-def chosen(trainee: Trainee, task: FitTask) -> Arithmetic:
-    """What the devices of this process are fastest with and the task bears.
+def chosen(trainee: Trainee, task: FitTask, kinds: Mapping[str, Head]) -> Arithmetic:
+    """What the devices of this process are fastest with and the task bears; `kinds` are of the outputs that are taught.
 
-    On a processor bfloat16 is taken for convolutions alone, where they are most of the work: measured on a ResNet-8
-    1.65 times as fast, and slower on depthwise networks. A network on a grid rounds as its file does and stays float32,
-    and so does one that is held to values: bfloat16 has three digits.
+    A network on a grid rounds as its file does and stays float32, and so does one that is held to values: narrower
+    numbers have three digits. On a processor bfloat16 is taken for convolutions alone, where they are most of the work:
+    measured on a ResNet-8 1.65 times as fast, and slower on depthwise and on very narrow networks.
     """
-    if task.strategy not in _IN_THIS_PROCESS:
+    on_grid = any(isinstance(layer, Rounding | OnGrid) for layer in trainee.keras_model.submodules)
+    labelled = any(isinstance(loss, LabelLoss) and loss.kind is LabelKind.VALUES for loss in task.losses)
+    if on_grid or labelled or Head.PLAIN in kinds.values() or task.strategy not in _IN_THIS_PROCESS:
         return Arithmetic.FLOAT32
     if tf.config.list_logical_devices("GPU"):
         return Arithmetic.FLOAT16
-    values = any(isinstance(loss, LabelLoss) and loss.kind is LabelKind.VALUES for loss in task.losses)
-    on_grid = any(isinstance(layer, Rounding | OnGrid) for layer in trainee.keras_model.submodules)
-    alone = task.strategy is not Strategy.MIRRORED
-    if alone and not values and not on_grid and worthwhile(trainee.network) and _has_instructions():
+    if task.strategy is not Strategy.MIRRORED and worthwhile(trainee.network) and _has_instructions():
         return Arithmetic.BFLOAT16
     return Arithmetic.FLOAT32
 
 
 def worthwhile(network: Network) -> bool:
-    """Whether most of a network's time is in convolutions large enough to gain by narrower numbers."""
-    kinds = {node.kind for node in network.nodes if node.macs}
-    return network.macs >= WORTH_MACS and Kind.CONVOLUTION in kinds and Kind.DEPTHWISE not in kinds
+    """Whether a network gains by narrower numbers: most of its work is in convolutions over pictures, enough of it, and
+    none of them is depthwise or has few channels on both sides, which was measured to take twice the time.
+    """
+    working = [node for node in network.nodes if node.macs]
+    convolutions = [n for n in working if n.kind is Kind.CONVOLUTION and len(n.shape) > 2]
+    sizes = [(n.kernel.shape[n.kernel.in_axis or 0], n.channels) for n in convolutions]
+    return (
+        network.macs >= WORTH_MACS and 2 * sum(n.macs for n in convolutions) >= network.macs
+        and all(max(size) >= WORTH_CHANNELS for size in sizes) and all(n.kind is not Kind.DEPTHWISE for n in working)
+    )
 
 
 def _has_instructions() -> bool:

@@ -24,8 +24,11 @@ class Relay:
         emit(epoch_facts=facts, step=step)
 
 
-def take_part(request: str, spec: dict[str, list[str]], kind: str, index: int) -> FitResult:
-    """Train as this member, or serve until the cluster's other processes are done."""
+def take_part(request: str, spec: dict[str, list[str]], kind: str, index: int, leads: bool) -> FitResult:
+    """Train as this member, or serve until the cluster's other processes are done.
+
+    `leads`: the weights go back to who asked, who waits for this member; all that step together have the same.
+    """
     os.environ["TF_CONFIG"] = json.dumps({"cluster": spec, "task": {"type": kind, "index": index}})
     from mlopt.frameworks.keras.fitting import clustered
 
@@ -42,7 +45,7 @@ def take_part(request: str, spec: dict[str, list[str]], kind: str, index: int) -
         if type(err).__name__ in LOST:
             raise MemberLost(f"training, {kind} {index}", f"{type(err).__name__}: {str(err)[:300]}") from err
         raise
-    if whole.keeps_result:
+    if leads:
         remote.write_result(Path(request), twin.keras_model)
     return result
 

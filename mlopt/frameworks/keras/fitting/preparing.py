@@ -57,13 +57,13 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
     validation = None if task.validation is None else Samples.open(task.validation)
     checks.samples(trainee.signature, train, validation)
     checks.batch(task.batch, engine.replicas, train)
-    arithmetic = chosen(trainee, task)
     augment = Augment(task.augment, trainee.signature, seed=task.seed, batch=task.batch)
     with engine.strategy.scope():
         model, tensors = engine.live(trainee)
         one = student(trainee, model, tensors, freeze=task.freeze, nodes=student_nodes(task.losses))
         stored, objective = _objective(trainee, one, task, train, validation)
         places = _places(trainee, task, train, augment, objective)
+        arithmetic = chosen(trainee, task, objective.kinds)
         feed = Feed(
             rows=Rows.of(train, stored, with_labels=_needs_labels(objective)), batch=task.batch * engine.replicas,
             places=engine.places(task.batch), seed=task.seed,
@@ -109,7 +109,10 @@ def _objective(
     live: tuple[teachers.Teacher, ...] = ()
     if task.teachers is not None:
         nodes = teacher_nodes(task.losses)
-        live = tuple(teachers.opened(path, signature, taught, nodes, sample) for path in task.teachers.live)
+        live = tuple(
+            teachers.opened(path, signature, taught, nodes, sample, opening=task.teachers.opening)
+            for path in task.teachers.live
+        )
         if task.teachers.outputs is not None:
             stored = teachers.cached(task.teachers.outputs, signature, taught, train.count)
     return stored, Objective(

@@ -28,11 +28,6 @@ class Engine:
     _functions: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
-    def keeps_result(self) -> bool:
-        """Whether who asked for the training looks for the weights of this process."""
-        return self.writes
-
-    @property
     def working(self) -> int:
         """How many parts of the samples are worked on at a time."""
         return self.replicas

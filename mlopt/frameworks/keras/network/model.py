@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, Loss, OnEvent
+from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
@@ -122,16 +122,12 @@ class KerasNetwork:
         return kept[nodes]
 
     def first_order_terms(
-        self, samples: Path, losses: Sequence[Loss], *, count: int, seed: int
+        self, samples: Path, output: str, loss: LabelLoss | None, *, count: int, seed: int
     ) -> Iterator[dict[str, np.ndarray]]:
-        """For each batch gradient * weight by name of each trainable weight.
-
-        Without a `LabelLoss` in `losses` it is the gradient of the sum of squares of the outputs before their softmax.
-        """
+        """For each batch gradient * weight by name of each weight that is no statistic; see `TrainableModel`."""
         from mlopt.frameworks.keras.network.first_order import first_order_terms
 
-        labels = [loss for loss in losses if isinstance(loss, LabelLoss)]
-        return first_order_terms(self, samples, labels, count=count, seed=seed)
+        return first_order_terms(self, samples, output, loss, count=count, seed=seed)
 
     def narrowed(self, kept: Kept) -> "KerasNetwork":
         """With fewer channels: every weight cut to the indices that stay, the architecture rebuilt to fit."""
