@@ -22,11 +22,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
+from scipy.stats import t
 
 import mlopt
 from mlopt.recipe.load import load_recipe
-
-Z = 1.959964                    # of a two-sided interval of 95 %
 
 
 def pictures(file):
@@ -77,9 +76,24 @@ def shipped(recipe):
     return named if named.exists() else Path(recipe)
 
 
-def interval(mean, variance):
-    half = Z * math.sqrt(variance)
+def interval(mean, variance, freedom):
+    """Of 95 %, by Student's distribution."""
+    half = t.ppf(0.975, freedom) * math.sqrt(variance)
     return [round(mean - half, 5), round(mean + half, 5)]
+
+
+def together(differences):
+    """Mean, variance and degrees of freedom over seeds [k, n]: the pictures' chance and the seeds', added up.
+
+    The degrees of freedom are those of Satterthwaite 1946.
+    """
+    by_picture = np.mean(differences, axis=0)
+    parts = [(by_picture.var(ddof=1) / len(by_picture), len(by_picture) - 1)]
+    if len(differences) > 1:
+        means = [each.mean() for each in differences]
+        parts.append((statistics.variance(means) / len(means), len(means) - 1))
+    variance = sum(part for part, _ in parts)
+    return by_picture.mean(), variance, variance**2 / sum(part**2 / freedom for part, freedom in parts)
 
 
 def main(recipe="photo-half", seeds="0,1,2"):
@@ -104,16 +118,12 @@ def main(recipe="photo-half", seeds="0,1,2"):
             print(json.dumps({
                 "recipe": recipe, "seed": seed, "n": len(labels), "taught": scores["taught"].mean(),
                 "alone": scores["alone"].mean(), "difference": round(each.mean(), 5),
-                "interval": interval(each.mean(), each.var(ddof=1) / len(each)),
+                "interval": interval(each.mean(), each.var(ddof=1) / len(each), len(each) - 1),
             }), flush=True)
-    means = [each.mean() for each in differences]
-    by_picture = np.mean(differences, axis=0)
-    variance = by_picture.var(ddof=1) / len(by_picture)
-    if len(means) > 1:
-        variance += statistics.variance(means) / len(means)
+    mean, variance, freedom = together(differences)
     print(json.dumps({
-        "recipe": recipe, "seeds": len(means), "difference": round(statistics.fmean(means), 5),
-        "interval": interval(statistics.fmean(means), variance),
+        "recipe": recipe, "seeds": len(differences), "difference": round(mean, 5),
+        "interval": interval(mean, variance, freedom),
     }))
 
 

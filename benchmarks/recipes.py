@@ -47,9 +47,9 @@ def one_sample(folder, source):
 
 
 def commit():
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     here = Path(__file__).parent
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def best(result):

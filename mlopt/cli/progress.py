@@ -50,12 +50,12 @@ class Reporter:
 
     def show(self, progress: "Progress") -> None:
         with self._lock:
-            if self.console.is_terminal:
+            if self.console.is_terminal and not progress.stays:
                 self._show_live(progress)
             elif self._said.get(progress.part) != progress.doing:
                 self._said[progress.part] = progress.doing
                 self.console.print(
-                    f"{time.monotonic() - self._started:6.1f} s  {progress.part}: {progress.doing}", markup=False,
+                    f"{time.monotonic() - self._started:6.1f} s  {progress.part}: {_words(progress)}", markup=False,
                     soft_wrap=True,
                 )
 
@@ -64,11 +64,15 @@ class Reporter:
         if progress.part not in self._tasks:
             self._tasks[progress.part] = self._live.add_task(progress.doing, total=total, part=progress.part)
         task = self._tasks[progress.part]
-        words = f"{progress.doing}, {progress.detail}" if progress.detail else progress.doing
+        words = _words(progress)
         if progress.finished:
             self._live.update(task, description=words, total=1, completed=1)
         else:
             self._live.update(task, description=words, total=total, completed=progress.done)
+
+
+def _words(progress: "Progress") -> str:
+    return f"{progress.doing}, {progress.detail}" if progress.detail else progress.doing
 
 
 class Steps:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlopt.frameworks.fitting import Strategy
     from mlopt.frameworks.protocol import TensorFlowModel, TrainableModel
 
 
@@ -29,6 +30,13 @@ def open_model(
     return open_sniffed(
         sniffed, trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
     )
+
+
+def check_devices(strategy: "Strategy") -> None:
+    """Raise `BadRequest` where the devices of a strategy are not there. Imports TensorFlow: for worker processes."""
+    from mlopt.frameworks.keras.fitting import strategies
+
+    strategies.check(strategy)
 
 
 def open_trainable(

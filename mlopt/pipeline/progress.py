@@ -17,6 +17,7 @@ class Progress:
     done: int = 0
     total: int = 0
     finished: bool = False
+    stays: bool = False   # a line to read, which the next one must not take the place of
 
 
 OnProgress = Callable[[Progress], None]

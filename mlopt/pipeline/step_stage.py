@@ -11,7 +11,7 @@ import numpy as np
 
 from mlopt import cache, files, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
-from mlopt.frameworks import open_model, open_trainable
+from mlopt.frameworks import check_devices, open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold, Opening
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.format_stage import GRAPH
@@ -21,6 +21,7 @@ from mlopt.report import StepFacts
 from mlopt.techniques import beforehand
 from mlopt.techniques.beforehand import Numbered
 from mlopt.techniques.step import Context, Done, Size, Technique
+from mlopt.training import tracking
 from mlopt.training.objective import trainer
 from mlopt.training.scoring import answers, score
 
@@ -38,6 +39,8 @@ _TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 
 def run_step(task: StepTask) -> None:
     started = time.monotonic()
+    check_devices(task.strategy)
+    tracking.check(task.track)
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
     model = open_trainable(task.model, **_opening(task).keywords)
     before, accuracy = _size(model), task.validation_before

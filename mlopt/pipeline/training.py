@@ -120,7 +120,7 @@ class Training:
                 self.store.touch(used)
             self.on_progress(Progress(
                 part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.get("done", 0),
-                total=event.get("total", 0),
+                total=event.get("total", 0), stays=event.get("stays", False),
             ))
 
         with _alone(task.work, self.store.root / "locks"):

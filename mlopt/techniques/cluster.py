@@ -35,7 +35,7 @@ def cluster(settings: Cluster, context: Context, train: Train) -> Done:
         "values": max(_values(after[k.name], k, settings.channels) for k in chosen),
         "error_before_training": error, "before": zipped_bytes(before, chosen), "after": zipped_bytes(after, chosen),
     }
-    notes = (*_notes(context.model, model, facts), *left_alone(left))
+    notes = (*_notes(context.model, model, facts), *_grouped(settings), *left_alone(left))
     return Done(model=model, holds=holds, fits=fits, facts=facts, notes=notes)
 
 
@@ -96,6 +96,15 @@ def _check_earlier(context: Context, folded: Weights) -> None:
     for name, hold in context.holds.items():
         if name not in folded or (hold.mask is not None and folded[name].shape != hold.mask.shape):
             raise BadRequest(f"an earlier step holds {name}, which is gone once batch norms are folded: cluster first")
+
+
+def _grouped(settings: Cluster) -> tuple[str, ...]:
+    if not settings.channels:
+        return ()
+    return (
+        f"values are shared in groups of {settings.channels} channels, and Core ML palettes hold one table a tensor: "
+        "they choose values anew; leave `channels` out to keep these",
+    )
 
 
 def _notes(model: TrainableModel, folded: TrainableModel, facts: Mapping[str, Any]) -> tuple[str, ...]:

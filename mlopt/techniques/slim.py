@@ -129,7 +129,7 @@ def _begin(settings: Slim, context: Context) -> _Start:
     groups = couple(context.model.network)
     rows = describe(groups)
     for line in (f"{len(groups.free)} groups of channels can be cut", *table(rows)):
-        context.on_event({"doing": line})
+        context.on_event({"doing": line, "stays": True})
     if not groups.free:
         raise BadRequest(
             "slim finds no channel that could be cut. " + "; ".join(dict.fromkeys(r.pinned for r in rows if r.pinned))
@@ -201,7 +201,10 @@ def _decided(settings: Slim, context: Context, start: _Start, groups: Groups, nu
     if path.exists():
         return _read(path, _Cut)
     context.on_event({"doing": f"choosing channels, round {number} of {settings.rounds}"})
-    options = _room(settings, groups, _importance(settings, context, groups, number), start.first)
+    importance = _importance(settings, context, groups, number)
+    if start.table is not None:             # what was not timed stays whole
+        importance = {name: worth for name, worth in importance.items() if name in start.table.by_width_us}
+    options = _room(settings, groups, importance, start.first)
     share = start.share ** (number / settings.rounds)
     facts: dict[str, Any] = {"target": share}
     if start.table is not None:
@@ -210,7 +213,10 @@ def _decided(settings: Slim, context: Context, start: _Start, groups: Groups, nu
         if number == settings.rounds:
             assert context.latencies is not None
             whole = context.work / "whole" / "model"
-            met = latency.meet(groups, options, cost, share, context=context, latencies=context.latencies, whole=whole)
+            met = latency.meet(
+                groups, options, cost, share, context=context, latencies=context.latencies, whole=whole,
+                kept=_place(context, number) / "tried.json",
+            )
             widths = met.widths
             facts |= {"measured": met.share, "tried": [list(each) for each in met.tried]}
         widths = options.smallest if widths is None else widths        # measured to be enough when the table was made

@@ -91,8 +91,26 @@ def tracked(task: FitTask) -> Iterator[Tracker]:
     tracker.ended("FINISHED")
 
 
+def check(track: str) -> None:
+    """Raise where `track` names a server that does not answer; before anything long is begun."""
+    if track:
+        client, uri = _client(track)
+        with _answering(uri):
+            client.get_experiment_by_name(EXPERIMENT)
+
+
 def _begin(task: FitTask) -> Tracker:
-    uri = task.track.removeprefix("mlflow:")
+    client, uri = _client(task.track)
+    with _answering(uri):
+        run = _run(client, task.checkpoints)
+        for name, value in _parameters(task).items():
+            client.log_param(run, name, value)
+    return Tracker(client, run, uri)
+
+
+def _client(track: str) -> tuple[Any, str]:
+    """And the server's address."""
+    uri = track.removeprefix("mlflow:")
     if not uri:
         raise BadRequest("a training is tracked at mlflow:URI, e.g. mlflow:http://127.0.0.1:5000")
     try:
@@ -101,16 +119,18 @@ def _begin(task: FitTask) -> Tracker:
         from mlflow import MlflowClient
     except ImportError as err:
         raise MissingExtra("tracking", "mlflow-skinny", "tracking a training with MLflow") from err
+    with _answering(uri):
+        return MlflowClient(tracking_uri=uri), uri
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
     try:
-        client = MlflowClient(tracking_uri=uri)
-        run = _run(client, task.checkpoints)
-        for name, value in _parameters(task).items():
-            client.log_param(run, name, value)
+        yield
     except _failures() as err:
         raise OutputUnwritable(
             uri, f"no MLflow server answers there ({_brief(err)})", "Start the server, or train without --track."
         ) from err
-    return Tracker(client, run, uri)
 
 
 def _run(client: Any, folder: Path) -> str:

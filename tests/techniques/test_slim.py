@@ -13,6 +13,7 @@ from mlopt.frameworks.fitting import EpochFacts, FitResult, Hold, InputFacts
 from mlopt.recipe.steps import Slim
 from mlopt.techniques.coupling import couple
 from mlopt.techniques.slim import cut_holds, slim
+from mlopt.techniques.slimming import latency
 from mlopt.techniques.slimming.proof import prove
 from mlopt.techniques.step import Context
 from mlopt.testing.networks import Builder, NumpyModel
@@ -244,10 +245,6 @@ def test_a_saving_that_does_not_add_up_is_corrected_by_measuring(context):
 
 
 def test_a_saving_that_more_than_adds_up_is_widened_until_it_is_near(context):
-    def more_together(network):
-        stem, body = 1 - network.node("convolution1").channels / 16, 1 - network.node("convolution4").channels / 32
-        return 100.0 * (1 - 0.3 * stem - 0.3 * body - 0.5 * stem * body)
-
     settings = Slim(latency=0.7, criterion="magnitude", multiple=1)
     done = slim(settings, replace(context, latencies=Clock(more_together)), without_training)
     (facts,) = done.facts["rounds"]
@@ -279,3 +276,36 @@ def test_a_cut_far_below_the_target_is_told(context):
     assert f"whole steps of widths leave {reached:.3f} of the macs, and 0.9 was asked for" in " ".join(done.notes)
     near = slim(Slim(macs=0.9, multiple=1), replace(context, work=context.work / "near"), without_training)
     assert near.facts["rounds"][-1]["reached"] > 0.81 and not any("was asked for" in note for note in near.notes)
+
+
+def more_together(network):
+    stem, body = 1 - network.node("convolution1").channels / 16, 1 - network.node("convolution4").channels / 32
+    return 100.0 * (1 - 0.3 * stem - 0.3 * body - 0.5 * stem * body)
+
+
+def test_a_search_that_was_killed_measures_nothing_twice(context):
+    settings = Slim(latency=0.7, criterion="magnitude", multiple=1)
+    undisturbed = Clock(more_together)
+    wanted = slim(settings, replace(context, work=context.work / "a", latencies=undisturbed), without_training)
+    dying = Clock(more_together)
+
+    def killed(folders):
+        if len(dying.asked) == 4:                   # the table, and three networks of the search
+            raise KeyboardInterrupt
+        return dying(folders)
+
+    again = Clock(more_together)
+    with pytest.raises(KeyboardInterrupt):
+        slim(settings, replace(context, work=context.work / "b", latencies=killed), without_training)
+    done = slim(settings, replace(context, work=context.work / "b", latencies=again), without_training)
+    assert done.facts["groups"] == wanted.facts["groups"]
+    assert dying.asked + again.asked == undisturbed.asked
+
+
+def test_a_group_that_was_not_timed_keeps_its_width(context, monkeypatch):
+    monkeypatch.setattr(latency, "VARIANTS", latency.WHOLES + 2)        # one width of one group
+    done = slim(Slim(latency=0.8, criterion="magnitude"), replace(context, latencies=Clock(more_together)),
+                without_training)
+    cut = [row["group"] for row in done.facts["groups"] if row["after"] < row["before"]]
+    assert len(cut) == 1
+    assert "too many to time" in " ".join(done.notes)

@@ -21,6 +21,7 @@ from mlopt.frameworks.fitting import (
 )
 from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
+from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.testing import tiny
 
 LABELS = LabelLoss(output="label", kind=LabelKind.CATEGORIES)
@@ -135,3 +136,20 @@ def test_early_stopping_without_a_figure(model, task, blobs, tmp_path):
         validation=blobs("bare", 8, labels=False),
     )
     refused(model, taught, "needs a figure on the validation samples")
+
+
+def test_labels_of_frames_are_not_left_behind_when_samples_are_shifted_in_time(tmp_path):
+    sound = tf_keras.Input((8, 4), name="sound")
+    layer = tf_keras.layers.Conv1D(3, 3, padding="same", activation="softmax", name="label")
+    model = tf_keras.Model(sound, layer(sound))
+    random = np.random.default_rng(0)
+    write_arrays(
+        tmp_path / "frames", {"sound": random.normal(size=(16, 8, 4)).astype(np.float32)}, role=Role.TRAIN,
+        labels=random.integers(0, 3, (16, 8)).astype(np.int32),
+    )
+    task = FitTask(
+        samples=tmp_path / "frames", validation=None, losses=(LABELS,), epochs=1, batch=8, checkpoints=tmp_path / "c",
+        augment=("time-shift",),
+    )
+    tiny_one = tiny.TinyModel(model)
+    refused(take_apart(model, tiny_one.signature), task, r"time-shift moves samples, and their labels \[16, 8\]")

@@ -15,13 +15,14 @@ import pytest
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest, WorkerCrashed, WorkerTimeout
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer, Strategy
+from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelKind, LabelLoss, Optimizer, Strategy
 from mlopt.frameworks.keras.fitting import remote
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
 from mlopt.testing import tiny
 from mlopt.training import cluster
+from mlopt.worker import Cancelled
 
 JOB = Path(__file__).with_name("strategy_job.py")
 
@@ -192,3 +193,34 @@ def test_only_what_may_do_better_the_next_time_is_begun_again():
     assert not cluster._may_return(WorkerTimeout("t", 1.0), watch)
     watch.steps |= {8, 16}
     assert cluster._may_return(WorkerCrashed("t", "failed with InternalError"), watch)
+
+
+@pytest.mark.parametrize(("place", "leading"), [
+    (cluster.Given(spec={"worker": ["a:1", "b:2"]}, kind="worker", index=1), {("worker", 1): True}),
+    (None, {("worker", 0): True, ("worker", 1): False}),
+])
+def test_the_member_whose_caller_waits_brings_the_weights_back(place, leading, monkeypatch):
+    told = {}
+
+    class Crew:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def stop(self):
+            pass
+
+        def run(self, job, kind, hear):
+            told[job.arguments["kind"], job.arguments["index"]] = job.arguments["leads"]
+            if not job.arguments["leads"]:
+                raise Cancelled("stopped")          # as when the one that leads is done
+            return FitResult(
+                epochs=(), best_epoch=0, validation=0.0, steps=1, replicas=2, resumed_at_step=0,
+                input=InputFacts(waiting=0.0, samples_per_second=1.0, applied=(), advice=()),
+            )
+
+    monkeypatch.setattr(cluster, "Crew", Crew)
+    cluster._attempt("request", place or cluster._here(0), alone=place is None, watch=cluster._Watch())
+    assert told == leading

@@ -1,17 +1,20 @@
 """Students that follow teachers, with labels and without."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlopt.data.samples import Samples
+from mlopt.errors import MloptError
 from mlopt.frameworks.fitting import (
     AttentionLoss,
     FitTask,
     HintLoss,
     LabelKind,
     LabelLoss,
+    Opening,
     Optimizer,
     TeacherLoss,
     Teachers,
@@ -20,7 +23,7 @@ from mlopt.frameworks.keras.fitting import preparing
 from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic
 from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
-from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.testing import tiny
 
 
@@ -131,3 +134,27 @@ def test_a_step_whose_gradients_overflow_moves_nothing_and_halves_the_scale():
         updates.apply(gradients, finite, row, {})
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5)
         assert float(updates.scale) == scale
+
+
+OWN = """
+import tf_keras
+
+class Doubled(tf_keras.layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+"""
+
+
+def test_a_running_teacher_is_opened_as_the_user_said(task, tmp_path, monkeypatch):
+    (tmp_path / "own_layers_of_a_teacher.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module("own_layers_of_a_teacher").Doubled(name="doubled")
+    image = tf_keras.Input((8, 8, 3), name="image")
+    pooled = tf_keras.layers.GlobalAveragePooling2D()(own(image))
+    file = tmp_path / "custom.h5"
+    tf_keras.Model(image, tf_keras.layers.Dense(4, activation="softmax", name="label")(pooled)).save(file)
+    with pytest.raises(MloptError, match="Doubled"):
+        trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(file,))), quiet)
+    opening = Opening(custom_objects=("own_layers_of_a_teacher:Doubled",))
+    result = trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(file,), opening=opening)), quiet)
+    assert result.epochs[0].losses["teacher"] > 0

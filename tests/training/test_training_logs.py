@@ -19,6 +19,7 @@ from mlopt.frameworks.keras.fitting import logs
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.testing import tiny
+from mlopt.training import tracking
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:mlflow")
 
@@ -160,3 +161,9 @@ def test_a_real_server_gets_figures_and_its_death_costs_figures_alone(task, serv
         logs.EVERY_S = monkey
     assert any("did not reach" in note and "epoch 2, 3" in note for note in lost.notes)
     assert all((array == model.weights()[name]).all() for name, array in undisturbed.weights().items())
+
+
+def test_a_server_that_does_not_answer_is_told_before_anything_is_begun():
+    with pytest.raises(OutputUnwritable, match="no MLflow server answers there"):
+        tracking.check("mlflow:http://127.0.0.1:9")
+    tracking.check("")

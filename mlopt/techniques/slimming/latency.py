@@ -31,7 +31,7 @@ class LatencyTable:
     """Microseconds of int8 inference, measured side by side; every width below is of one group, the others whole."""
 
     whole_us: float
-    smallest_us: float                              # every group at its smallest width
+    smallest_us: float                              # every group that was measured at its smallest width
     by_width_us: Mapping[str, Mapping[int, float]]  # group -> width -> latency; groups left out were not measured
 
     def write(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Tried:
 
     predicted: float
     measured: float
-    widths: np.ndarray
+    widths: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,10 @@ class Met:
 def measure(groups: Groups, options: Room, context: Context, latencies: Latencies) -> LatencyTable:
     """Time the whole network, the smallest, and each group alone at some of its widths."""
     picked = variants(options, _work(groups, options), VARIANTS - WHOLES - 1)
-    rows = [*(options.whole for _ in range(WHOLES)), options.smallest]
+    smallest = options.whole
+    timed_groups = sorted({group for group, _ in picked})
+    smallest[timed_groups] = options.smallest[timed_groups]
+    rows = [*(options.whole for _ in range(WHOLES)), smallest]
     for group, width in picked:
         row = options.whole
         row[group] = width
@@ -146,31 +149,33 @@ def predicted(table: LatencyTable, first: Groups, now: Groups) -> Predicted:
 
 def meet(
     groups: Groups, options: Room, cost: Predicted, target: float,
-    *, context: Context, latencies: Latencies, whole: Path,
+    *, context: Context, latencies: Latencies, whole: Path, kept: Path,
 ) -> Met:
     """Choose by the prediction, measure the choice beside the `whole` network (a saved model), correct, choose again.
 
     The search goes on between the cut that is a little too slow and the one that is a little too fast. Of those
-    measured within the target the one that loses least is taken; of none, the fastest.
+    measured within the target the one that loses least is taken; of none, the fastest. What was measured stands in the
+    file `kept`, so that a search that was killed goes on.
     """
-    found: list[Tried] = []
-    aim = target
-    while len(found) < CORRECTIONS:
+    found = [plain.from_plain(each, Tried) for each in json.loads(kept.read_text())] if kept.exists() else []
+    aim = _next_aim(target - NEAR / 2, target, found) if found else target
+    while len(found) < CORRECTIONS and not any(target - NEAR <= each.measured <= target for each in found):
         widths = _untried(options, cost, aim, target, found)
         if widths is None:
             break
         base, time = timed(groups, options, context, latencies, [widths], beside=whole)
-        found.append(Tried(predicted=float(cost(widths)), measured=time / base, widths=widths))
-        if target - NEAR <= found[-1].measured <= target:
-            break
+        found.append(Tried(predicted=float(cost(widths)), measured=time / base, widths=tuple(widths.tolist())))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps(plain.to_plain(found)).encode())
         aim = _next_aim(target - NEAR / 2, target, found)
     within = [each for each in found if each.measured <= target]
     if within:
-        chosen = min(within, key=lambda each: (options.total_lost(each.widths), each.measured))
+        chosen = min(within, key=lambda each: (options.total_lost(np.array(each.widths)), each.measured))
     else:
         chosen = min(found, key=lambda each: each.measured)
     return Met(
-        widths=chosen.widths, share=chosen.measured, tried=tuple((each.predicted, each.measured) for each in found)
+        widths=np.array(chosen.widths, dtype=np.int64), share=chosen.measured,
+        tried=tuple((each.predicted, each.measured) for each in found),
     )
 
 
@@ -205,7 +210,8 @@ def _untried(
     between = sorted(np.linspace(low, high, BETWEEN).tolist(), key=lambda share: abs(share - aim))
     best = (choose(options, cost, share) for share in (aim, *between))
     given_back = (
-        widened(options, cost, fast.widths, fast.predicted + part * (aim - fast.predicted)) for part in GIVEN_BACK
+        widened(options, cost, np.array(fast.widths), fast.predicted + part * (aim - fast.predicted))
+        for part in GIVEN_BACK
     ) if fast else iter(())
     first, then = (given_back, best) if slow and fast and len(found) % 2 == 0 else (best, given_back)
     for each in (*first, *then):

@@ -162,7 +162,9 @@ def _places(trainee: Trainee, task: FitTask, train: Samples, augment: Augment, o
         return False
     if checks.over_places(trainee.signature, train.labels):
         return True
-    if train.labels is not None and train.labels.ndim > 2:
+    labelled = [checks.output(trainee.signature, loss.output) for loss in task.losses if isinstance(loss, LabelLoss)]
+    in_places = any(len(spec.shape) > 2 for spec in labelled)               # an answer for each frame, or each pixel
+    if train.labels is not None and train.labels.ndim > (1 if in_places else 2):
         raise BadRequest(
             f"{named} moves samples, and their labels {list(train.labels.shape)} do not lie over the input's rows and"
             " columns, so that they cannot be moved with it: leave the augmentation out"

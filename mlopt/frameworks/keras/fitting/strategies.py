@@ -90,12 +90,17 @@ class Synchronous:
         return iter(())
 
 
+def check(strategy: Strategy) -> None:
+    """Raise `BadRequest` for devices that are not there."""
+    if strategy is Strategy.TPU and not tf.config.list_logical_devices("TPU"):
+        raise BadRequest("no TPU is here: train with --strategy auto, or on a machine that has one")
+
+
 def engine(strategy: Strategy) -> Engine:
     """Of the devices of this process; raises `BadRequest` for devices that are not there."""
+    check(strategy)
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
     if strategy is Strategy.TPU:
-        if not tf.config.list_logical_devices("TPU"):
-            raise BadRequest("no TPU is here: train with --strategy auto, or on a machine that has one")
         return Engine(strategy=tf.distribute.TPUStrategy(), notes=("a TPU was never seen by this program's tests",))
     if strategy is Strategy.ONE or (strategy is Strategy.AUTO and len(gpus) < 2):
         return Engine(strategy=tf.distribute.get_strategy())
