@@ -63,4 +63,12 @@ def test_missing_labels_are_missed_before_a_step_that_needs_none_trains(tmp_path
     ids=["slim", "student"],
 )
 def test_targets_behind_a_step_that_changes_widths_are_left_to_their_own_step(first, context):
-    check(context, first, Quantize(scheme="mixed-4-8", bytes=10))
+    check(context, first, Quantize(scheme="mixed-4-8", bytes=400))
+    with pytest.raises(BadRequest, match="400 bytes cannot be reached"):
+        check(context, FIRST, Quantize(scheme="mixed-4-8", bytes=400))
+
+
+def test_bytes_that_no_cut_can_reach_are_refused_before_the_cut(context):
+    cut = Slim(macs=0.5, epochs=1, batch=32)
+    with pytest.raises(BadRequest, match=r"step 2, quantize: even with one channel in each group: .*10 bytes"):
+        check(context, cut, Quantize(scheme="mixed-4-8", bytes=10, epochs=1, batch=32))

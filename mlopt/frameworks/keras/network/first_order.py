@@ -16,7 +16,7 @@ from mlopt.frameworks.keras.quiet import tf
 if TYPE_CHECKING:
     from mlopt.frameworks.keras.network.model import KerasNetwork
 
-BATCH = 64
+BATCH = 32
 STATISTICS = ("mean", "variance")
 
 
@@ -25,7 +25,7 @@ def first_order_terms(
 ) -> Iterator[dict[str, np.ndarray]]:
     """For each batch gradient * weight, float64, by name of each weight that is no statistic, in its shape.
 
-    `count` rows drawn by `seed`, 64 a batch. Without a loss on labels: the gradient of the sum of squares of `output`
+    `count` rows drawn by `seed`, 32 a batch. Without a loss on labels: the gradient of the sum of squares of `output`
     before its softmax or sigmoid, mean over the batch.
     """
     stored = Samples.open(samples)
