@@ -141,6 +141,7 @@ class FitTask:
     losses: tuple[Loss, ...]
     epochs: int
     batch: int = 128                    # of one replica
+    echo: int = 1                       # steps in a row on each batch (Choi et al. 2019)
     optimizer: Optimizer = Optimizer()
     teachers: Teachers | None = None
     augment: tuple[str, ...] = ()       # "flip", "shift", "noise", "mixup", "time-shift", "time-mask", "frequency-mask"

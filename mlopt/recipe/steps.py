@@ -31,6 +31,10 @@ class Training:
         Literal["adam", "sgd"], Meta(description="Adam, or gradient descent with Nesterov momentum 0.9.")
     ] = "adam"
     weight_decay: Annotated[float, Meta(ge=0, lt=1, description="Decoupled, of kernels alone.")] = 0.0
+    echo: Annotated[
+        int, Meta(ge=1, le=64, description="Times that each batch is trained on once it was read, varied anew: for "
+                                           "storage slower than arithmetic, with fewer epochs (Choi et al. 2019).")
+    ] = 1
     augment: Annotated[
         tuple[Augmentation, ...],
         Meta(description="What varies the samples: flip, shift, noise and mixup for pictures, the rest for audio."),

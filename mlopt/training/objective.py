@@ -120,7 +120,7 @@ class Trainer:
         paths = teacher_files(settings, around) if features else found.teachers
         return FitTask(
             samples=around.train, validation=around.validation, losses=(*found.losses, *losses), epochs=epochs,
-            batch=settings.batch, optimizer=_optimizer(settings), augment=settings.augment,
+            batch=settings.batch, echo=settings.echo, optimizer=_optimizer(settings), augment=settings.augment,
             teachers=self._teachers(model, paths, live=bool(settings.augment) or features or judges),
             early_stopping=settings.early_stopping, freeze=tuple(freeze),
             holder=Keeping(earlier=earlier, schedule=holder) if earlier else holder,

@@ -282,6 +282,27 @@ def test_every_sample_comes_at_most_once_an_epoch_in_another_order_each_time(tmp
     assert epochs[0] != epochs[1]
 
 
+def test_an_echoed_batch_comes_so_many_times_in_a_row_however_steps_are_fetched(tmp_path):
+    samples = write(tmp_path / "s")
+    plain, echoed, alone = feed(samples), feed(samples, echo=3), feed(samples, echo=3)
+    assert (plain.steps_per_epoch, echoed.steps_per_epoch) == (5, 15)
+
+    def labels(one, *fetches):
+        found = []
+        for fetch in fetches:
+            one.ask(fetch)
+            found.append(one.take()[1]["labels"].numpy())
+        one.close()
+        return np.concatenate(found)
+
+    once = labels(plain, pipeline.Fetch(5, 5))                              # the second epoch
+    whole = labels(echoed, pipeline.Fetch(15, 15))
+    np.testing.assert_array_equal(whole, np.repeat(once, 3, axis=0))
+    parts = labels(alone, pipeline.Fetch(15, 2), pipeline.Fetch(17, 5), pipeline.Fetch(22, 8))
+    np.testing.assert_array_equal(parts, whole)
+    assert "each batch 3 times" in pipeline.facts(echoed, waited_s=0.0, seconds=1.0, samples=1).applied
+
+
 def test_samples_from_a_disk_and_from_memory_are_the_same(tmp_path, monkeypatch):
     samples = write(tmp_path / "s")
     rows = np.array([[5, 2], [22, 0]])

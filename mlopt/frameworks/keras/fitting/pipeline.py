@@ -113,6 +113,7 @@ class Feed:
     batch: int                                  # of all replicas
     places: slice                               # of a batch: what this process works on
     seed: int
+    echo: int = 1                               # steps in a row on each batch
     waited_s: float = 0.0
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "mlopt-feed"))
     _next: Future[Tree] | None = None
@@ -121,6 +122,10 @@ class Feed:
 
     @property
     def steps_per_epoch(self) -> int:
+        return self.echo * self.batches_per_epoch
+
+    @property
+    def batches_per_epoch(self) -> int:
         return self.rows.samples.count // self.batch
 
     @property
@@ -148,8 +153,12 @@ class Feed:
         epoch, step = divmod(fetch.first, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, order(self.rows.samples.count, self.seed, epoch))
-        rows = self._order[1][step * self.batch : (step + fetch.count) * self.batch]
-        tree = self.rows.take(rows.reshape(fetch.count, self.batch)[:, self.places])
+        batches = (step + np.arange(fetch.count)) // self.echo
+        first, last = int(batches[0]), int(batches[-1])
+        rows = self._order[1][first * self.batch : (last + 1) * self.batch]
+        tree = self.rows.take(rows.reshape(last - first + 1, self.batch)[:, self.places])
+        if self.echo > 1:
+            tree = tf.nest.map_structure(lambda array: array[batches - first], tree)
         return tf.nest.map_structure(tf.constant, tree)
 
 
@@ -157,7 +166,9 @@ def facts(feed: Feed, *, waited_s: float, seconds: float, samples: int) -> Input
     """Whether a training waited for its samples, what was done about it, and what else could be."""
     waiting = waited_s / seconds if seconds > 0 else 0.0
     held = feed.rows.in_memory
-    applied = ("stored decoded", "prefetch", *(("cached in memory",) if held else ("read in the file's order",)))
+    applied = ["stored decoded", "prefetch", "cached in memory" if held else "read in the file's order"]
+    if feed.echo > 1:
+        applied.append(f"each batch {feed.echo} times")
     advice: list[str] = []
     if waiting > FEW:
         if not held:
@@ -167,9 +178,9 @@ def facts(feed: Feed, *, waited_s: float, seconds: float, samples: int) -> Input
                 " or train on fewer samples"
             )
             advice.append("faster storage: put the folder of samples on a local disk")
-            advice.append("data echoing: train on each batch twice, and on half the epochs")
+            advice.append("data echoing: say `echo: 2`, which trains on each batch twice, and half the epochs")
         advice.append(f"larger batches than {feed.batch} samples, and a higher learning rate with them")
     return InputFacts(
         waiting=min(1.0, waiting), samples_per_second=samples / seconds if seconds > 0 else 0.0,
-        applied=applied, advice=tuple(advice),
+        applied=tuple(applied), advice=tuple(advice),
     )

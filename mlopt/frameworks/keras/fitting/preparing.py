@@ -66,7 +66,7 @@ def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
         arithmetic = chosen(trainee, task, objective.kinds)
         feed = Feed(
             rows=Rows.of(train, stored, with_labels=_needs_labels(objective)), batch=task.batch * engine.replicas,
-            places=engine.places(task.batch), seed=task.seed,
+            places=engine.places(task.batch), seed=task.seed, echo=task.echo,
         )
         learned = (*(one.variables[i] for i in one.trained), *objective.projections.values())
         decay = task.optimizer.weight_decay > 0
@@ -180,7 +180,7 @@ def _notes(model: Any, task: FitTask, objective: Objective, scored: Validation, 
         notes.append("the teacher's outputs were computed before, on samples that were not augmented")
     if model.losses:
         notes.append(f"{len(model.losses)} regularizers of the model's own stay out: the task has weight_decay")
-    left = feed.rows.samples.count - feed.steps_per_epoch * feed.batch
+    left = feed.rows.samples.count - feed.batches_per_epoch * feed.batch
     if left:
         notes.append(f"{left} samples of each epoch, others each time, fill no batch and are left out")
     if task.validation is not None and scored.measures == "nothing":
