@@ -25,7 +25,7 @@ from PIL import Image
 from scipy.stats import t
 
 import mlopt
-from mlopt.recipe.load import load_recipe
+from mlopt.recipe.load import load
 
 
 def pictures(file):
@@ -99,7 +99,7 @@ def together(differences):
 def main(recipe="photo-half", seeds="0,1,2"):
     data = Path(os.environ["MLOPT_DATA"])
     images, labels = pictures(data / "cifar10_jpeg_test.parquet")
-    assert load_recipe(recipe).steps, "nothing is trained"
+    assert load(recipe).steps, "nothing is trained"
     differences = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,11 +1,14 @@
 """The test process is like a worker that sees TensorFlow: torch's compiler after TensorFlow would kill it."""
 
 import os
+import signal
 
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # what a shell does to jobs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # else the programs that tests start never hear Ctrl-C
 
 from mlopt.isolation import NEVER_NEEDED, TORCH, hide
 
