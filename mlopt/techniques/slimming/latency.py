@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,7 @@ def _untried(
         for part in GIVEN_BACK
     ) if fast else iter(())
     first, then = (given_back, best) if slow and fast and len(found) % 2 == 0 else (best, given_back)
-    for each in (*first, *then):
+    for each in chain(first, then):
         widths = options.smallest if each is None else each
         if not any(np.array_equal(widths, other.widths) for other in found):
             return widths
