@@ -1,8 +1,9 @@
 """What a teacher is worth: the same student, trained as long on the same samples, with and without one.
 
-    MLOPT_DATA=FOLDER python benchmarks/distillation.py [RECIPE] [SEED,SEED...]
+    MLOPT_DATA=FOLDER python benchmarks/distillation.py [RECIPE] [SEED,SEED...] [SHARE]
 
-FOLDER holds `ic_resnet8.h5`, `cifar10_jpeg_train.parquet` and `cifar10_jpeg_test.parquet`. RECIPE, by default
+FOLDER holds `ic_resnet8.h5`, `cifar10_jpeg_train.parquet` and `cifar10_jpeg_test.parquet`. SHARE of the training rows,
+by default 1, are used, others for each seed; the source itself learned from all of them. RECIPE, by default
 `photo-half`, is a shipped one or a file; beside it runs a copy whose steps listen to labels: `distill` with a share of
 a thousandth for the teacher, the least that it takes, and the others with `teacher: none`. Both int8 files run in
 LiteRT on every test picture. Prints one JSON object a seed: accuracies, and the difference with the interval of its
@@ -96,7 +97,18 @@ def together(differences):
     return by_picture.mean(), variance, variance**2 / sum(part**2 / freedom for part, freedom in parts)
 
 
-def main(recipe="photo-half", seeds="0,1,2"):
+def some(file, share, seed, folder):
+    """The file, or another with a share of its rows."""
+    if share == 1:
+        return file
+    table = pq.read_table(file)
+    taken = np.random.default_rng(seed).choice(len(table), round(share * len(table)), replace=False)
+    path = folder / f"train-{seed}.parquet"
+    pq.write_table(table.take(np.sort(taken)), path)
+    return path
+
+
+def main(recipe="photo-half", seeds="0,1,2", share="1"):
     data = Path(os.environ["MLOPT_DATA"])
     images, labels = pictures(data / "cifar10_jpeg_test.parquet")
     assert load(recipe).steps, "nothing is trained"
@@ -105,9 +117,10 @@ def main(recipe="photo-half", seeds="0,1,2"):
         folder = Path(name)
         for seed in map(int, seeds.split(",")):
             scores = {}
+            train = some(data / "cifar10_jpeg_train.parquet", float(share), seed, folder)
             for who, path in (("taught", recipe), ("alone", alone(recipe, folder))):
                 result = mlopt.compress(
-                    data / "ic_resnet8.h5", train=data / "cifar10_jpeg_train.parquet", recipe=path, seed=seed,
+                    data / "ic_resnet8.h5", train=train, recipe=path, seed=seed,
                     test=data / "cifar10_jpeg_test.parquet", formats=["tflite"], precisions=["int8"],
                     out=folder / f"{who}-{seed}",
                 )
@@ -116,13 +129,13 @@ def main(recipe="photo-half", seeds="0,1,2"):
             each = scores["taught"].astype(float) - scores["alone"]
             differences.append(each)
             print(json.dumps({
-                "recipe": recipe, "seed": seed, "n": len(labels), "taught": scores["taught"].mean(),
+                "recipe": recipe, "share": float(share), "seed": seed, "n": len(labels), "taught": scores["taught"].mean(),
                 "alone": scores["alone"].mean(), "difference": round(each.mean(), 5),
                 "interval": interval(each.mean(), each.var(ddof=1) / len(each), len(each) - 1),
             }), flush=True)
     mean, variance, freedom = together(differences)
     print(json.dumps({
-        "recipe": recipe, "seeds": len(differences), "difference": round(mean, 5),
+        "recipe": recipe, "share": float(share), "seeds": len(differences), "difference": round(mean, 5),
         "interval": interval(mean, variance, freedom),
     }))
 

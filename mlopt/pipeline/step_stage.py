@@ -55,9 +55,10 @@ def run_step(task: StepTask) -> None:
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])
-    beforehand.check([Numbered(number=task.number, step=settings), *map(_numbered, task.later)], context)
+    steps = [Numbered(number=task.number, step=settings), *map(_numbered, task.later)]
+    beforehand.check(steps, context)
     train = trainer(settings, context)
-    done = technique(settings, context, train)
+    done = technique(settings, context, beforehand.watched(train, steps, context))
     if settings.epochs:
         done = replace(done, notes=(*done.notes, *train.objective(model).notes))
     with files.new_folder(task.dest) as folder:

@@ -1,17 +1,21 @@
 """What a recipe's later steps would be refused for is said before its first one trains."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks import augmentations
+from mlopt.frameworks.fitting import FitResult
+from mlopt.frameworks.protocol import TrainableModel
 from mlopt.recipe.steps import Cluster, Distill, Prune, Quantize, Slim, Step
 from mlopt.techniques import cluster, prune, quantize, slim
 from mlopt.techniques.coupling import couple
-from mlopt.techniques.step import Context
+from mlopt.techniques.step import Context, Train
 from mlopt.training.objective import trainer
 
 
@@ -29,19 +33,45 @@ def check(steps: Sequence[Numbered], context: Context) -> None:
     `steps` are those that are still to be done; the first one begins with the context's model. Targets are looked at
     as long as no earlier one of them changes the widths of the network; bytes, after that, on the narrowest there is.
     """
-    widths_stay = True
     for position, each in enumerate(steps):
-        try:
+        with _named(each):
             _check_samples(each.step, context)
             if position:                    # the first one's own function is about to say it
                 trainer(each.step, context)
-                if widths_stay:
-                    _check_targets(each.step, context)
-                elif isinstance(each.step, Quantize) and each.step.bytes:
-                    _check_bytes(each.step, context)
-        except BadRequest as err:
-            raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {err}") from err
+    _check_targets(steps[1:], context, widths_stay=not _resizes(steps[0].step))
+
+
+def watched(train: Train, steps: Sequence[Numbered], context: Context) -> Train:
+    """The first step's `train`; where that step resizes, it looks at later targets first, as widths are known now."""
+    first = steps[0].step
+    if not _resizes(first) or (isinstance(first, Slim) and first.rounds > 1):
+        return train
+
+    def checked(model: TrainableModel, epochs: int, name: str, **further: Any) -> FitResult:
+        _check_targets(steps[1:], replace(context, model=model, holds=further["holds"]), widths_stay=True)
+        return train(model, epochs, name, **further)
+
+    return checked
+
+
+def _check_targets(steps: Sequence[Numbered], context: Context, *, widths_stay: bool) -> None:
+    """`widths_stay`: the context's model is the one that the first of the steps begins with."""
+    for each in steps:
+        with _named(each):
+            if widths_stay:
+                _check_target(each.step, context)
+            elif isinstance(each.step, Quantize) and each.step.bytes:
+                _check_bytes(each.step, context)
         widths_stay = widths_stay and not _resizes(each.step)
+
+
+@contextmanager
+def _named(each: Numbered) -> Iterator[None]:
+    """An error says which step it is about."""
+    try:
+        yield
+    except BadRequest as err:
+        raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {err}") from err
 
 
 def _check_samples(step: Step, context: Context) -> None:
@@ -56,7 +86,7 @@ def _check_samples(step: Step, context: Context) -> None:
     augmentations.check(step.augment, context.model.signature)
 
 
-def _check_targets(step: Step, context: Context) -> None:
+def _check_target(step: Step, context: Context) -> None:
     match step:
         case Slim():
             slim.check(step, context)

@@ -72,3 +72,39 @@ def test_bytes_that_no_cut_can_reach_are_refused_before_the_cut(context):
     cut = Slim(macs=0.5, epochs=1, batch=32)
     with pytest.raises(BadRequest, match=r"step 2, quantize: even with one channel in each group: .*10 bytes"):
         check(context, cut, Quantize(scheme="mixed-4-8", bytes=10, epochs=1, batch=32))
+
+
+class Told(Exception):
+    """Training would begin now."""
+
+
+def begin(context, recipe, model) -> None:
+    """The first step's training of a model that it made."""
+    def train(*args, **keywords):
+        raise Told
+
+    numbered = [Numbered(number=at, step=step) for at, step in enumerate(recipe, 1)]
+    beforehand.watched(train, numbered, context)(model, 1, "first", holds={})
+
+
+def test_targets_are_looked_at_once_the_widths_are_known(context):
+    """By hand: kernels at 4 bits are half of their bytes at 8, biases and scales stay, so no network gets to half."""
+    steps = [Distill(student=Student(width=0.5), epochs=1, batch=32), Quantize(scheme="mixed-4-8", share=0.5)]
+    check(context, *steps)
+    with pytest.raises(BadRequest, match=r"step 2, quantize: .* cannot be reached"):
+        begin(context, steps, context.model)
+
+
+def test_widths_in_the_middle_of_several_rounds_decide_nothing(context):
+    steps = [Slim(macs=0.5, rounds=2, epochs=2, batch=32), Quantize(scheme="mixed-4-8", share=0.5)]
+    with pytest.raises(Told):
+        begin(context, steps, context.model)
+
+
+def test_targets_behind_a_second_resizing_wait_for_it(context):
+    steps = [
+        Distill(student=Student(width=0.5), epochs=1, batch=32), Slim(macs=0.8, epochs=1, batch=32),
+        Quantize(scheme="mixed-4-8", share=0.5),
+    ]
+    with pytest.raises(Told):
+        begin(context, steps, context.model)
