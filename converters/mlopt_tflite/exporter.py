@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager.wrap_function import function_from_graph_def
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mlopt.artifact import Made
@@ -69,8 +70,7 @@ def _unusable(parsed: Any) -> bool:
 def _recurs(function: Any) -> bool:
     """Whether the graph loops, or holds a function that stands for a whole recurrent layer."""
     definition = function.graph.as_graph_def()
-    nodes = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
-    return any("While" in node.op or node.op.startswith("TensorList") for node in nodes) or any(
+    return any("While" in node.op or node.op.startswith("TensorList") for node in _nodes(definition)) or any(
         "api_implements" in f.attr for f in definition.library.function
     )
 
@@ -80,10 +80,15 @@ def _frozen(function: Any) -> Any:
 
     The converter could save the model and freeze it by itself, but that traces each layer again, which takes ten times
     as long, and it keeps the variables of a Keras 3 model as state that nothing initialises. It is not done for
-    recurrent layers, since it hides from the converter which nodes are one layer.
+    recurrent layers, since it hides from the converter which nodes are one layer. Gradients that code gave (swish has
+    one) are dropped: a file only runs forward, and the converter cannot save them outside the graph of their trace.
     """
     names = sorted(function.structured_outputs)     # the order in which TensorFlow flattens a dict
-    constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    definition = frozen.graph.as_graph_def()
+    for node in _nodes(definition):
+        node.attr.pop("_gradient_op_type", None)
+    constant = function_from_graph_def(definition, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs])
     specs = [tf.TensorSpec(t.shape, t.dtype, t.name.partition(":")[0]) for t in constant.inputs]
 
     @tf.function(input_signature=specs, autograph=False)
@@ -93,14 +98,18 @@ def _frozen(function: Any) -> Any:
     return serve.get_concrete_function()
 
 
+def _nodes(definition: Any) -> list[Any]:
+    """Of the graph and of its functions."""
+    return [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
+
+
 def _unsupported(message: str, function: Any, model: TensorFlowModel) -> dict[str, list[str]]:
     """The operations that the converter's message lists as foreign, each with the layers that need it."""
     listed = re.findall(r"(?:TF Select|Custom) ops: ([\w, ]+)", message)
     named = re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", message)
     foreign = {op.strip() for line in listed for op in line.split(",")} | set(named)
     layers = {facts.name.rpartition("/")[2] for facts in model.source.layers}
-    definition = function.graph.as_graph_def()
-    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    nodes = _nodes(function.graph.as_graph_def())
     found = {op: sorted({_layer(n.name, layers) for n in nodes if n.op == op}) for op in foreign if op}
     return {op: places or ["the model"] for op, places in found.items()}
 
