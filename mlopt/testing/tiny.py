@@ -93,13 +93,13 @@ def small_transformer() -> tf_keras.Model:
 
 
 def mobile_block() -> tf_keras.Model:
-    """Inverted residual with squeeze-and-excite, hard-swish, padding, resize and transposed convolution."""
+    """Inverted residual with squeeze-and-excite, swish, hard-swish, padding, resize and transposed convolution."""
     image = tf_keras.Input((8, 8, 3), name="image")
     x = layers.ZeroPadding2D(((0, 1), (0, 1)))(image)
     x = layers.Conv2D(8, 3, strides=2, padding="valid")(x)
     x = x * tf.nn.relu6(x + 3.0) / 6.0
     gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    gate = layers.Conv2D(4, 1, activation="relu")(gate)
+    gate = layers.Conv2D(4, 1, activation="swish")(gate)
     gate = layers.Conv2D(8, 1, activation="hard_sigmoid")(gate)
     x = layers.Multiply()([x, gate])
     x = layers.Conv2DTranspose(6, 3, strides=2, padding="same", activation="relu")(x)
