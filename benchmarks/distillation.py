@@ -129,8 +129,8 @@ def main(recipe="photo-half", seeds="0,1,2", share="1"):
             each = scores["taught"].astype(float) - scores["alone"]
             differences.append(each)
             print(json.dumps({
-                "recipe": recipe, "share": float(share), "seed": seed, "n": len(labels), "taught": scores["taught"].mean(),
-                "alone": scores["alone"].mean(), "difference": round(each.mean(), 5),
+                "recipe": recipe, "share": float(share), "seed": seed, "n": len(labels),
+                "taught": scores["taught"].mean(), "alone": scores["alone"].mean(), "difference": round(each.mean(), 5),
                 "interval": interval(each.mean(), each.var(ddof=1) / len(each), len(each) - 1),
             }), flush=True)
     mean, variance, freedom = together(differences)
