@@ -71,7 +71,8 @@ def _named(each: Numbered) -> Iterator[None]:
     try:
         yield
     except BadRequest as err:
-        raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {err}") from err
+        why = str(err).removeprefix(f"{each.step.name}: ")
+        raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {why}") from err
 
 
 def _check_samples(step: Step, context: Context) -> None:
@@ -106,7 +107,8 @@ def _check_bytes(step: Quantize, context: Context) -> None:
     try:
         quantize.check(step, replace(context, model=narrowest))
     except BadRequest as err:
-        raise BadRequest(f"even with one channel in each group: {err}") from err
+        why = str(err).removeprefix("quantize: ")
+        raise BadRequest(f"even with one channel in each group: {why}") from err
 
 
 def _resizes(step: Step) -> bool:
