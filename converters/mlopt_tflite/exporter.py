@@ -84,11 +84,14 @@ def _frozen(function: Any) -> Any:
     one) are dropped: a file only runs forward, and the converter cannot save them outside the graph of their trace.
     """
     names = sorted(function.structured_outputs)     # the order in which TensorFlow flattens a dict
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-    definition = frozen.graph.as_graph_def()
-    for node in _nodes(definition):
-        node.attr.pop("_gradient_op_type", None)
-    constant = function_from_graph_def(definition, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs])
+    constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    definition = constant.graph.as_graph_def()
+    given = [node for node in _nodes(definition) if "_gradient_op_type" in node.attr]
+    for node in given:
+        del node.attr["_gradient_op_type"]
+    if given:
+        ports = [[t.name for t in tensors] for tensors in (constant.inputs, constant.outputs)]
+        constant = function_from_graph_def(definition, *ports)
     specs = [tf.TensorSpec(t.shape, t.dtype, t.name.partition(":")[0]) for t in constant.inputs]
 
     @tf.function(input_signature=specs, autograph=False)

@@ -48,7 +48,7 @@ def watched(train: Train, steps: Sequence[Numbered], context: Context) -> Train:
         return train
 
     def checked(model: TrainableModel, epochs: int, name: str, **further: Any) -> FitResult:
-        _check_targets(steps[1:], replace(context, model=model, holds=further["holds"]), widths_stay=True)
+        _check_targets(steps[1:], replace(context, model=model), widths_stay=True)
         return train(model, epochs, name, **further)
 
     return checked
@@ -71,8 +71,7 @@ def _named(each: Numbered) -> Iterator[None]:
     try:
         yield
     except BadRequest as err:
-        why = str(err).removeprefix(f"{each.step.name}: ")
-        raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {why}") from err
+        raise BadRequest(f"the recipe's step {each.number}, {each.step.name}: {err}") from err
 
 
 def _check_samples(step: Step, context: Context) -> None:
@@ -107,8 +106,7 @@ def _check_bytes(step: Quantize, context: Context) -> None:
     try:
         quantize.check(step, replace(context, model=narrowest))
     except BadRequest as err:
-        why = str(err).removeprefix("quantize: ")
-        raise BadRequest(f"even with one channel in each group: {why}") from err
+        raise BadRequest(f"even with one channel in each group: {err}") from err
 
 
 def _resizes(step: Step) -> bool:

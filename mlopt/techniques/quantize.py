@@ -102,7 +102,7 @@ def check(settings: Quantize, context: Context) -> None:
 
 def _check_kernels(network: Network) -> None:
     if not kernels(network):
-        raise BadRequest("quantize: the network has no convolution and no dense layer that could be rounded")
+        raise BadRequest("the network has no convolution and no dense layer that could be rounded")
 
 
 def _budget(settings: Quantize, network: Network) -> int | None:
@@ -115,7 +115,7 @@ def _budget(settings: Quantize, network: Network) -> int | None:
     least = smallest([options for _, options in items]) + fixed
     if budget < least:
         raise BadRequest(
-            f"quantize: {budget} bytes cannot be reached: with 4 bits wherever a kernel takes them the weights take"
+            f"{budget} bytes cannot be reached: with 4 bits wherever a kernel takes them the weights take"
             f" {least} bytes, at 8 bits {every}. Ask for {least} or more, or cut channels first with `slim`."
         )
     return budget

@@ -50,7 +50,7 @@ def observe(model: TrainableModel, batches: Sequence[Mapping[str, np.ndarray]]) 
             if values.dtype.kind != "f":
                 whole.add(name)
             elif not np.isfinite(values).all():
-                raise BadRequest(f"quantize: {name} gives NaN or infinity for training samples; check them")
+                raise BadRequest(f"{name} gives NaN or infinity for training samples; check them")
             else:
                 histograms[name].add(values)
     found = groups(model.network, without=whole)
