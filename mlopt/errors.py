@@ -3,7 +3,7 @@
     MloptError                 a sound request that the world refused; the command line exits with 2
     ├── BadRequest             settings that make no sense together or for this model
     ├── ModelUnreadable        missing, empty, truncated, of another kind, without weights, with NaN weights
-    ├── UntrustedCode          opening the model would run code stored in it
+    ├── UntrustedCode          opening the model would run code, read files, or build what is not known
     ├── UnsupportedOps         a target cannot express some layers
     ├── DataUnreadable         a data source that cannot be read
     ├── DataMismatch           data that does not fit the model's signature
@@ -50,12 +50,15 @@ class ModelUnreadable(MloptError):
 
 
 class UntrustedCode(MloptError):
-    """Opening would run code that the file carries or names."""
+    """Opening would run code or read files that the model carries or names, or build what mlopt does not know.
+
+    `layers` maps each place in the model to what was found there.
+    """
 
     def __init__(self, path: Path | str, layers: Mapping[str, str], remedy: str) -> None:
         self.path, self.layers, self.remedy = str(path), dict(layers), remedy
         found = ", ".join(f"{name} ({kind})" for name, kind in layers.items())
-        super().__init__(f"{path} needs code to be opened: {found}. Nothing was run. {remedy}")
+        super().__init__(f"{path} holds code, or what mlopt does not know: {found}. Nothing was run. {remedy}")
 
 
 class UnsupportedOps(MloptError):

@@ -2,9 +2,13 @@
 
 import enum
 import json
+import lzma
 import re
+import shutil
 import struct
+import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,13 @@ MAX_CONFIG_BYTES = 64 << 20     # the largest architecture JSON seen in the wild
 MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and protobuf stop at 2 GiB anyway
 MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
 MAX_ZIP_MEMBERS = 10_000
+WEIGHTS = "model.weights.h5"     # members of a .keras file, beside its two JSON files
+ASSETS = "assets/"
 TRAINING_STATE = ("/optimizer", "/_optimizer", "/metrics")   # groups that Keras never needs for inference
+DAMAGED = (   # what zipfile, zlib and h5py raise over bytes that are no archive of theirs
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, OSError, RuntimeError, LookupError,
+    ValueError, TypeError, NotImplementedError, OverflowError, MemoryError,
+)   # fmt: skip
 
 
 class Container(enum.StrEnum):
@@ -37,6 +47,8 @@ class Sniffed:
     container: Container
     config: dict[str, Any] | None
     keras_version: str                # as the file says; "" where it does not
+    weight_bytes: int = 0             # of the datasets of a Keras file, as they are stored
+    optimizer_bytes: int = 0
 
 
 def sniff(path: Path) -> Sniffed:
@@ -108,14 +120,13 @@ def _hdf5(path: Path) -> Sniffed:
 
     try:
         with h5py.File(path, "r") as file:
-            declared, _ = _declared_bytes(path, file)
-            _bounded(path, declared, path.stat().st_size)
+            weights, optimizer = _stored_bytes(path, file, path.stat().st_size)
             config = file.attrs.get("model_config")
             version = _text(file.attrs.get("keras_version", ""))
             weights_only = "layer_names" in file.attrs or "layers" in file or "_layer_checkpoint_dependencies" in file
     except ModelUnreadable:
         raise
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as err:
+    except DAMAGED as err:
         raise ModelUnreadable(path, f"its HDF5 content is damaged or cut short: {err}", AGAIN) from err
     if config is None and weights_only:
         remedy = "Save the whole model (model.save), or rebuild it, load these weights and save that."
@@ -123,12 +134,16 @@ def _hdf5(path: Path) -> Sniffed:
     if config is None:
         raise ModelUnreadable(path, "this HDF5 file is not a Keras model (it has no model_config attribute)", TAKES)
     return Sniffed(
-        path=path, container=Container.KERAS_H5, config=_parsed(path, _text(config)), keras_version=version
+        path=path, container=Container.KERAS_H5, config=_parsed(path, _text(config)), keras_version=version,
+        weight_bytes=weights, optimizer_bytes=optimizer,
     )
 
 
-def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
-    """Bytes of all datasets as they declare themselves, and of those that hold training state."""
+def _stored_bytes(path: Path, file: Any, packed: int) -> tuple[int, int]:
+    """Bytes of the weights of an HDF5 file of `packed` bytes, and of its training state, as its datasets declare them.
+
+    Refuses a file that declares more than it can hold, and one whose entries lead out of it.
+    """
     import h5py
 
     total = optimizer = 0
@@ -152,13 +167,20 @@ def _declared_bytes(path: Path, file: Any) -> tuple[int, int]:
                     raise ModelUnreadable(path, f"its dataset {name} reads another file", AGAIN)
                 total += entry.nbytes
                 optimizer += entry.nbytes if name.startswith(TRAINING_STATE) else 0
-    return total, optimizer
-
-
-def hdf5_bytes(path: Path, file: Any) -> tuple[int, int]:
-    """(weight bytes, optimizer bytes) of an open h5py file: what its datasets hold, as stored."""
-    total, optimizer = _declared_bytes(path, file)
+    _bounded(path, total, packed)
     return total - optimizer, optimizer
+
+
+def _stored_inside(path: Path, archive: zipfile.ZipFile) -> tuple[int, int]:
+    """As `_stored_bytes`, of the weights of a .keras file, which are an HDF5 file in its archive."""
+    import h5py
+
+    with tempfile.TemporaryFile(prefix="mlopt-") as inner:
+        with archive.open(WEIGHTS) as member:
+            shutil.copyfileobj(member, inner, 1 << 20)
+        packed = inner.tell()
+        with h5py.File(inner, "r") as file:
+            return _stored_bytes(path, file, packed)
 
 
 def _zip(path: Path) -> Sniffed:
@@ -169,14 +191,20 @@ def _zip(path: Path) -> Sniffed:
             if "config.json" not in names:
                 raise ModelUnreadable(path, _foreign_zip(names), TAKES)
             _check_members(path, entries)
-            if not names & {"model.weights.h5", "model.weights.npz", "model.weights.json"}:
-                raise ModelUnreadable(path, "this .keras file has no weights", AGAIN)
+            if WEIGHTS not in names:
+                raise ModelUnreadable(path, f"this .keras file has no weights (no {WEIGHTS})", AGAIN)
             config = _parsed(path, archive.read("config.json").decode())
             metadata = _parsed(path, archive.read("metadata.json").decode()) if "metadata.json" in names else {}
-    except (zipfile.BadZipFile, EOFError, struct.error, UnicodeDecodeError, NotImplementedError, RuntimeError) as err:
+            weights, optimizer = _stored_inside(path, archive)
+    except ModelUnreadable:
+        raise
+    except DAMAGED as err:
         raise ModelUnreadable(path, f"its zip archive is damaged or cut short: {err}", AGAIN) from err
     version = str(metadata.get("keras_version", ""))
-    return Sniffed(path=path, container=Container.KERAS_ZIP, config=config, keras_version=version)
+    return Sniffed(
+        path=path, container=Container.KERAS_ZIP, config=config, keras_version=version,
+        weight_bytes=weights, optimizer_bytes=optimizer,
+    )
 
 
 def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
@@ -216,7 +244,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise ModelUnreadable(path, f"its architecture has {len(text)} characters", "That is no Keras model.")
     try:
         config = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError) as err:
         raise ModelUnreadable(path, f"its architecture is no valid JSON: {err}", AGAIN) from err
     if not isinstance(config, dict):
         raise ModelUnreadable(path, "its architecture is no JSON object", AGAIN)

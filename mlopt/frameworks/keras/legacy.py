@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 
 from mlopt.frameworks.keras.quiet import SafeModeScope, tf, tf_keras
-from mlopt.frameworks.sniff import Sniffed
+from mlopt.frameworks.sniff import ASSETS, WEIGHTS, Sniffed
 
 LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebuild
     ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError, OSError, AssertionError,
@@ -19,7 +19,6 @@ LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebui
 )   # fmt: skip
 MIXED = ("mixed_float16", "mixed_bfloat16")
 OTHER_FLOATS = ("float16", "bfloat16", "float64")      # as the type of a whole layer, which no format takes as it is
-COMPILED = ("compile_config", "training_config")
 
 
 def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: bool) -> Any:
@@ -27,7 +26,7 @@ def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: 
     assert sniffed.config is not None
     config = for_inference(sniffed.config)
     with SafeModeScope(safe_mode=not trust_code):        # from JSON, Keras takes no such argument
-        model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=full_names(config, custom_objects))
+        model = tf_keras.models.model_from_json(json.dumps(config), custom_objects=dict(custom_objects))
     with h5py.File(sniffed.path, "r") as file:
         if "model_weights" not in file:
             raise ValueError("the file has an architecture but no weights (no model_weights group)")
@@ -38,17 +37,15 @@ def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: 
 def load_zip(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: bool) -> Any:
     """A `tf_keras.Model` from a .keras file that tf_keras, or TensorFlow up to 2.15, wrote."""
     assert sniffed.config is not None
-    customs = full_names(sniffed.config, custom_objects)
     with TemporaryDirectory(prefix="mlopt-") as folder:
-        path = for_inference_zip(sniffed, Path(folder))
-        return tf_keras.models.load_model(path, custom_objects=customs, compile=False, safe_mode=not trust_code)
+        path = clean_zip(sniffed, Path(folder))
+        return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code)
 
 
 def for_inference(config: Any) -> Any:
-    """The architecture without its training settings, and with every floating type read as float32.
+    """The architecture with every floating type read as float32.
 
-    >>> for_inference({"config": {"dtype": {"class_name": "Policy", "config": {"name": "mixed_float16"}}},
-    ...                "compile_config": {"loss": "mse"}})
+    >>> for_inference({"config": {"dtype": {"class_name": "Policy", "config": {"name": "mixed_float16"}}}})
     {'config': {'dtype': 'float32'}}
     >>> for_inference({"name": "float16", "dtype": "float16"})
     {'name': 'float16', 'dtype': 'float32'}
@@ -63,7 +60,7 @@ def for_inference(config: Any) -> Any:
         return "float32"
     return {
         key: "float32" if key == "dtype" and value in OTHER_FLOATS else for_inference(value)
-        for key, value in config.items() if key not in COMPILED
+        for key, value in config.items()
     }
 
 
@@ -74,37 +71,28 @@ def _policy(config: Mapping[str, Any]) -> str:
     return str(inner.get("name")) if is_policy and isinstance(inner, dict) else ""
 
 
-def for_inference_zip(sniffed: Sniffed, folder: Path) -> Path:
-    """The .keras file itself where its architecture needs no change; else a copy in `folder` with the changed one."""
-    config = for_inference(sniffed.config)
-    if config == sniffed.config and sniffed.path.suffix == ".keras":
-        return sniffed.path
+def clean_zip(sniffed: Sniffed, folder: Path) -> Path:
+    """A .keras file in `folder` with the architecture as it was read, and of the members those that a model has."""
     copy = folder / "model.keras"                    # both Keras go by the suffix
     with zipfile.ZipFile(sniffed.path) as source, zipfile.ZipFile(copy, "w") as target:
+        target.writestr("config.json", json.dumps(for_inference(sniffed.config)))
+        target.writestr("metadata.json", json.dumps({"keras_version": sniffed.keras_version}))
         for entry in source.infolist():
-            if entry.filename == "config.json":
-                target.writestr(entry, json.dumps(config))
-            else:
-                with source.open(entry) as data, target.open(entry, "w") as out:
-                    while piece := data.read(1 << 20):
-                        out.write(piece)
+            if entry.filename == WEIGHTS or entry.filename.startswith(ASSETS):
+                with source.open(entry) as data, target.open(entry.filename, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(data, out, 1 << 20)
     return copy
 
 
-def for_inference_h5(sniffed: Sniffed, folder: Path) -> Path:
-    """The .h5 file itself where its architecture needs no change; else one in `folder` with the changed one."""
-    config = for_inference(sniffed.config)
-    if config != sniffed.config:
-        copy = Path(shutil.copyfile(sniffed.path, folder / "model.h5"))
-        with h5py.File(copy, "r+") as file:
-            del file.attrs["model_config"]
-            file.attrs["model_config"] = json.dumps(config)
-        return copy
-    if sniffed.path.suffix in (".h5", ".hdf5"):
-        return sniffed.path
-    named = folder / "model.h5"                      # Keras goes by the suffix
-    named.symlink_to(sniffed.path.resolve())
-    return named
+def clean_h5(sniffed: Sniffed, folder: Path) -> Path:
+    """A .h5 file in `folder` with the architecture as it was read, and without any other setting."""
+    copy = Path(shutil.copyfile(sniffed.path, folder / "model.h5"))
+    with h5py.File(copy, "r+") as file:
+        for name in ("model_config", "training_config"):
+            if name in file.attrs:
+                del file.attrs[name]
+        file.attrs["model_config"] = json.dumps(for_inference(sniffed.config))
+    return copy
 
 
 def full_names(config: Any, custom_objects: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +125,6 @@ def other_floats(config: Any) -> list[str]:
         elif isinstance(node, list):
             pending.extend(node)
         elif isinstance(node, dict):
-            pending.extend(value for key, value in node.items() if key not in COMPILED)
+            pending.extend(node.values())
             found |= {name for name in (node.get("dtype"), _policy(node)) if name in OTHER_FLOATS}
     return sorted(found)

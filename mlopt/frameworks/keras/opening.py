@@ -2,20 +2,16 @@
 
 import importlib
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import replace
 from typing import Any
 
-import h5py
-
 from mlopt.errors import BadRequest, ModelUnreadable
-from mlopt.frameworks import trust
 from mlopt.frameworks.keras import layers, legacy
+from mlopt.frameworks.keras.architecture import reading as architecture
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import tf, tf_keras
-from mlopt.frameworks.sniff import Container, Sniffed, hdf5_bytes
+from mlopt.frameworks.sniff import Container, Sniffed
 from mlopt.model import Signature, TensorSpec
 
 
@@ -32,8 +28,9 @@ def open_sniffed(
 
         return saved_model.open_folder(sniffed, trust_code=trust_code, input_shapes=input_shapes)
     assert sniffed.config is not None
-    customs = resolve(sniffed, custom_objects)
-    trust.check(sniffed.path, sniffed.config, trust_code=trust_code, custom_names=customs)
+    customs = legacy.full_names(sniffed.config, resolve(sniffed, custom_objects))
+    config = architecture.read(sniffed.path, sniffed.config, trust_code=trust_code, custom_names=customs)
+    sniffed = replace(sniffed, config=config)          # nobody sees what the file says beside it
     model, loaded_by = rebuilt(sniffed, customs, trust_code=trust_code)
     layers.check_weights(sniffed, model)
     return wrapped(sniffed, model, loaded_by, input_shapes)
@@ -121,15 +118,14 @@ def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[
         tensor_spec(n, shape, layers.real_dtype(t), form)
         for n, (_, t), shape in zip(named([name for name, _ in outs]), outs, shapes, strict=True)
     ]
-    weight_bytes, optimizer_bytes = stored_bytes(sniffed)
     return OpenedModel(
         sniffed=sniffed,
         loaded_by=loaded_by,
         signature=Signature(inputs=tuple(specs), outputs=tuple(out_specs)),
         call=call,
         owners=lambda: layers.owners(model),
-        weight_bytes=weight_bytes,
-        optimizer_bytes=optimizer_bytes,
+        weight_bytes=sniffed.weight_bytes,
+        optimizer_bytes=sniffed.optimizer_bytes,
         parameters=int(model.count_params()),
         trackable=model,
         keras_model=model if isinstance(model, tf_keras.Model) else None,
@@ -144,14 +140,3 @@ def traced_shapes(
         {s.name: tf.TensorSpec(s.shape, s.dtype) for s in specs}
     )
     return [tuple(output.shape.as_list()) for output in traced.structured_outputs]
-
-
-def stored_bytes(sniffed: Sniffed) -> tuple[int, int]:
-    """(weight bytes, optimizer bytes) of a .h5 or .keras file, as it stores them."""
-    if sniffed.container is Container.KERAS_H5:
-        with h5py.File(sniffed.path, "r") as file:
-            return hdf5_bytes(sniffed.path, file)
-    with zipfile.ZipFile(sniffed.path) as archive, TemporaryDirectory(prefix="mlopt-") as folder:
-        inner = Path(archive.extract("model.weights.h5", folder))
-        with h5py.File(inner, "r") as file:
-            return hdf5_bytes(sniffed.path, file)

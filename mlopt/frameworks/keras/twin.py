@@ -43,13 +43,10 @@ def load(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: boo
 
 def load_keras_3(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: bool) -> Any:
     """A `keras.Model` from a .keras or .h5 file; losses, metrics and optimizer stay closed."""
-    customs = legacy.full_names(sniffed.config, custom_objects)
     with TemporaryDirectory(prefix="mlopt-") as folder:
-        if sniffed.container is Container.KERAS_ZIP:
-            path = legacy.for_inference_zip(sniffed, Path(folder))
-        else:
-            path = legacy.for_inference_h5(sniffed, Path(folder))
-        return keras.saving.load_model(str(path), custom_objects=customs, compile=False, safe_mode=not trust_code)
+        clean = legacy.clean_zip if sniffed.container is Container.KERAS_ZIP else legacy.clean_h5
+        path = clean(sniffed, Path(folder))
+        return keras.saving.load_model(str(path), custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code)
 
 
 def twin(model: Any) -> Any:
