@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mlopt.errors import ModelUnreadable
+from mlopt.frameworks import hdf5
+from mlopt.frameworks.hdf5 import AGAIN
 
 TAKES = "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder."
-AGAIN = "Save or copy the model again."
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 
@@ -26,10 +27,8 @@ MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot excee
 MAX_ZIP_MEMBERS = 10_000
 WEIGHTS = "model.weights.h5"     # members of a .keras file, beside its two JSON files
 ASSETS = "assets/"
-TRAINING_STATE = ("/optimizer", "/_optimizer", "/metrics")   # groups that Keras never needs for inference
-DAMAGED = (   # what zipfile, zlib and h5py raise over bytes that are no archive of theirs
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, OSError, RuntimeError, LookupError,
-    ValueError, TypeError, NotImplementedError, OverflowError, MemoryError,
+DAMAGED = (   # what zipfile and what unpacks for it raise over bytes that are no archive of theirs
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, OSError, RuntimeError, ValueError,
 )   # fmt: skip
 
 
@@ -116,71 +115,25 @@ def _foreign(path: Path, head: bytes) -> str:
 
 def _hdf5(path: Path) -> Sniffed:
     """The architecture of a legacy Keras file, from its attribute; refuses what would read other files or swell."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            weights, optimizer = _stored_bytes(path, file, path.stat().st_size)
-            config = file.attrs.get("model_config")
-            version = _text(file.attrs.get("keras_version", ""))
-            weights_only = "layer_names" in file.attrs or "layers" in file or "_layer_checkpoint_dependencies" in file
-    except ModelUnreadable:
-        raise
-    except DAMAGED as err:
-        raise ModelUnreadable(path, f"its HDF5 content is damaged or cut short: {err}", AGAIN) from err
-    if config is None and weights_only:
+    held = hdf5.contents(path, path, most_bytes=_most_bytes(path.stat().st_size))
+    if held.config is None and held.weights_only:
         remedy = "Save the whole model (model.save), or rebuild it, load these weights and save that."
         raise ModelUnreadable(path, "this file holds weights but no architecture", remedy)
-    if config is None:
+    if held.config is None:
         raise ModelUnreadable(path, "this HDF5 file is not a Keras model (it has no model_config attribute)", TAKES)
     return Sniffed(
-        path=path, container=Container.KERAS_H5, config=_parsed(path, _text(config)), keras_version=version,
-        weight_bytes=weights, optimizer_bytes=optimizer,
+        path=path, container=Container.KERAS_H5, config=_parsed(path, held.config), keras_version=held.keras_version,
+        weight_bytes=held.weight_bytes, optimizer_bytes=held.optimizer_bytes,
     )
 
 
-def _stored_bytes(path: Path, file: Any, packed: int) -> tuple[int, int]:
-    """Bytes of the weights of an HDF5 file of `packed` bytes, and of its training state, as its datasets declare them.
-
-    Refuses a file that declares more than it can hold, and one whose entries lead out of it.
-    """
-    import h5py
-
-    total = optimizer = 0
-    pending = [("", file)]
-    seen: set[Any] = set()
-    while pending:
-        prefix, group = pending.pop()
-        for key in group:
-            link = group.get(key, getlink=True)
-            name = f"{prefix}/{key}"
-            if not isinstance(link, h5py.HardLink):
-                kind = type(link).__name__
-                raise ModelUnreadable(path, f"its entry {name} points elsewhere ({kind})", AGAIN)
-            entry = group[key]
-            if isinstance(entry, h5py.Group):
-                if entry.id not in seen:
-                    seen.add(entry.id)
-                    pending.append((name, entry))
-            elif isinstance(entry, h5py.Dataset):
-                if entry.external or entry.is_virtual:
-                    raise ModelUnreadable(path, f"its dataset {name} reads another file", AGAIN)
-                total += entry.nbytes
-                optimizer += entry.nbytes if name.startswith(TRAINING_STATE) else 0
-    _bounded(path, total, packed)
-    return total - optimizer, optimizer
-
-
-def _stored_inside(path: Path, archive: zipfile.ZipFile) -> tuple[int, int]:
-    """As `_stored_bytes`, of the weights of a .keras file, which are an HDF5 file in its archive."""
-    import h5py
-
-    with tempfile.TemporaryFile(prefix="mlopt-") as inner:
+def _weights_inside(path: Path, archive: zipfile.ZipFile) -> hdf5.Contents:
+    """Of the weights of a .keras file, which are an HDF5 file in its archive."""
+    with tempfile.NamedTemporaryFile(prefix="mlopt-", suffix=".h5") as inner:
         with archive.open(WEIGHTS) as member:
             shutil.copyfileobj(member, inner, 1 << 20)
-        packed = inner.tell()
-        with h5py.File(inner, "r") as file:
-            return _stored_bytes(path, file, packed)
+        inner.flush()
+        return hdf5.contents(path, Path(inner.name), most_bytes=_most_bytes(inner.tell()))
 
 
 def _zip(path: Path) -> Sniffed:
@@ -195,7 +148,7 @@ def _zip(path: Path) -> Sniffed:
                 raise ModelUnreadable(path, f"this .keras file has no weights (no {WEIGHTS})", AGAIN)
             config = _parsed(path, archive.read("config.json").decode())
             metadata = _parsed(path, archive.read("metadata.json").decode()) if "metadata.json" in names else {}
-            weights, optimizer = _stored_inside(path, archive)
+            weights = _weights_inside(path, archive)
     except ModelUnreadable:
         raise
     except DAMAGED as err:
@@ -203,7 +156,7 @@ def _zip(path: Path) -> Sniffed:
     version = str(metadata.get("keras_version", ""))
     return Sniffed(
         path=path, container=Container.KERAS_ZIP, config=config, keras_version=version,
-        weight_bytes=weights, optimizer_bytes=optimizer,
+        weight_bytes=weights.weight_bytes, optimizer_bytes=weights.optimizer_bytes,
     )
 
 
@@ -220,10 +173,14 @@ def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _bounded(path: Path, unpacked: int, packed: int) -> None:
-    if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_EXPANSION * packed + (1 << 20):
+    if unpacked > _most_bytes(packed):
         found = f"it declares {unpacked:,} bytes of content in a file of {packed:,} bytes"
         most = f"mlopt opens at most {MAX_UNPACKED_BYTES:,} bytes, expanded {MAX_EXPANSION}-fold."
         raise ModelUnreadable(path, found, most)
+
+
+def _most_bytes(packed: int) -> int:
+    return min(MAX_UNPACKED_BYTES, MAX_EXPANSION * packed + (1 << 20))
 
 
 def _foreign_zip(names: set[str]) -> str:
@@ -249,7 +206,3 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelUnreadable(path, "its architecture is no JSON object", AGAIN)
     return config
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

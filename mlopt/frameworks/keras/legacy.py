@@ -39,7 +39,9 @@ def load_zip(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code:
     assert sniffed.config is not None
     with TemporaryDirectory(prefix="mlopt-") as folder:
         path = clean_zip(sniffed, Path(folder))
-        return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code)
+        return tf_keras.models.load_model(
+            path, custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code
+        )
 
 
 def for_inference(config: Any) -> Any:

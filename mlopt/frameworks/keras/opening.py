@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlopt.errors import BadRequest, ModelUnreadable
+from mlopt.errors import BadRequest, MloptError, ModelUnreadable
 from mlopt.frameworks.keras import layers, legacy
 from mlopt.frameworks.keras.architecture import reading as architecture
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
@@ -23,10 +23,22 @@ def open_sniffed(
     input_shapes: Mapping[str, Sequence[int]],
 ) -> OpenedModel:
     """Check, rebuild and prove a model; see `mlopt.frameworks.open_model`."""
-    if sniffed.container is Container.SAVED_MODEL:
-        from mlopt.frameworks.keras import saved_model
+    try:
+        return _opened(sniffed, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes)
+    except (MloptError, MemoryError):
+        raise
+    except Exception as err:     # a framework may raise anything over a damaged file; what it was stays the cause
+        found = f"it cannot be opened: {type(err).__name__}: {brief(err)}"
+        raise ModelUnreadable(sniffed.path, found, "If the file is whole, save it again where it was trained.") from err
 
-        return saved_model.open_folder(sniffed, trust_code=trust_code, input_shapes=input_shapes)
+
+def _opened(
+    sniffed: Sniffed, *, trust_code: bool, custom_objects: Sequence[str], input_shapes: Mapping[str, Sequence[int]]
+) -> OpenedModel:
+    if sniffed.container is Container.SAVED_MODEL:
+        from mlopt.frameworks.keras.saved_model.opening import open_folder
+
+        return open_folder(sniffed, trust_code=trust_code, input_shapes=input_shapes)
     assert sniffed.config is not None
     customs = legacy.full_names(sniffed.config, resolve(sniffed, custom_objects))
     config = architecture.read(sniffed.path, sniffed.config, trust_code=trust_code, custom_names=customs)

@@ -46,7 +46,9 @@ def load_keras_3(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_c
     with TemporaryDirectory(prefix="mlopt-") as folder:
         clean = legacy.clean_zip if sniffed.container is Container.KERAS_ZIP else legacy.clean_h5
         path = clean(sniffed, Path(folder))
-        return keras.saving.load_model(str(path), custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code)
+        return keras.saving.load_model(
+            str(path), custom_objects=dict(custom_objects), compile=False, safe_mode=not trust_code
+        )
 
 
 def twin(model: Any) -> Any:

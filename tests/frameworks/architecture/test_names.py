@@ -13,13 +13,14 @@ from tf_keras.src.layers.core.tf_op_layer import get_symbol_from_name
 from mlopt.frameworks.keras.architecture import names
 from mlopt.frameworks.keras.architecture.settings import SETTINGS, Kind
 
+REST_BY_NAME, REST_BY_PLACE = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
 ABSTRACT = {"Layer", "Wrapper", "AbstractRNNCell", "InputSpec"}
 BOTH = pytest.mark.parametrize("library", [tf_keras, keras])
 # settings of layers that carry code, and of classes that no file holds
 NOT_READ = {
     "arguments", "call_endpoint", "call_fn", "call_training_endpoint", "feature_columns", "filepath", "function",
     "init_fn", "mask", "method", "module", "native_serialization_platforms", "params", "state", "variables",   # code
-    "allow_last_axis_squeeze", "max_ndim", "min_ndim", "ndim",                                                # InputSpec
+    "allow_last_axis_squeeze", "max_ndim", "min_ndim", "ndim",                                               # InputSpec
     "conv_op", "pool_dimensions", "pool_function",                                                     # of base classes
 }
 
@@ -58,10 +59,8 @@ def test_every_argument_of_every_class_has_a_type(library):
             for one in cls.__mro__:
                 if one in base or "__init__" not in vars(one):
                     continue
-                kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-                arguments = {
-                    name for name, found in inspect.signature(one.__init__).parameters.items() if found.kind not in kinds
-                }
+                found = inspect.signature(one.__init__).parameters
+                arguments = {name for name in found if found[name].kind not in (REST_BY_NAME, REST_BY_PLACE)}
                 assert arguments - SETTINGS.keys() - NOT_READ - {"self"} == set(), cls
 
 

@@ -1,7 +1,7 @@
 """What Keras and TensorFlow themselves define, by name: all that an architecture may be made of.
 
-Each list is an allow list of one kind of thing, and each thing is known by its public name. Whatever takes a function, a
-file or another model to be made is left out. The tests compare the lists with both Keras and with TensorFlow.
+Each list is an allow list of one kind of thing, and each thing is known by its public name. Whatever takes a function,
+a file or another model to be made is left out. The tests compare the lists with both Keras and with TensorFlow.
 """
 
 
@@ -9,7 +9,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# ---- where a class or function of a kind may be said to live: each Keras has used several names for its modules ----------
+# ---- where things of a kind may be said to live: each Keras has used several names for its modules -------------------
 
 ROOTS = ("keras", "tf_keras", "keras_core", "tensorflow.keras", "tensorflow.python.keras")
 
@@ -100,7 +100,8 @@ ACTIVATIONS = words(
 )
 POLICIES = words(
     """
-    DTypePolicy FloatDTypePolicy Policy PolicyV1 QuantizedDTypePolicy QuantizedFloat8DTypePolicy Int4DTypePolicy
+    DTypePolicy DTypePolicyMap FloatDTypePolicy Policy PolicyV1 QuantizedDTypePolicy QuantizedFloat8DTypePolicy
+    Int4DTypePolicy
     """
 )
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from google.protobuf import json_format
-from google.protobuf.message import DecodeError
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from mlopt.frameworks.keras.architecture.names import GRAPH_OPS

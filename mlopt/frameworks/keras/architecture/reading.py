@@ -16,10 +16,10 @@ from mlopt.frameworks.keras.architecture.values import MAX_DEPTH, Unfit, shown
 TRUST = "If you trust whoever made the file, add --trust-code."
 CUSTOM = "Give your own classes and functions with --custom-objects module:NAME."
 # what stands around the settings of an object; `compile_config` is left out of what is written
-_AROUND = frozenset({
-    "class_name", "config", "module", "registered_name", "name", "inbound_nodes", "build_config", "shared_object_id",
-    "compile_config", "__passive_serialization__", "keras_version", "backend",
+_PLAIN_AROUND = frozenset({
+    "module", "registered_name", "name", "shared_object_id", "__passive_serialization__", "keras_version", "backend",
 })  # fmt: skip
+_AROUND = _PLAIN_AROUND | {"class_name", "config", "inbound_nodes", "build_config", "compile_config"}
 
 
 def read(
@@ -79,7 +79,7 @@ class _Reader:
         return self._custom(node, place, depth)
 
     def _activation(self, node: Any, place: str, depth: int) -> Any:
-        if isinstance(node, Mapping) and node.get("class_name") != "function" and node.get("class_name") != "__lambda__":
+        if isinstance(node, Mapping) and node.get("class_name") not in ("function", "__lambda__"):
             return self.layer(node, place, depth)
         return self._function(node, place, depth)
 
@@ -92,7 +92,8 @@ class _Reader:
             if node in names.ACTIVATIONS:
                 return node
             return name if self._supplied(place, f"function {node}", name) else node
-        if not isinstance(node, Mapping) or node.get("class_name") != "function" or not isinstance(node.get("config"), str):
+        is_function = isinstance(node, Mapping) and node.get("class_name") == "function"
+        if not is_function or not isinstance(node.get("config"), str):
             return self._refuse(place, f"{shown(node)} where an activation belongs", node)
         name, registered = node["config"], node.get("registered_name")
         at_home = node.get("module") is None or node["module"] in names.ACTIVATION_MODULES
@@ -125,7 +126,7 @@ class _Reader:
     def _dtype(self, node: Any, place: str, depth: int) -> Any:
         if node is None or isinstance(node, str):
             return node
-        if isinstance(node, Mapping) and self._is_known(node, names.POLICIES | {"DTypePolicyMap"}, names.POLICY_MODULES):
+        if isinstance(node, Mapping) and self._is_known(node, names.POLICIES, names.POLICY_MODULES):
             return self._written(node, place, depth, self._settings)
         return self._refuse(place, f"{shown(node)} where a dtype belongs", node)
 
@@ -148,10 +149,8 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise _TooDeep
         clean: dict[str, Any] = {"class_name": node["class_name"]}
-        for key in ("module", "registered_name", "name", "shared_object_id", "__passive_serialization__", "keras_version",
-                    "backend"):
-            if key in node:
-                clean[key] = self._value(values.plain)(node[key], f"{place}.{key}", depth)
+        for key in _PLAIN_AROUND & node.keys():
+            clean[key] = self._value(values.plain)(node[key], f"{place}.{key}", depth)
         if "config" in node:
             clean["config"] = settings(node["config"], place, depth + 1)
         for key in ("inbound_nodes", "build_config"):
@@ -288,7 +287,7 @@ class _Reader:
                 Kind.INITIALIZER: (names.INITIALIZERS, names.INITIALIZER_MODULES),
                 Kind.REGULARIZER: (names.REGULARIZERS, names.REGULARIZER_MODULES),
                 Kind.CONSTRAINT: (names.CONSTRAINTS, names.CONSTRAINT_MODULES),
-                Kind.DTYPE: (names.POLICIES | {"DTypePolicyMap"}, names.POLICY_MODULES),
+                Kind.DTYPE: (names.POLICIES, names.POLICY_MODULES),
                 Kind.SEED: (frozenset({"SeedGenerator"}), names.SEED_MODULES),
             }[kind]
             if self._is_known(node, *known):
@@ -311,7 +310,7 @@ class _Reader:
         return node
 
     def _refuse(self, place: str, what: str, node: Any, *, whole: Any = None) -> Any:
-        """What does not belong in its place. A foreign class or function needs its name; for the rest trust is enough."""
+        """What does not belong in its place. A foreign class or function needs its name; for the rest trust will do."""
         kind = node.get("class_name") if isinstance(node, Mapping) else None
         if isinstance(kind, str) and kind != "__lambda__" and not _is_of_keras(node):
             config = node.get("config")

@@ -31,24 +31,24 @@ class Kind(enum.Enum):
 
 _BY_KIND = {
     Kind.NUMBERS: """
-        addition_factor adjustment alpha antialias attention_axes axes axis batch_input_shape batch_shape batch_size
-        bias_axes bin_boundaries bins brightness_factor build_input_shape center chain_depth clip_limit contrast_factor
-        crop_to_aspect_ratio cropping depth_multiplier dilation_rate dims dropout dynamic epsilon expand_dims factor
-        fft_length fill_value filters flash_attention force_generator frame_length frame_step fused gain go_backwards
-        gptq_unpacked_column_size groups head_dim height height_factor hue_factor idf_weights implementation input_axes
-        input_dim input_length input_shape invert keepdims kernel_size key_dim key_shape l1 l2 logit_soft_cap lora_alpha
-        lora_rank mag_exp mask_value mask_zero max_freq max_number max_tokens max_value maxval mean min_freq min_power
-        min_value minval momentum n negative_slope newshape ngrams noise_shape normalize num_bins num_chains num_heads
-        num_key_value_heads num_mel_bins num_oov_indices num_ops num_query_heads num_tokens offset optional output_axes
-        output_dim output_padding output_sequence_length output_shape output_size pad_to_aspect_ratio pad_to_max_tokens
-        periodic pool_size power_iterations power_to_db query_shape ragged rank rate recurrent_dropout ref_power renorm
-        renorm_clipping renorm_momentum reset_after return_sequences return_state return_attention_scores robust_masking
-        sampling_rate saturation_factor scale sequence_length sequence_stride shape shared_axes sigma size sliding_window
-        softmax_robust_masking sparse stateful stddev strides supports_masking synchronized target_shape theta threshold
-        threshold_factor tie_weights tile_grid_size time_major top_db trainable unit_forget_bias units unroll use_bias
-        use_causal_mask use_cudnn use_gate use_scale value value_dim value_range value_shape variance virtual_batch_size width
-        width_factor x_factor y_factor zero_output_for_mask all_ops autocast
-        init_values projection_dim
+        addition_factor adjustment all_ops alpha antialias attention_axes autocast axes axis batch_input_shape
+        batch_shape batch_size bias_axes bin_boundaries bins brightness_factor build_input_shape center chain_depth
+        clip_limit contrast_factor crop_to_aspect_ratio cropping depth_multiplier dilation_rate dims dropout dynamic
+        epsilon expand_dims factor fft_length fill_value filters flash_attention force_generator frame_length
+        frame_step fused gain go_backwards gptq_unpacked_column_size groups head_dim height height_factor hue_factor
+        idf_weights implementation init_values input_axes input_dim input_length input_shape invert keepdims
+        kernel_size key_dim key_shape l1 l2 logit_soft_cap lora_alpha lora_rank mag_exp mask_value mask_zero max_freq
+        max_number max_tokens max_value maxval mean min_freq min_power min_value minval momentum n negative_slope
+        newshape ngrams noise_shape normalize num_bins num_chains num_heads num_key_value_heads num_mel_bins
+        num_oov_indices num_ops num_query_heads num_tokens offset optional output_axes output_dim output_padding
+        output_sequence_length output_shape output_size pad_to_aspect_ratio pad_to_max_tokens periodic pool_size
+        power_iterations power_to_db projection_dim query_shape ragged rank rate recurrent_dropout ref_power renorm
+        renorm_clipping renorm_momentum reset_after return_attention_scores return_sequences return_state
+        robust_masking sampling_rate saturation_factor scale sequence_length sequence_stride shape shared_axes sigma
+        size sliding_window softmax_robust_masking sparse stateful stddev strides supports_masking synchronized
+        target_shape theta threshold threshold_factor tie_weights tile_grid_size time_major top_db trainable
+        unit_forget_bias units unroll use_bias use_causal_mask use_cudnn use_gate use_scale value value_dim
+        value_range value_shape variance virtual_batch_size width width_factor x_factor y_factor zero_output_for_mask
     """,
     Kind.WORDS: """
         bounding_box_format data_format distribution encoding equation fill_mode interpolation merge_mode mode name

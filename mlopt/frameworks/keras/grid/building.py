@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mlopt.frameworks.keras.architecture.names import words
 from mlopt.frameworks.keras.grid.layers import Rounding, on_grid
 from mlopt.frameworks.keras.network.plan import Call, LayerSpec, Plan, Ref
 from mlopt.frameworks.keras.quiet import tf_keras
-from mlopt.frameworks.keras.architecture.names import words
 from mlopt.grid import ActivationGrid, before
 from mlopt.network import Kind, Network, Node
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mlopt.frameworks.keras.architecture.names import words
 from mlopt.frameworks.keras.network.plan import Call, Ref
 from mlopt.frameworks.keras.quiet import tf, tf_keras
-from mlopt.frameworks.keras.architecture.names import words
 from mlopt.network import Kind
 
 CONVOLUTIONS = words("Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose Dense")

@@ -1,43 +1,28 @@
-"""Open SavedModel folders by their serving signature, after a look at every operation that they could run."""
+"""Open SavedModel folders by their serving signature, after every operation that they could run was judged."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.framework import op_def_registry
 
-from mlopt.errors import ModelUnreadable, UntrustedCode
+from mlopt.errors import ModelUnreadable
 from mlopt.frameworks.keras.graph import FlatGraph, Owner, flatten
-from mlopt.frameworks.keras.legacy import LOADING_ERRORS
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import chatter_held, tf
+from mlopt.frameworks.keras.saved_model import judging
 from mlopt.frameworks.sniff import Sniffed
 from mlopt.model import Signature, TensorSpec
 
 SERVING = "serving_default"
-# Operations that touch files, processes, the network or Python; restoring and asset tables are TensorFlow's own.
-OUTSIDE = re.compile(
-    r"PyFunc|File|Dataset|Iterator|Reader|Summary|Dump|Debug|Rpc|Remote|Save|Restore|Checkpoint|ImmutableConst"
-    r"|LoadAndRemap|VocabRemapping|Print|Launch|Socket|Collective|Send$|Recv$"
-)
-HARMLESS = frozenset({"ShardedFilename", "InitializeTableFromTextFileV2", "InitializeTableFromTextFile"})
-CHECKPOINTING = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})   # in the standard save and restore functions
-MAX_PROTO_BYTES = 2 << 30
 
 
 def open_folder(sniffed: Sniffed, *, trust_code: bool, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
     """The model behind `serving_default`, or behind the only signature there is."""
-    stored = _parsed(sniffed)
+    stored = judging.parsed(sniffed.path)
     if not trust_code:
-        check(sniffed, stored)
-    try:
-        with chatter_held():
-            loaded = tf.saved_model.load(str(sniffed.path))
-    except LOADING_ERRORS as err:
-        raise ModelUnreadable(sniffed.path, f"TensorFlow cannot load it: {' '.join(str(err).split())[:300]}") from err
+        judging.check(sniffed.path, stored)
+    with chatter_held():
+        loaded = tf.saved_model.load(str(sniffed.path))
     function = _signature(sniffed, loaded)
     given = dict(function.structured_input_signature[1])
     raw_inputs, raw_outputs = sorted(given), sorted(function.structured_outputs)
@@ -76,104 +61,6 @@ def open_folder(sniffed: Sniffed, *, trust_code: bool, input_shapes: Mapping[str
         trackable=tf.Module(),     # the weights are constants of the graph
         owner_of=flat.owner_of,
     )
-
-
-def check(sniffed: Sniffed, stored: SavedModel) -> None:
-    """Raise `UntrustedCode`, naming each operation that would reach out of the graph, or that TensorFlow lacks."""
-    found: dict[str, str] = {}
-    for meta in stored.meta_graphs:
-        functions = {function.signature.name: function for function in meta.graph_def.library.function}
-        run = _functions_run(meta, functions)
-        for name, function in functions.items():
-            for node in function.node_def:
-                danger = _danger(node, standard=name not in run)
-                if danger:
-                    found[f"{name}/{node.name}"] = danger
-        serving = _nodes_run(meta)
-        for node in meta.graph_def.node:
-            danger = _danger(node, standard=node.name not in serving)
-            if danger:
-                found[node.name] = danger
-    if found:
-        shown = dict(sorted(found.items())[:10])
-        raise UntrustedCode(sniffed.path, shown, "If you trust whoever made the folder, add --trust-code.")
-
-
-def _danger(node: Any, *, standard: bool) -> str:
-    """What is wrong with a node; `standard`: no signature runs it, as is so where checkpoints are made."""
-    if node.op in HARMLESS or (standard and node.op in CHECKPOINTING):
-        return ""
-    if OUTSIDE.search(node.op):
-        return node.op
-    return "" if op_def_registry.get(node.op) is not None or _is_function(node) else f"custom operation {node.op}"
-
-
-def _is_function(node: Any) -> bool:
-    return node.op.startswith("__inference") or node.op.startswith("__forward")
-
-
-def _parsed(sniffed: Sniffed) -> SavedModel:
-    file = sniffed.path / "saved_model.pb"
-    if file.stat().st_size > MAX_PROTO_BYTES:
-        raise ModelUnreadable(sniffed.path, f"its saved_model.pb has {file.stat().st_size:,} bytes")
-    stored = SavedModel()
-    try:
-        stored.ParseFromString(file.read_bytes())
-    except DecodeError as err:
-        raise ModelUnreadable(sniffed.path, "its saved_model.pb is damaged or cut short", "Export it again.") from err
-    if not stored.meta_graphs:
-        raise ModelUnreadable(sniffed.path, "its saved_model.pb holds no graph", "Export it again.")
-    if not (sniffed.path / "variables" / "variables.index").is_file():
-        holds = any(n.op in ("VarHandleOp", "VariableV2") for m in stored.meta_graphs for n in m.graph_def.node)
-        if holds:
-            found = "its weights are missing (no variables/variables.index)"
-            raise ModelUnreadable(sniffed.path, found, "Copy the whole folder.")
-    return stored
-
-
-def _functions_run(meta: Any, functions: Mapping[str, Any]) -> set[str]:
-    """Names of the functions that a signature, or loading itself, can reach; the checkpoint's own are not there."""
-    serving = _nodes_run(meta)
-    pending = [name for node in meta.graph_def.node if node.name in serving for name in _called(node)]
-    restored = meta.object_graph_def.nodes
-    pending += [
-        name
-        for node in restored
-        if node.WhichOneof("kind") == "function"
-        for name in node.function.concrete_functions
-        if not re.match(r"__inference_+traced_(save|restore)_\d+$", name)
-    ]
-    pending += [node.bare_concrete_function.concrete_function_name for node in restored
-                if node.WhichOneof("kind") == "bare_concrete_function"]
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in functions and name not in seen:
-            seen.add(name)
-            pending.extend(inner for node in functions[name].node_def for inner in _called(node))
-    return seen
-
-
-def _nodes_run(meta: Any) -> set[str]:
-    """Names of the main graph's nodes behind the signatures, and behind what initialises the model."""
-    nodes = {node.name: node for node in meta.graph_def.node}
-    pending = [info.name for signature in meta.signature_def.values() for info in signature.outputs.values()]
-    seen: set[str] = set()
-    while pending:
-        name = re.sub(r"^\^|:\d+$", "", pending.pop())
-        if name in nodes and name not in seen:
-            seen.add(name)
-            pending.extend(nodes[name].input)
-    return seen
-
-
-def _called(node: Any) -> Iterable[str]:
-    """Functions that a node names, in its attributes or as its operation."""
-    yield node.op
-    for value in node.attr.values():
-        if value.func.name:
-            yield value.func.name
-        yield from (function.name for function in value.list.func)
 
 
 def _signature(sniffed: Sniffed, loaded: Any) -> Any:
@@ -252,5 +139,3 @@ def _stored_bytes(sniffed: Sniffed) -> tuple[int, int]:
         else:
             weights += size
     return weights, optimizer
-
-

@@ -1,0 +1,82 @@
+"""Model files made to run commands, write, or read what is not theirs: none does, by any way of opening a model."""
+
+import sys
+
+import pytest
+from hostile_keras import keras_files
+from hostile_saved_models import benign, saved_models
+from inotify import Watch
+
+from mlopt.errors import MloptError
+from mlopt.frameworks import open_model, open_trainable
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),        # tf.saved_model.load leaves a file open
+    pytest.mark.filterwarnings("ignore:.*experimental:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """(mark, secret, files by name). The mark and the secret lie beside the models, where a file might reach."""
+    folder = tmp_path_factory.mktemp("hostile")
+    mark, secret = folder / "mark", folder / "secret"
+    secret.write_bytes(b"secret\n" * 100)
+    models = folder / "models"
+    models.mkdir()
+    files = dict(keras_files(models, mark, secret)) | dict(saved_models(models, mark, secret))
+    mark.unlink(missing_ok=True)
+    return mark, secret, files
+
+
+@pytest.fixture
+def swish(tmp_path, monkeypatch):
+    (tmp_path / "their_layers.py").write_text(
+        "import tf_keras\nclass NoSuchLayer(tf_keras.layers.Layer):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "their_layers:NoSuchLayer"
+    sys.modules.pop("their_layers", None)
+
+
+def everything_in(folder):
+    return sorted((path, path.lstat().st_size) for path in folder.rglob("*"))
+
+
+def opened_quietly(open_it, mark, secret, files, folder):
+    """Names of the files that did something; and that every one was refused with a documented error."""
+    did = {}
+    for name, path in files.items():
+        with Watch(secret) as watch:
+            try:
+                open_it(path)
+                if "compile-config" not in name:          # losses and optimizers are left out: nothing of them is built
+                    did[name] = "was opened"
+            except MloptError as err:
+                assert str(path) in str(err) and "\n" not in str(err), name
+            if watch.opened():
+                did[name] = "read a file"
+        if mark.exists() or list(mark.parent.glob("mark*")):
+            did[name] = "ran"
+            for left in mark.parent.glob("mark*"):
+                left.unlink()
+    return did
+
+
+@pytest.mark.parametrize("open_it", [open_model, open_trainable])
+def test_no_hostile_file_runs_reads_or_writes_and_each_is_refused(corpus, open_it):
+    mark, secret, files = corpus
+    assert len(files) >= 100
+    before = everything_in(mark.parent)
+    assert opened_quietly(open_it, mark, secret, files, mark.parent) == {}
+    assert everything_in(mark.parent) == before
+
+
+def test_custom_objects_open_no_door_beside_their_own_name(corpus, swish):
+    mark, secret, files = corpus
+    did = opened_quietly(lambda path: open_model(path, custom_objects=[swish]), mark, secret, files, mark.parent)
+    assert did == {}
+
+
+def test_harmless_saved_models_that_look_alike_open(tmp_path):
+    for name, path in benign(tmp_path):
+        assert open_model(path).source.parameters == 8, name
