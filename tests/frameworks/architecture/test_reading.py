@@ -236,7 +236,7 @@ def test_no_nesting_of_a_payload_in_any_place_is_taken(payload, wrappings, place
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["class_name", "config", "module", "registered_name", "name", "layers", "value"]), inner, max_size=4,
+        st.sampled_from(["class_name", "config", "module", "registered_name", "layers", "value"]), inner, max_size=4,
     ),
     max_leaves=12,
 ))  # fmt: skip
