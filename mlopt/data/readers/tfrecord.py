@@ -4,19 +4,24 @@ A record is: length (8 bytes, little-endian), its masked CRC-32C (4), the bytes,
 of all records are read once, so that chosen records are reached without reading the rest (except in gzip files).
 """
 
+import contextlib
 import gzip
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from mlopt.data import declared
 from mlopt.data import splits as split_names
 from mlopt.data.images import looks_encoded
 from mlopt.data.readers import crc32c
 from mlopt.data.readers.example import Feature, NotProtobuf, parse_example, parse_tensor
+from mlopt.data.reading import open_file
 from mlopt.data.source import BATCH_BYTES, Column, Kind, batch_rows, chosen_between
 from mlopt.errors import DataUnreadable
 
@@ -79,7 +84,7 @@ class TFRecordSource:
             local = chosen_between(rows, start, start + len(offsets))
             if not len(local):
                 continue
-            with _opened(file) as stream:
+            with _opened(file) as (stream, _):
                 for record in local.tolist():
                     try:
                         stream.seek(int(offsets[record]))
@@ -123,14 +128,15 @@ def _record_offsets(file: Path) -> np.ndarray:
     """Where each record starts, in the (unpacked) file; the lengths' checksums are checked, the records' not yet."""
     offsets: list[int] = []
     at = 0
-    plain_size = None if _is_gzip(file) else file.stat().st_size
-    with _opened(file) as stream:
+    with _opened(file) as (stream, packed):
         while True:
             try:
-                stream.seek(at)
+                reached = stream.seek(at)
                 header = stream.read(_HEADER)
             except (OSError, EOFError, zlib.error) as err:
                 raise _damaged(file, f"unreadable after {len(offsets):,} records ({err})") from err
+            if reached < at:
+                raise _damaged(file, f"cut off inside record {len(offsets) - 1:,}")
             if not header:
                 break
             if len(header) < _HEADER:
@@ -140,8 +146,10 @@ def _record_offsets(file: Path) -> np.ndarray:
                 raise _damaged(file, f"record {len(offsets):,} has a damaged length")
             offsets.append(at)
             at += _HEADER + length + _FOOTER
-            if plain_size is not None and at > plain_size:
+            if not isinstance(stream, gzip.GzipFile) and at > packed:
                 raise _damaged(file, f"cut off inside record {len(offsets) - 1:,}")
+            declared.check_unpacked(file, at, packed)
+            declared.check_rows(file, len(offsets), packed)
     return np.array(offsets, dtype=np.int64)
 
 
@@ -183,13 +191,16 @@ def _is_text(data: bytes) -> bool:
         return False
 
 
-def _is_gzip(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def _opened(file: Path) -> "gzip.GzipFile":
-    return gzip.open(file, "rb") if _is_gzip(file) else file.open("rb")     # type: ignore[return-value]
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The records' bytes, unpacked where they are packed, and how many bytes the file has."""
+    with open_file(file) as stream:
+        packed = os.fstat(stream.fileno()).st_size
+        if stream.peek(2)[:2] != b"\x1f\x8b":      # type: ignore[attr-defined]
+            yield stream, packed
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked, packed                  # type: ignore[misc]
 
 
 def _damaged(file: Path, found: str) -> DataUnreadable:
