@@ -8,6 +8,7 @@ import ctypes
 import ctypes.util
 import errno
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -15,7 +16,6 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from mlopt.errors import OutputUnwritable
 
@@ -141,7 +141,7 @@ class NotRegular(OSError):
         super().__init__(errno.EINVAL, f"{found}, where a regular file is needed", str(path))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file, or a link to one, for reading.
 
     Never waits: opening a pipe that nobody writes to returns at once. What was opened is asked once more, so that

@@ -24,7 +24,8 @@ def check_rows(source: str | Path, rows: int, packed: int) -> None:
     """Raise `DataUnreadable` where a file of `packed` bytes cannot honestly hold `rows` rows."""
     if not 0 <= rows <= max(FREE_ROWS, packed):
         raise DataUnreadable(
-            source, f"it declares {rows:,} rows in {packed:,} bytes of file", "It is damaged, or made to exhaust memory."
+            source, f"it declares {rows:,} rows in {packed:,} bytes of file",
+            "It is damaged, or made to exhaust memory.",
         )
 
 

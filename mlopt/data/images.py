@@ -79,18 +79,19 @@ class Decoder:
         self.height, self.width = shape.height, shape.width
         self.converted: Counter[str] = Counter()
 
-    def settle(self, picture: bytes, name: str) -> None:
-        """Take the sides that the model leaves free from `picture`, unless they are known."""
+    def settle(self, picture: bytes, name: str) -> tuple[int, int]:
+        """Height and width; sides that the model leaves free are those of `picture`, the first time."""
         if self.height is None or self.width is None:
             with _warnings_as_errors():
                 first, _ = self._decoded(picture, name)
             self.height, self.width = first.shape[:2]
+        return self.height, self.width
 
     def decode(self, pictures: Sequence[bytes], names: Sequence[str]) -> np.ndarray:
         """uint8 [N, *the model's axes]."""
-        self.settle(pictures[0], names[0])
+        height, width = self.settle(pictures[0], names[0])
         with _warnings_as_errors():
-            out = np.empty((len(pictures), self.height, self.width, self.shape.channels), dtype=np.uint8)   # type: ignore[arg-type]
+            out = np.empty((len(pictures), height, width, self.shape.channels), dtype=np.uint8)
 
             def fill(i: int) -> list[str]:
                 out[i], remarks = self._decoded(pictures[i], names[i])

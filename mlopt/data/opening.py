@@ -23,19 +23,24 @@ def open_source(text: str | Path) -> Source:
     """
     try:
         path = Path(text).expanduser()
-        state = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as err:
-        if python.is_entry(str(text)):
-            return python.open_entry(str(text))
-        found = "a link to nothing" if path.is_symlink() else "there is no such file or folder"
-        raise DataUnreadable(path, found, f"Give {_KINDS}.") from err
-    except OSError as err:
-        with as_unreadable(text):
-            raise
+        with as_unreadable(path):
+            there = _is_there(path)
     except (RuntimeError, ValueError) as err:       # the home of nobody; a zero inside a name
-        raise DataUnreadable(f"{text}"[:60], f"no path ({err})", f"Give {_KINDS}.") from err
+        raise DataUnreadable(str(text)[:60], f"it is no path ({err})", f"Give {_KINDS}.") from err
+    if not there and python.is_entry(str(text)):
+        return python.open_entry(str(text))
+    if not there:
+        raise DataUnreadable(path, "there is no such file or folder", f"Give {_KINDS}.")
     with as_unreadable(path):
-        return _open_folder(str(text), path) if stat.S_ISDIR(state.st_mode) else _open_file(path)
+        return _open_folder(str(text), path) if stat.S_ISDIR(path.stat().st_mode) else _open_file(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _open_file(path: Path) -> Source:

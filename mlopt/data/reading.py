@@ -1,11 +1,11 @@
 """The one door to the user's files: regular files only, and in a folder none that lies elsewhere."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from mlopt import files
 from mlopt.errors import DataUnreadable
@@ -21,7 +21,7 @@ class Listing:
     links_to_folders: tuple[Path, ...]      # not followed: they may lead round in a circle
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a regular file for reading, without waiting; raises `DataUnreadable`."""
     with as_unreadable(path):
         return files.open_regular(path)

@@ -120,11 +120,13 @@ class NpzSource:
     def _open(self, name: str) -> Iterator[BinaryIO]:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_file(self.path))
-            if self.is_archive:
-                archive = stack.enter_context(self._archive(file))
-                with self._as_damaged(name):
-                    file = stack.enter_context(archive.open(name))      # type: ignore[assignment]
-            yield file
+            if not self.is_archive:
+                yield file
+                return
+            archive = stack.enter_context(self._archive(file))
+            with self._as_damaged(name):
+                member = stack.enter_context(archive.open(name))
+            yield member        # type: ignore[misc]
 
     def _archive(self, file: BinaryIO) -> zipfile.ZipFile:
         try:
@@ -183,9 +185,8 @@ class NpzSource:
             if info.flag_bits & _ENCRYPTED:
                 raise DataUnreadable(self.path, f"{info.filename} in it is encrypted", "Store it without a password.")
             if info.compress_type not in _METHODS:
-                method = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))
                 raise DataUnreadable(
-                    self.path, f"{info.filename} in it is packed by {method}, which numpy does not write",
+                    self.path, f"{info.filename} in it is packed by method {info.compress_type} of zip, not by deflate",
                     "Give an .npz as numpy.savez or numpy.savez_compressed writes it.",
                 )
         declared.check_unpacked(self.path, sum(info.file_size for info in infos), self.packed_bytes)

@@ -196,7 +196,7 @@ def _opened(file: Path) -> Iterator[tuple[BinaryIO, int]]:
     """The records' bytes, unpacked where they are packed, and how many bytes the file has."""
     with open_file(file) as stream:
         packed = os.fstat(stream.fileno()).st_size
-        if stream.peek(2)[:2] != b"\x1f\x8b":      # type: ignore[attr-defined]
+        if stream.peek(2)[:2] != b"\x1f\x8b":
             yield stream, packed
             return
         with gzip.GzipFile(fileobj=stream) as unpacked:
