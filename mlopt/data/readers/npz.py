@@ -32,6 +32,8 @@ _BROKEN = (
 )
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}   # what numpy writes; zipfile unpacks others without a bound
 _MOST_MEMBERS = 10_000
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)     # half a character each: nothing could be written with them
 _ENCRYPTED = 1      # bit of a member's flags
 
 
@@ -315,10 +317,10 @@ def _as_text(block: np.ndarray) -> np.ndarray:
     if block.dtype.kind == "S":
         return np.array([b.decode("utf-8", "replace") for b in block], dtype=object)
     if block.dtype.kind == "U":
-        words = block.astype(object)
-        for word in words:
-            word.encode()           # half of a surrogate pair is no text: no report could be written with it
-        return words
+        codes = np.ascontiguousarray(block).view(np.dtype(np.uint32).newbyteorder(block.dtype.byteorder))
+        if ((codes > _LAST_CHARACTER) | ((codes >= _SURROGATES.start) & (codes < _SURROGATES.stop))).any():
+            raise ValueError("a number that stands for no character")     # numpy would make a broken str of it
+        return block.astype(object)
     return block if block.dtype.isnative else block.astype(block.dtype.newbyteorder("="))
 
 
