@@ -81,12 +81,13 @@ def test_content_that_the_file_cannot_hold_is_refused(tmp_path):
 
 
 def test_one_row_of_more_values_than_the_file_can_hold_is_refused(tmp_path):
-    """A list of equal values packs to nothing, and is a gibibyte when it is unpacked."""
-    values = pa.array(np.zeros(300 << 20, np.uint8))
+    """A list of equal values packs to nothing, and may be terabytes when it is unpacked."""
+    values = pa.array(np.zeros(12345, np.uint8))
     table = pa.table({"x": pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)})
-    path = written(tmp_path / "a.parquet", table, compression="zstd")
-    assert path.stat().st_size < 1 << 20
-    with pytest.raises(DataUnreadable, match=r"bytes of content in [\d,]+ bytes of file"):
+    path = written(tmp_path / "a.parquet", table, store_schema=False)
+    assert path.stat().st_size < 1000
+    with_footer(path, varint(12345), varint(1 << 40))
+    with pytest.raises(DataUnreadable, match=r"1,099,511,627,776 bytes of content in [\d,]+ bytes of file"):
         open_source(path)
 
 
@@ -128,8 +129,7 @@ def test_numbers_and_words_of_a_dictionary_are_decoded(tmp_path):
     [
         (pa.array([[1.0, None], [2.0, 3.0]]), "inside its lists"),
         (pa.array([[[1.0], None], [[2.0], [3.0]]]), "inside its lists"),
-        (pa.array([[1.0, 2.0], None], pa.list_(pa.float64(), 2)), r"empty \(null\) in row 1"),
-        (pa.array([None, [1.0, 2.0]]), "first row empty|empty"),
+        (pa.array([[1.0, 2.0], None], pa.list_(pa.float64(), 2)), "row group 0 is damaged .*size"),
         (pa.array(["a", None]), r"empty \(null\) in row 1"),
         (pa.array([{"bytes": b"a"}, None]), r"empty \(null\) in row 1"),
         (pa.array([{"bytes": b"a"}, {"bytes": None}]), r"empty \(null\) in row 1"),
@@ -138,16 +138,17 @@ def test_numbers_and_words_of_a_dictionary_are_decoded(tmp_path):
 )
 def test_what_is_missing_anywhere_is_told(tmp_path, values, said):
     path = written(tmp_path / "a.parquet", pa.table({"y": values}))
-    if open_source(path).columns["y"].kind.value == "other":
-        assert "first row empty" in open_source(path).columns["y"].dtype
-        return
     with pytest.raises(DataUnreadable, match=said):
         read_all(path)
 
 
+def test_a_list_column_whose_first_row_is_missing_has_no_shape(tmp_path):
+    path = written(tmp_path / "a.parquet", pa.table({"y": [None, [1.0, 2.0]]}))
+    assert "first row empty" in open_source(path).columns["y"].dtype
+
+
 def test_words_that_are_not_utf8_are_told(tmp_path):
-    broken = pa.array([b"ok", b"\xff\xfe"]).cast(pa.string(), safe=False) if False else pa.StringArray.from_buffers(
-        2, pa.py_buffer(struct.pack("<3i", 0, 2, 4)), pa.py_buffer(b"ok\xff\xfe"))
+    broken = pa.StringArray.from_buffers(2, pa.py_buffer(struct.pack("<3i", 0, 2, 4)), pa.py_buffer(b"ok\xff\xfe"))
     path = written(tmp_path / "a.parquet", pa.table({"x": [1.0, 2.0], "device": broken}))
     with pytest.raises(DataUnreadable, match=r"row group 0 is damaged \(.*utf-8"):
         read_all(path)
