@@ -76,15 +76,14 @@ class ImageFolderSource:
 
     def _content(self, row: int) -> bytes:
         with open_file(self.folder / self.files[row][1]) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise DataUnreadable(
+                    self.text, f"{self.row_name(row)} has more than {_LARGEST_FILE:,} bytes", "Remove or shrink it."
+                )
             try:
-                content = file.read(_LARGEST_FILE + 1)
+                return file.read(_LARGEST_FILE)
             except OSError as err:
                 raise DataUnreadable(self.text, f"{self.row_name(row)}: {os.strerror(err.errno or 0)}") from err
-        if len(content) > _LARGEST_FILE:
-            raise DataUnreadable(
-                self.text, f"{self.row_name(row)} has more than {_LARGEST_FILE:,} bytes", "Remove or shrink it."
-            )
-        return content
 
 
 def _by_split(images: Sequence[Path]) -> dict[str | None, list[tuple[Path, Path]]]:
