@@ -154,7 +154,7 @@ class InputWriter:
         note = f"column {self.column.name}: {block.dtype.name} read as float32"
         if note not in self.notes_made:
             self.notes_made.append(note)
-        with np.errstate(over="ignore"):            # becomes infinite, and is counted as such
+        with np.errstate(over="ignore", invalid="ignore"):      # becomes infinite or NaN, and is counted as such
             return block.astype(np.float32)
 
     def _from_raw(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfrecords import example_with, field, framed, varint
 
 from mlopt.data.opening import open_source
 from mlopt.data.readers.crc32c import crc32c, masked
@@ -142,25 +143,6 @@ def test_records_of_another_message_are_refused(tmp_path):
         open_source(tmp_path / "a.tfrecord")
 
 
-def framed(record: bytes) -> bytes:
-    """A record with its length and both checksums, as the format has it."""
-    length = struct.pack("<Q", len(record))
-    sums = (struct.pack("<I", masked(crc32c(part))) for part in (length, record))
-    return length + next(sums) + record + next(sums)
-
-
-def field(number: int, kind: int, content: bytes) -> bytes:
-    """A protobuf field; of type 2 (bytes), with its length, which is below 2 ** 28."""
-    size = len(content)
-    lengths = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21])
-    return bytes([number << 3 | kind]) + (lengths if kind == 2 else b"") + content
-
-
-def example_with(feature: bytes, name: bytes = b"x") -> bytes:
-    """An Example of one feature, whose bytes are given."""
-    return field(1, 2, field(1, 2, field(1, 2, name) + field(2, 2, feature)))
-
-
 @pytest.mark.parametrize(
     "feature",
     [
@@ -199,14 +181,6 @@ def test_a_tensor_of_no_values_or_too_many_axes_is_no_tensor(shape):
     dimensions = b"".join(field(2, 2, b"\x08" + varint(size)) for size in shape)
     content = bytes(4 if 0 not in shape else 0)
     assert parse_tensor(b"\x08\x01" + field(2, 2, dimensions) + field(4, 2, content)) is None
-
-
-def varint(value: int) -> bytes:
-    packed = bytearray()
-    while value >= 0x80:
-        packed.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*packed, value])
 
 
 def test_messages_nested_a_hundred_thousand_deep_are_refused(tmp_path):
