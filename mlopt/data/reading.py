@@ -46,7 +46,7 @@ def files_below(folder: Path) -> Listing:
                 place = here / _readable_name(folder, entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(place)
-                elif entry.is_symlink() and os.path.isdir(folder / place):
+                elif entry.is_symlink() and (folder / place).is_dir():
                     linked.append(place)
                 elif entry.is_symlink():
                     found.append(_link_inside(folder, place, inside))

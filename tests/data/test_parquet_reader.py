@@ -173,10 +173,20 @@ def test_bytes_of_a_picture_that_are_none_name_their_row(tmp_path, content):
     Image.new("RGB", (4, 4)).save(good, "PNG")
     path = written(tmp_path / "a.parquet", pa.table({"image": [good.getvalue(), content]}))
     data = Dataset.open(path, IMAGES)
-    with pytest.raises(DataUnreadable, match="row 1 (holds no image|cannot be decoded)"):
+    with pytest.raises(DataUnreadable, match=r"row 1 (holds no image|cannot be decoded)"):
         list(data.batches(np.arange(2)))
 
 
 def test_class_names_of_another_writer_are_ignored(tmp_path):
     table = pa.table({"x": [[1.0]], "label": [0]}).replace_schema_metadata({"huggingface": json.dumps([1, 2])})
     assert open_source(written(tmp_path / "a.parquet", table)).columns["label"].names == ()
+
+
+def test_a_column_whose_name_in_a_row_group_is_not_utf8_is_told(tmp_path):
+    path = written(tmp_path / "a.parquet", pa.table({"x": [[1.0]], "quince": [0]}), store_schema=False)
+    name = path.read_bytes().rindex(b"quince")             # the schema names it first, the row group's chunk after that
+    content = bytearray(path.read_bytes())
+    content[name + 2] = 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataUnreadable, match=r"row group 0 is damaged \(.*utf-8"):
+        read_all(path)

@@ -199,7 +199,7 @@ def test_a_length_that_the_file_does_not_have_is_refused_though_its_checksum_is_
     start = struct.pack("<Q", length)
     good = framed(example_of({"x": [1.0]}))
     (tmp_path / "a.tfrecord").write_bytes(good + start + struct.pack("<I", masked(crc32c(start))) + bytes(64))
-    with pytest.raises(DataUnreadable, match="cut off inside record 1|record 1 has a damaged length"):
+    with pytest.raises(DataUnreadable, match=r"cut off inside record 1|record 1 has a damaged length"):
         open_source(tmp_path / "a.tfrecord")
 
 

@@ -190,7 +190,6 @@ def reading() -> Iterator[ReadingProcess]:
     process.close()
 
 
-@pytest.mark.timeout(0)     # each file has a deadline of its own
 @pytest.mark.parametrize("format", ORIGINALS)
 def test_a_damaged_file_is_read_or_refused_and_leaves_nothing_half_written(format, fuzz_mutations, reading, tmp_path):
     entries = tmp_path / "entries"

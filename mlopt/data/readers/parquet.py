@@ -53,7 +53,8 @@ class ParquetSource:
             for group in range(table.num_row_groups):
                 stop = start + table.metadata.row_group(group).num_rows
                 if start < stop and len(chosen_between(rows, start, stop)):
-                    most = min(step, _rows_held(table, group, columns))
+                    with _as_damaged(self.text, f"row group {group} is damaged"):
+                        most = min(step, _rows_held(table, group, columns))
                     yield from self._read_group(table, group, columns, rows, start=start, step=most)
                 start = stop
 

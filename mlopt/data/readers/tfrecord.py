@@ -152,7 +152,7 @@ def _record_offsets(file: Path) -> np.ndarray:
 
 
 class _Headers:
-    """The records' lengths as they are found; their checksums are checked many at once, before anything is concluded."""
+    """The records' lengths as they are found; checksums are checked many at once, before anything is concluded."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.count = file, 0
