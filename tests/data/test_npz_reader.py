@@ -130,6 +130,15 @@ def test_an_unknown_method_and_a_password_are_told(tmp_path):
         open_source(path)
 
 
+def test_a_member_without_a_name_is_one_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as made:
+        made.writestr("x.npy", npy(X))
+        made.writestr("y", b"")
+        made.getinfo("y").filename = made.getinfo("y").orig_filename = ""
+    source = open_source(tmp_path / "a.npz")
+    assert set(source.columns) == {"x"} and source.notes == ("not arrays, unused: ",)
+
+
 def test_two_members_of_one_name_are_refused(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

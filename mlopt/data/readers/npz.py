@@ -157,7 +157,7 @@ class NpzSource:
         with open_file(self.path) as file, self._archive(file) as archive:
             infos = archive.infolist()
             arrays = [i for i in infos if i.filename.endswith(".npy")]
-            others = [i.filename for i in infos if not i.filename.endswith(".npy") and not i.is_dir()]
+            others = [i.filename for i in infos if not i.filename.endswith((".npy", "/"))]
             if not arrays:
                 raise DataUnreadable(
                     self.path, f"a zip archive without arrays (it holds {_few(others) or 'nothing'})",
