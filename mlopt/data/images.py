@@ -129,7 +129,7 @@ class Decoder:
                 "Give such data as arrays (.npz), scaled as the model was trained.",
             )
         remarks = []
-        if getattr(picture, "n_frames", 1) > 1:
+        if getattr(picture, "is_animated", False):      # to count the frames would be to go through all of them
             remarks.append("are animated or have pages: the first one was taken")
         if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             remarks.append("ask to be rotated (EXIF): left as stored, as Keras and TensorFlow leave them")
