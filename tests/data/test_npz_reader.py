@@ -2,6 +2,7 @@
 
 import io
 import resource
+import signal
 import struct
 import warnings
 import zipfile
@@ -253,3 +254,24 @@ def test_one_row_larger_than_any_sample_is_refused(tmp_path):
         file.truncate(file.tell() + size)           # sparse: the bytes are there, and cost nothing
     with pytest.raises(DataUnreadable, match=r"one row of x takes 1,073,741,832 bytes"):
         NpzSource(tmp_path / "a.npy")
+
+
+def test_a_full_disk_is_not_called_damage_of_the_data(tmp_path):
+    """An array with columns first is turned in the temporary folder, which has room for none of it."""
+    np.savez(tmp_path / "a.npz", x=np.asfortranarray(np.zeros((1000, 100))))
+    source = open_source(tmp_path / "a.npz")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal_before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            next(source.read(["x"]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, signal_before)
+
+
+def test_a_split_without_rows_is_passed_over_whatever_its_order(tmp_path):
+    empty = npy_of("{'descr': '<f4', 'fortran_order': True, 'shape': (0, 6), }", b"")
+    path = archive(tmp_path / "a.npz", {"x_train.npy": empty, "x_test.npy": npy(X)})
+    np.testing.assert_array_equal(read_all(path)["x"], X)

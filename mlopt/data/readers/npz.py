@@ -23,7 +23,7 @@ from mlopt.data import splits as split_names
 from mlopt.data.readers.npy_header import MAGIC, read_header
 from mlopt.data.reading import open_file
 from mlopt.data.roles import INPUT_NAMES, LABEL_NAMES
-from mlopt.data.source import BATCH_BYTES, Column, Kind, batch_rows, chosen_between
+from mlopt.data.source import BATCH_BYTES, Column, Kind, chosen_between
 from mlopt.errors import DataUnreadable
 
 _BROKEN = (
@@ -81,7 +81,7 @@ class NpzSource:
         start = 0
         for part, length in enumerate(self._lengths):
             local = None if rows is None else chosen_between(rows, start, start + length)
-            if local is None or len(local):
+            if length and (local is None or len(local)):
                 yield from self._read_part([self._parts[c][part] for c in columns], columns, local, length, batch)
             start += length
 
@@ -114,8 +114,8 @@ class NpzSource:
             file = stack.enter_context(self._open(member.file))
             with self._as_damaged(member.file):
                 read_header(file)
-                if member.fortran:
-                    file = stack.enter_context(_in_row_order(file, member))
+            if member.fortran:
+                file = stack.enter_context(self._in_row_order(file, member))
             yield _RowStream(file, member, self.text)
 
     @contextlib.contextmanager
@@ -147,6 +147,25 @@ class NpzSource:
         except _BROKEN as err:
             what = f"the array {name}" if name else "the array"
             raise DataUnreadable(self.path, f"{what} is damaged ({err})", "Copy it again.") from err
+
+    @contextlib.contextmanager
+    def _in_row_order(self, file: BinaryIO, member: Member) -> Iterator[BinaryIO]:
+        """The same array, rows first, in a temporary file: an array stored columns first cannot be streamed in rows."""
+        with tempfile.TemporaryFile() as spooled, tempfile.TemporaryFile() as turned:
+            left = member.shape[0] * member.row_bytes
+            while left:
+                with self._as_damaged(member.file):         # and not the writing: a full disk is no damage
+                    chunk = file.read(min(left, 1 << 20))
+                    if not chunk:
+                        raise EOFError(f"{left:,} bytes are missing")
+                left -= spooled.write(chunk)
+            spooled.flush()
+            by_columns = np.memmap(spooled, dtype=member.dtype, mode="r", shape=member.shape, order="F")
+            step = max(1, BATCH_BYTES // member.row_bytes)
+            for start in range(0, member.shape[0], step):
+                turned.write(np.ascontiguousarray(by_columns[start : start + step]).tobytes())
+            turned.seek(0)
+            yield turned
 
     def _alone(self) -> dict[str, Member]:
         with open_file(self.path) as file:
@@ -288,21 +307,6 @@ class _RowStream:
         except _BROKEN as err:
             raise DataUnreadable(self.source, f"{name} is damaged ({err})", "Copy it again.") from err
         return block
-
-
-@contextlib.contextmanager
-def _in_row_order(file: BinaryIO, member: Member) -> Iterator[BinaryIO]:
-    """The same array, rows first, in a temporary file: an array stored columns first cannot be streamed in rows."""
-    with tempfile.TemporaryFile() as spooled, tempfile.TemporaryFile() as turned:
-        while chunk := file.read(1 << 20):
-            spooled.write(chunk)
-        spooled.flush()
-        by_columns = np.memmap(spooled, dtype=member.dtype, mode="r", shape=member.shape, order="F")
-        step = batch_rows([_column("", member)], 1 << 16)
-        for start in range(0, member.shape[0], step):
-            turned.write(np.ascontiguousarray(by_columns[start : start + step]).tobytes())
-        turned.seek(0)
-        yield turned
 
 
 def _column(name: str, member: Member) -> Column:
