@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading_process import ReadingProcess
 
 from mlopt.data import memory
 from mlopt.errors import DataUnreadable
@@ -58,3 +59,16 @@ def test_files_are_bounded_and_what_the_users_own_code_takes_is_not(tmp_path):
     Path(tmp_path / "a:b").write_bytes(b"x")
     with memory.bounded_for([str(tmp_path / "a:b"), None]):
         assert limits()[0] <= memory.BUDGET + (64 << 30) and limits() != before
+
+
+def test_a_word_that_a_thousand_rows_refer_to_is_not_unpacked_a_thousand_times(tmp_path):
+    """What the file declares is its dictionary: 20 MB. Arrow would make 20 GB of it."""
+    word = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int32)), pa.array(["a" * 20_000_000]))
+    table = pa.table({"x": np.zeros((1000, 48), np.float32).tolist(), "device": word})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd", dictionary_pagesize_limit=1 << 30)
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    reading = ReadingProcess()
+    found = reading.read(tmp_path / "a.parquet", tmp_path / "entry")
+    reading.close()
+    assert "reading it takes more than 4,294,967,296 bytes of memory" in found["said"]
+    assert found["peak_bytes"] < 1 << 30 and not (tmp_path / "entry").exists()

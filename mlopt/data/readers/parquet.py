@@ -239,6 +239,8 @@ def _schema(file: Path, table: pq.ParquetFile) -> Any:
 def _as_damaged(source: str | Path, what: str) -> Iterator[None]:
     try:
         yield
+    except MemoryError:         # arrow's own is among what is caught below, and says nothing of damage
+        raise
     except _BROKEN as err:
         raise DataUnreadable(source, f"{what} ({_short(err)})", "Copy it again.") from err
 
