@@ -12,9 +12,13 @@ class BadSetting(MloptError):
 
 
 def path(text: str) -> Path:
-    """A path; an empty one would be taken for the current folder."""
+    """Where the model is; an empty path would be taken for the current folder.
+
+    >>> str(path("nets/model.h5"))
+    'nets/model.h5'
+    """
     if not text.strip():
-        raise BadSetting("a path", text, "the name of a file or folder")
+        raise BadSetting("MODEL", text, "the name of a file or folder")
     return Path(text)
 
 

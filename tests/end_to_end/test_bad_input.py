@@ -259,7 +259,7 @@ def test_optimizer_state_is_not_the_models_size(mlopt, tmp_path):
 
 
 def test_an_empty_model_path_is_not_the_current_folder(attempt, files):
-    refused(attempt(""), "a path takes the name of a file or folder")
+    refused(attempt(""), "MODEL takes the name of a file or folder; got ''")
 
 
 def test_a_model_that_is_a_pipe_is_not_waited_for(attempt, tmp_path):
