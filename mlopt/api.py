@@ -128,8 +128,9 @@ def load(
 
     Raises `ModelUnreadable`, or `UntrustedCode` where the file carries code and `trust_code` is not set.
     """
+    path = _path(model)
     request = CompressRequest(
-        model=Path(model), out=Path(model), trust_code=trust_code, custom_objects=tuple(custom_objects),
+        model=path, out=path, trust_code=trust_code, custom_objects=tuple(custom_objects),
         input_shapes=input_shapes or {},
     )
     with Crew() as crew:
@@ -172,7 +173,7 @@ def compress(
 
     Raises an `MloptError` for anything in the model, the data or the folder that stands in the way.
     """
-    path = Path(model)
+    path = _path(model)
     folder = Path(out) if out is not None else default_folder(path)
     request = CompressRequest(
         model=path, out=folder, data=_text("data", data), test=_text("test", test),
@@ -182,6 +183,13 @@ def compress(
         train=_text("train", train), strategy=strategy, track=track,
     )
     return run(request, on_progress or _silent)
+
+
+def _path(model: str | Path) -> Path:
+    """An empty one would be taken for the current folder."""
+    if not str(model).strip():
+        raise BadRequest("the model's path is empty: name a file or a folder")
+    return Path(model)
 
 
 def _text(name: str, value: str | Path | None) -> str | None:

@@ -1,15 +1,20 @@
-"""Folders that are whole or absent: written under a temporary name, synced, renamed; digests and sizes."""
+"""Folders that are whole or absent: written under a temporary name, synced, renamed; digests and sizes.
+
+Whatever is read here is a regular file: a pipe, a socket or a device waits for ever, or never ends.
+"""
 
 import contextlib
 import ctypes
 import ctypes.util
 import errno
 import hashlib
+import io
 import os
 import shutil
+import stat
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlopt.errors import OutputUnwritable
@@ -17,6 +22,10 @@ from mlopt.errors import OutputUnwritable
 _CHUNK = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_IRREGULAR = {
+    stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device",
+    stat.S_ISDIR: "a folder", stat.S_ISLNK: "a link",
+}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -124,15 +133,53 @@ def check_writable(folder: Path, *, needs_bytes: int = 0) -> None:
         )
 
 
+class NotRegular(OSError):
+    """What lies at a path is no regular file; `strerror` says what it is."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        found = next((name for is_kind, name in _IRREGULAR.items() if is_kind(mode)), "something")
+        super().__init__(errno.EINVAL, f"{found}, where a regular file is needed", str(path))
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file, or a link to one, for reading.
+
+    Never waits: opening a pipe that nobody writes to returns at once. What was opened is asked once more, so that
+    nothing can be put in its place between. Raises `NotRegular`, or another OSError.
+    """
+    _require_regular(path, path.stat())      # at first as well: a device may do something when it is opened
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _require_regular(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise NotRegular(path, found.st_mode)
+
+
 def digest(path: Path) -> str:
-    """sha256 of a file, or of a folder's files: each one's relative name, a zero, its own sha256, in name order."""
+    """sha256 of a file, or of a folder's files: see `digest_of_parts`.
+
+    Raises `NotRegular` where a pipe, a socket or a device lies there: its content is not fixed.
+    """
     if path.is_dir():
-        whole = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            whole.update(file.relative_to(path).as_posix().encode() + b"\0" + digest(file).encode())
-        return whole.hexdigest()
-    with path.open("rb") as stream:
+        parts = [part for part in path.rglob("*") if part.exists() and not part.is_dir()]
+        return digest_of_parts(path, sorted(part.relative_to(path) for part in parts))
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_parts(folder: Path, parts: Iterable[Path]) -> str:
+    """sha256 over the relative paths `parts`, in the order given: each one's name, a zero, its own sha256."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(os.fsencode(part.as_posix()) + b"\0" + digest(folder / part).encode())
+    return whole.hexdigest()
 
 
 def size(path: Path) -> int:
@@ -146,7 +193,7 @@ def zipped_size(path: Path) -> int:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             packer = zlib.compressobj(9)
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 while chunk := stream.read(_CHUNK):
                     total += len(packer.compress(chunk))
             total += len(packer.flush())

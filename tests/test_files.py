@@ -105,3 +105,32 @@ def test_a_failed_write_keeps_the_file_that_was_there(tmp_path):
     with pytest.raises(TypeError):
         files.write_atomically(target, "text, not bytes")
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_pipe_is_neither_waited_for_nor_left_out_of_a_digest(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(files.NotRegular, match="a named pipe, where a regular file is needed"):
+            files.digest(path)
+
+
+def test_a_device_is_not_read(tmp_path):
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with pytest.raises(files.NotRegular, match="a device"):
+        files.digest(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_has_a_digest_too(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).write_bytes(b"abc")
+    expected = b"caf\xe9\0" + hashlib.sha256(b"abc").hexdigest().encode()
+    assert files.digest(tmp_path) == hashlib.sha256(expected).hexdigest()
+
+
+def test_what_takes_the_place_of_a_file_while_it_is_opened_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"abc")
+    seen = (tmp_path / "a").stat()
+    (tmp_path / "a").unlink()
+    os.mkfifo(tmp_path / "a")
+    monkeypatch.setattr(Path, "stat", lambda self: seen)        # as it was a moment ago
+    with pytest.raises(files.NotRegular, match="a named pipe"):
+        files.open_regular(tmp_path / "a")

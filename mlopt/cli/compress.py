@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mlopt.cli import settings
+
 _MODEL = "Model and data"
 _TRAINING = "Training"
 _RESULT = "Result"
@@ -12,7 +14,8 @@ _RESULT = "Result"
 
 def compress(
     model: Annotated[
-        Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False)
+        Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False,
+                             parser=settings.path)
     ],
     data: Annotated[
         str | None,
@@ -99,7 +102,7 @@ def compress(
     written; 3 a file could not be made or proven, the others were.
     """
     from mlopt import api
-    from mlopt.cli import exit_codes, settings
+    from mlopt.cli import exit_codes
     from mlopt.cli.progress import Reporter
     from mlopt.pipeline.request import CompressRequest
 

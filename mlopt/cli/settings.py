@@ -1,5 +1,7 @@
 """Text of the command line to values; what does not parse says what it should look like."""
 
+from pathlib import Path
+
 from mlopt.errors import MloptError
 
 
@@ -7,6 +9,17 @@ class BadSetting(MloptError):
     def __init__(self, option: str, text: str, wanted: str) -> None:
         self.option, self.text, self.wanted = option, text, wanted
         super().__init__(f"{option} takes {wanted}; got {text!r}")
+
+
+def path(text: str) -> Path:
+    """Where the model is; an empty path would be taken for the current folder.
+
+    >>> str(path("nets/model.h5"))
+    'nets/model.h5'
+    """
+    if not text.strip():
+        raise BadSetting("MODEL", text, "the name of a file or folder")
+    return Path(text)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from mlopt.data.opening import open_source
 from mlopt.data.roles import Roles
 from mlopt.data.source import Kind, Source, batch_rows
 from mlopt.data.splits import Role, preferred
-from mlopt.errors import DataMismatch
+from mlopt.errors import DataMismatch, DataUnreadable
 from mlopt.model import Signature
 
 _TURNS = (Role.CALIBRATION, Role.VALIDATION, Role.TEST, Role.TRAIN)     # who chooses first
@@ -123,8 +123,9 @@ class Dataset:
         """The rows, ascending, as they are stored: checked, decoded, and nothing else of the source decoded."""
         columns = [*self.roles.inputs.values(), *self.roles.slices, *self.roles.maybe_slices]
         columns += [self.roles.label] if self.roles.label else []
+        self._settle_free_sides(rows[:1])
         decoded = [
-            np.prod([w or 1 for w in writer.spec.shape[1:]], dtype=np.int64)
+            np.prod([w or 1 for w in writer.shape_of_a_row], dtype=np.int64)
             for writer in self.writers.values() if writer.column.kind is not Kind.ARRAY
         ]
         size = max(1, min(size, (32 << 20) // max(1, int(sum(decoded)))))
@@ -139,9 +140,18 @@ class Dataset:
                 labels=self.labels.convert(block[self.labels.column]) if self.labels else None,
                 slices={c: block[c] for c in (*self.roles.slices, *self.roles.maybe_slices)},
             )
-        assert done == len(rows), f"{self.source.about} gave {done} of {len(rows)} rows"
+        if done != len(rows):
+            raise DataUnreadable(self.source.text, f"it gave {done:,} of {len(rows):,} rows", "Copy or write it again.")
         for writer in self.writers.values():
             writer.finish()
+
+    def _settle_free_sides(self, first: np.ndarray) -> None:
+        """Let the first picture set what the model leaves free, so that it is known how many fit into a batch."""
+        for name, column in self.roles.inputs.items():
+            decoder = self.writers[name].decoder
+            if decoder is not None and (decoder.height is None or decoder.width is None) and len(first):
+                for block in self.source.read([column], first, batch=1):
+                    decoder.settle(block[column][0], self.source.row_name(int(first[0])))
 
     def _pick(self, request: Request, rows: np.ndarray, seed: int, sharing: Set[Role]) -> np.ndarray:
         """`sharing` are the other roles that take from the same rows."""
@@ -163,5 +173,3 @@ class Dataset:
             return select.choose_test(rows, want, seed)
         classes = None if self.labels is None or self.labels.per_row is None else self.labels.per_row[rows]
         return select.choose_calibration(rows, want, seed, classes)
-
-

@@ -1,12 +1,13 @@
 """Encoded pictures to arrays, within limits: a picture file is hostile until it has been decoded."""
 
+import contextlib
 import io
 import itertools
 import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +21,10 @@ LARGEST_PIXELS = 64_000_000     # 256 MB as RGBA: above any camera of a phone, b
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")     # none of them runs a program, as EPS does
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"P5", b"P6")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError, zlib.error)
+_BROKEN = (     # all that Pillow was seen to raise for damaged files
+    OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError, AttributeError,
+    AssertionError, ArithmeticError, RuntimeError, zlib.error,
+)
 _EXIF_ORIENTATION = 0x0112
 _WORTH_THREADS = 16 << 10       # encoded bytes a picture: below, the interpreter's lock costs more than a core gives
 
@@ -75,15 +79,19 @@ class Decoder:
         self.height, self.width = shape.height, shape.width
         self.converted: Counter[str] = Counter()
 
+    def settle(self, picture: bytes, name: str) -> tuple[int, int]:
+        """Height and width; sides that the model leaves free are those of `picture`, the first time."""
+        if self.height is None or self.width is None:
+            with _warnings_as_errors():
+                first, _ = self._decoded(picture, name)
+            self.height, self.width = first.shape[:2]
+        return self.height, self.width
+
     def decode(self, pictures: Sequence[bytes], names: Sequence[str]) -> np.ndarray:
         """uint8 [N, *the model's axes]."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")   # e.g. odd EXIF blocks
-            if self.height is None or self.width is None:
-                first, _ = self._decoded(pictures[0], names[0])
-                self.height, self.width = first.shape[:2]
-            out = np.empty((len(pictures), self.height, self.width, self.shape.channels), dtype=np.uint8)
+        height, width = self.settle(pictures[0], names[0])
+        with _warnings_as_errors():
+            out = np.empty((len(pictures), height, width, self.shape.channels), dtype=np.uint8)
 
             def fill(i: int) -> list[str]:
                 out[i], remarks = self._decoded(pictures[i], names[i])
@@ -121,7 +129,7 @@ class Decoder:
                 "Give such data as arrays (.npz), scaled as the model was trained.",
             )
         remarks = []
-        if getattr(picture, "n_frames", 1) > 1:
+        if getattr(picture, "is_animated", False):      # to count the frames would be to go through all of them
             remarks.append("are animated or have pages: the first one was taken")
         if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
             remarks.append("ask to be rotated (EXIF): left as stored, as Keras and TensorFlow leave them")
@@ -144,6 +152,15 @@ class Decoder:
             fitted = fitted.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(fitted)
         return pixels.reshape(height, width, self.shape.channels), remarks
+
+
+@contextlib.contextmanager
+def _warnings_as_errors() -> Iterator[None]:
+    """Of too many pixels; others, e.g. on odd EXIF blocks, are not shown."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
 
 
 def looks_encoded(data: bytes) -> bool:

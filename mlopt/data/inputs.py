@@ -40,6 +40,13 @@ class InputWriter:
         is_picture = PictureShape.of(self.spec) is not None and len(self.spec.shape) == 4
         return self.column.kind is Kind.IMAGE or self.column.dtype == "uint8" or is_picture
 
+    @property
+    def shape_of_a_row(self) -> tuple[int | None, ...]:
+        """As it will be stored; None for a side that is still free."""
+        if self.decoder is not None:
+            return self.decoder.height, self.decoder.width, self.decoder.shape.channels
+        return self.spec.shape[1:]
+
     def convert(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Rows as they are stored; `rows` are their numbers in the source, for messages."""
         if self.decoder is not None:
@@ -147,7 +154,7 @@ class InputWriter:
         note = f"column {self.column.name}: {block.dtype.name} read as float32"
         if note not in self.notes_made:
             self.notes_made.append(note)
-        with np.errstate(over="ignore"):            # becomes infinite, and is counted as such
+        with np.errstate(over="ignore", invalid="ignore"):      # becomes infinite or NaN, and is counted as such
             return block.astype(np.float32)
 
     def _from_raw(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:

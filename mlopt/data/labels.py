@@ -10,6 +10,8 @@ from mlopt.data.source import Column, Kind, Source
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature, TensorSpec
 
+_LONGEST_NUMBER = 18        # digits that an int64 holds whatever they are
+
 
 class LabelKind(enum.StrEnum):
     CLASS = "class"         # int32, the number of a class
@@ -86,11 +88,14 @@ def interpret(source: Source, column: str, signature: Signature) -> Labels:
 
 
 def _from_text(source: Source, column: str, signature: Signature) -> Labels:
-    words = np.concatenate([rows[column] for rows in source.read([column])])
-    names = sorted(set(words.tolist()))
+    seen: dict[str, str] = {}                   # equal words are kept once
+    words = np.array(
+        [seen.setdefault(word, word) for rows in source.read([column]) for word in rows[column]], dtype=object
+    )
+    names = sorted(seen)
     output, many = _output_for(source, Column(name=column, kind=Kind.ARRAY, dtype="int64"), signature)
     classes = _classes_of(output)
-    if all(name.isdecimal() for name in names):
+    if all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in names):
         return _from_digits(source, column, output, words, many)
     if len(names) > classes:
         raise DataMismatch(

@@ -146,6 +146,7 @@ class _Part:
         if chosen.role is Role.CALIBRATION:
             self.order = np.random.default_rng([seed, 2]).permutation(len(chosen.rows))
         self.slices: dict[str, list[np.ndarray]] = {}
+        self.words: dict[str, dict[str, str]] = {}      # of each text column: equal ones are kept once
         self.kept_slices: tuple[str, ...] = ()
 
     def put(self, batch: Batch) -> None:
@@ -160,7 +161,15 @@ class _Part:
         if batch.labels is not None:
             self.folder.put_labels(places, batch.labels[mine])
         for name, values in batch.slices.items():
-            self.slices.setdefault(name, []).append(values[mine])
+            self.slices.setdefault(name, []).append(self._kept(name, values[mine]))
+
+    def _kept(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The values, and of text no more than tells too long from short enough."""
+        if values.dtype != object:
+            return values
+        words = self.words.setdefault(name, {})
+        short = [value[: LONGEST_SLICE_VALUE + 1] for value in values]
+        return np.array([words.setdefault(word, word) for word in short], dtype=object)
 
     def finish(self, dataset: Dataset) -> tuple[str, ...]:
         """Complete the folder; the notes say which text columns were no slices."""
@@ -197,7 +206,7 @@ def _as_slice(dataset: Dataset, name: str, values: np.ndarray) -> np.ndarray | N
         if longest > LONGEST_SLICE_VALUE:
             raise DataMismatch(
                 dataset.source.text, f"a slice column of at most {LONGEST_SLICE_VALUE} characters",
-                f"{longest:,} characters in column {name}", "Choose another slice column.",
+                f"more characters in column {name}", "Choose another slice column.",
             )
         return values.astype(str)
     if values.ndim != 1 or values.dtype.kind not in "iub":

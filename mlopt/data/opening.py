@@ -1,13 +1,15 @@
 """From the text that a user typed to the reader that fits; what a file is, is told by its content."""
 
-import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlopt.data.images import looks_encoded
 from mlopt.data.readers import folder, python
+from mlopt.data.readers.npy_header import MAGIC
 from mlopt.data.readers.npz import NpzSource
 from mlopt.data.readers.tfrecord import TFRecordSource, looks_like_tfrecord
+from mlopt.data.reading import as_unreadable, files_below, open_file
 from mlopt.data.source import Source
 from mlopt.errors import DataUnreadable
 
@@ -19,31 +21,34 @@ def open_source(text: str | Path) -> Source:
 
     Reads no more than headers, except for TFRecord files, whose record lengths are all read. Raises `DataUnreadable`.
     """
-    path = Path(text).expanduser()
     try:
-        if path.is_dir():
-            return _open_folder(str(text), path)
-        if path.is_file():
-            return _open_file(path)
-    except PermissionError as err:
-        raise DataUnreadable(err.filename or path, "permission denied", "Allow this user to read it.") from err
-    except OSError as err:
-        raise DataUnreadable(path, os.strerror(err.errno or 0)) from err
-    if python.is_entry(str(text)):
+        path = Path(text).expanduser()
+        with as_unreadable(path):
+            there = _is_there(path)
+    except (RuntimeError, ValueError) as err:       # the home of nobody; a zero inside a name
+        raise DataUnreadable(str(text)[:60], f"it is no path ({err})", f"Give {_KINDS}.") from err
+    if not there and python.is_entry(str(text)):
         return python.open_entry(str(text))
-    if path.exists():
-        raise DataUnreadable(path, "neither a file nor a folder", f"Give {_KINDS}.")
-    raise DataUnreadable(path, "there is no such file or folder", f"Give {_KINDS}.")
+    if not there:
+        raise DataUnreadable(path, "there is no such file or folder", f"Give {_KINDS}.")
+    with as_unreadable(path):
+        return _open_folder(str(text), path) if stat.S_ISDIR(path.stat().st_mode) else _open_file(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _open_file(path: Path) -> Source:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(16)
     if not head:
         raise DataUnreadable(path, "the file is empty", f"Give {_KINDS}.")
-    if head.startswith((b"PK\3\4", b"PK\5\6")):
-        return _open_zip(path)
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith((b"PK\3\4", b"PK\5\6", MAGIC)):
         return NpzSource(path)
     if head.startswith(b"PAR1"):
         from mlopt.data.readers.parquet import ParquetSource
@@ -52,17 +57,6 @@ def _open_file(path: Path) -> Source:
     if looks_like_tfrecord(head) or head.startswith(b"\x1f\x8b"):
         return TFRecordSource(str(path), [path])
     raise DataUnreadable(path, _what(head, path), f"Give {_KINDS}.")
-
-
-def _open_zip(path: Path) -> Source:
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        raise DataUnreadable(path, "a truncated zip archive: its list of contents is missing", "Copy it again.")
-    try:
-        return NpzSource(path)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as err:
-        raise DataUnreadable(path, f"a damaged zip archive ({err})", "Copy it again.") from err
 
 
 def _what(head: bytes, path: Path) -> str:
@@ -78,7 +72,8 @@ def _what(head: bytes, path: Path) -> str:
 
 
 def _open_folder(text: str, path: Path) -> Source:
-    files = _files_below(path)
+    listing = files_below(path)
+    files = listing.files
     images = [f for f in files if f.suffix.lower() in folder.SUFFIXES]
     parquet = [f for f in files if f.suffix.lower() in (".parquet", ".pq")]
     others = [f for f in files if f not in set(images) | set(parquet)]
@@ -94,6 +89,8 @@ def _open_folder(text: str, path: Path) -> Source:
     source = _open_parts(text, path, images, parquet, records)
     if unused:
         source.notes += (f"{len(unused):,} other files in the folder, unused: {_few(unused)}",)
+    if listing.links_to_folders:
+        source.notes += (f"links to folders, not followed: {_few(listing.links_to_folders)}",)
     return source
 
 
@@ -109,21 +106,8 @@ def _open_parts(
     return TFRecordSource(text, [path / f for f in records])
 
 
-def _files_below(path: Path) -> list[Path]:
-    """Relative paths in name order, hidden ones left out; links to folders are not followed."""
-    found = []
-
-    def refuse(err: OSError) -> None:
-        raise err
-
-    for where, folders, names in os.walk(path, onerror=refuse):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        found += [(Path(where) / n).relative_to(path) for n in names if not n.startswith(".")]
-    return sorted(found)
-
-
 def _is_record(file: Path) -> bool:
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         head = stream.read(16)
     return looks_like_tfrecord(head) or (head.startswith(b"\x1f\x8b") and ".tfrec" in file.name)
 

@@ -77,7 +77,7 @@ def _inputs(source: Source, specs: Sequence[TensorSpec], free: Mapping[str, Colu
         return {specs[0].name: _only_input(source, specs[0], numeric)}
     wanted = "the inputs " + "; ".join(s.describe() for s in specs)
     raise DataMismatch(
-        source.text, wanted, _listed(source.columns) + "".join(f"; {note}" for note in source.notes),
+        source.text, wanted, "; ".join([_listed(source.columns), *source.notes]),
         f"Missing: {', '.join(s.name for s in missing)}. Name the columns after the model's inputs.",
     )
 
@@ -93,7 +93,7 @@ def _only_input(source: Source, spec: TensorSpec, numeric: Mapping[str, Column])
     if not with_rows and len(numeric) == 1:
         return next(iter(numeric))
     raise DataMismatch(
-        source.text, f"one input {spec.describe()}", _listed(source.columns),
+        source.text, f"one input {spec.describe()}", "; ".join([_listed(source.columns), *source.notes]),
         f"Name the column that feeds it '{spec.name}'.",
     )
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image, TiffImagePlugin
 
 from mlopt.data.images import Decoder, PictureShape
 from mlopt.errors import DataMismatch, DataUnreadable
@@ -133,3 +133,23 @@ def test_an_input_that_is_no_picture_takes_none():
     assert PictureShape.of(spec(10, layout="NC")) is None
     with pytest.raises(DataMismatch, match="encoded images"):
         Decoder(spec(10, layout="NC"), "data", resize=False)
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_of_several_frames_the_first_is_taken_and_no_other_is_looked_at(form, monkeypatch):
+    pictures = [Image.fromarray(RGB), Image.fromarray(RGB[::-1]), Image.fromarray(RGB[:, ::-1])]
+    exactly = {"lossless": True} if form == "WEBP" else {}
+    data = packed(pictures[0], form, save_all=True, append_images=pictures[1:], **exactly)
+    monkeypatch.setattr(GifImagePlugin.GifImageFile, "n_frames", property(lambda picture: 1 / 0))
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(lambda picture: 1 / 0))
+    decoder = Decoder(spec(4, 6, 3), "data", resize=False)
+    found = decoder.decode([data], ["a"])[0]
+    assert np.abs(found.astype(int) - RGB).max() <= (0 if form != "GIF" else 40)      # GIF has 256 colours
+    assert "1 images are animated or have pages: the first one was taken" in decoder.notes()
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP", "PNG", "JPEG"])
+def test_a_picture_of_one_frame_is_not_called_animated(form):
+    decoder = Decoder(spec(4, 6, 3), "data", resize=False)
+    decoder.decode([packed(Image.fromarray(RGB), form)], ["a"])
+    assert not any("animated" in note for note in decoder.notes())

@@ -136,3 +136,9 @@ def test_a_label_name_list_of_another_length_is_told(tmp_path: Path):
         Image.new("L", (2, 2)).save(tmp_path / name / "1.png")
     labels = interpret(open_source(tmp_path), "label", signature(10))
     assert labels.notes == ("2 class names for 10 outputs: label i is taken for output i",)
+
+
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_digits_that_are_no_class_number_are_words(digits):
+    labels, stored = read(np.array(["9" * digits, "1", "9" * digits]), signature(3))
+    assert labels.class_names == ("1", "9" * digits) and stored.tolist() == [1, 0, 1]

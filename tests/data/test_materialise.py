@@ -5,6 +5,7 @@ import json
 import resource
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mlopt.data.labels import LabelKind
 from mlopt.data.materialise import write_arrays, write_calibration_and_test, write_samples
 from mlopt.data.readers.python import ArraySource
 from mlopt.data.samples import Samples
+from mlopt.data.source import Column, Kind
 from mlopt.data.splits import Role
 from mlopt.errors import DataMismatch, DataUnreadable, OutputUnwritable
 from mlopt.model import Signature, TensorSpec
@@ -420,3 +422,74 @@ def test_validation_leaves_the_test_half_of_the_only_split_beside_training(tmp_p
     chosen = chosen_of(Dataset.open(tmp_path / "a.npz", model()), train=None, validation=5000, test=2000)
     assert [(chosen[role].split, len(chosen[role].rows)) for role in ("validation", "test")] == [("validation", 5)] * 2
     assert not set(chosen["validation"].rows) & set(chosen["test"].rows)
+
+
+class Stories:
+    """One long text a row, each its own object, and a picture of a size that the model leaves free."""
+
+    text = about = "stories"
+    notes: tuple[str, ...] = ()
+    count = 40
+
+    def __init__(self, side: int) -> None:
+        self.columns = {
+            "image": Column(name="image", kind=Kind.IMAGE), "story": Column(name="story", kind=Kind.TEXT),
+            "device": Column(name="device", kind=Kind.TEXT),
+        }
+        packed = io.BytesIO()
+        Image.new("RGB", (side, side)).save(packed, "PNG")
+        self.picture = packed.getvalue()
+        self.asked: list[int] = []
+        self.splits: dict[str, range] = {}
+
+    def read(self, columns, rows=None, *, batch=1024):
+        self.asked.append(batch)
+        wanted = range(self.count) if rows is None else rows.tolist()
+        step = min(batch, 4)
+        for start in range(0, len(wanted), step):
+            here = wanted[start : start + step]
+            yield {name: self._values(name, here) for name in columns}
+
+    def _values(self, name, rows):
+        made = {
+            "image": lambda row: self.picture, "story": lambda row: f"{row}" * 500_000,
+            "device": lambda row: "ab"[row % 2],
+        }
+        values = np.empty(len(rows), dtype=object)
+        values[:] = [made[name](row) for row in rows]
+        return values
+
+    def row_name(self, row):
+        return f"row {row}"
+
+
+FREE = Signature(
+    inputs=(TensorSpec(name="image", shape=(None, None, None, 3), dtype="float32", layout="NHWC"),),
+    outputs=(TensorSpec(name="y", shape=(None, 2), dtype="float32", layout="NC"),),
+)
+
+
+def test_of_long_texts_no_more_is_kept_than_tells_that_they_group_nothing(tmp_path):
+    tracemalloc.start()
+    summary = write_samples(Stories(8), FREE, tmp_path / "a", role=Role.TEST, limit=None, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert summary.slice_names == ("device",)
+    assert "column story unused: it is free text or of one value, not a grouping" in summary.notes
+    assert peak < 16_000_000                                # of 35,000,000 characters in all, 4,000,000 in a batch
+
+
+def test_pictures_of_a_free_size_come_in_batches_of_bounded_bytes(tmp_path):
+    stories = Stories(2000)                                 # 12,000,000 bytes each when decoded
+    write_samples(stories, FREE, tmp_path / "a", role=Role.TEST, limit=5, seed=0)
+    assert stories.asked[-1] == 2                           # of 32 MiB at most
+
+
+def test_a_source_that_gives_fewer_rows_than_it_counts_is_refused(tmp_path):
+    stories = Stories(8)
+    whole = stories.read
+    stories.count = 41
+    stories.read = lambda columns, rows=None, *, batch=1024: whole(columns, np.arange(40), batch=batch)
+    with pytest.raises(DataUnreadable, match="it gave 40 of 41 rows"):
+        write_samples(stories, FREE, tmp_path / "a", role=Role.TEST, limit=None, seed=0)
+    assert list(tmp_path.iterdir()) == []

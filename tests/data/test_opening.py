@@ -74,7 +74,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataUnreadable, match="neither a file nor a folder"):
+    with pytest.raises(DataUnreadable, match="a named pipe"):
         open_source(tmp_path / "pipe")
 
 

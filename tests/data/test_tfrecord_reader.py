@@ -1,6 +1,9 @@
 """TFRecord and tf.train.Example read as TensorFlow wrote them."""
 
+import gzip
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +11,12 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfrecords import example_with, field, framed, varint
 
 from mlopt.data.opening import open_source
-from mlopt.data.readers.crc32c import crc32c
+from mlopt.data.readers.crc32c import crc32c, masked
 from mlopt.data.readers.example import NotProtobuf, parse_example, parse_tensor
+from mlopt.data.readers.tfrecord import TFRecordSource
 from mlopt.errors import DataUnreadable
 
 int64s = st.integers(-(2**63), 2**63 - 1)
@@ -136,3 +141,107 @@ def test_records_of_another_message_are_refused(tmp_path):
         writer.write(b"plain text, not a message")
     with pytest.raises(DataUnreadable, match=r"record 0 is not a tf.train.Example"):
         open_source(tmp_path / "a.tfrecord")
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        field(1, 2, field(1, 0, b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f")),     # bytes_list { value: a number }
+        field(1, 2, field(1, 5, bytes(4))),
+        field(2, 2, field(1, 0, b"\x05")),
+        field(2, 2, field(1, 2, bytes(7))),                                         # floats that end inside one
+        field(3, 2, field(1, 1, bytes(8))),
+        field(3, 2, field(1, 5, bytes(4))),
+        field(3, 2, field(2, 0, b"\x05")),                                          # no field of a list
+        field(3, 2, field(1, 2, b"\x80" * 20)),                                     # a number without an end
+    ],
+)
+def test_values_of_another_type_than_their_list_has_are_refused_and_nothing_is_allocated_for_them(feature):
+    with pytest.raises(NotProtobuf):
+        parse_example(example_with(feature))
+
+
+def test_packed_numbers_are_the_same_whatever_pieces_they_are_worked_on_in():
+    values = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 400_000)         # ten bytes each: several pieces
+    values[::3] = np.arange(len(values[::3]))
+    record = example_of({"x": values.tolist()})
+    assert len(record) > 2 << 20
+    np.testing.assert_array_equal(parse_example(record)["x"], values)
+
+
+def test_a_record_of_more_features_than_any_sample_has_is_refused():
+    feature = field(3, 2, field(1, 0, b"\x01"))
+    features = b"".join(field(1, 2, field(1, 2, b"%d" % i) + field(2, 2, feature)) for i in range(10_001))
+    with pytest.raises(NotProtobuf, match="more than 10,000 features"):
+        parse_example(field(1, 2, features))
+
+
+@pytest.mark.parametrize("shape", [(0,), (2**40, 0), (1,) * 40])
+def test_a_tensor_of_no_values_or_too_many_axes_is_no_tensor(shape):
+    dimensions = b"".join(field(2, 2, b"\x08" + varint(size)) for size in shape)
+    content = bytes(4 if 0 not in shape else 0)
+    assert parse_tensor(b"\x08\x01" + field(2, 2, dimensions) + field(4, 2, content)) is None
+
+
+def test_messages_nested_a_hundred_thousand_deep_are_refused(tmp_path):
+    deep, size = [b"\x0a\x00"], 2
+    for _ in range(100_000):
+        deep.append(b"\x0a" + varint(size))
+        size += len(deep[-1])
+    deep = b"".join(reversed(deep))
+    (tmp_path / "a.tfrecord").write_bytes(framed(deep))
+    with pytest.raises(DataUnreadable, match="its first record has no features"):
+        open_source(tmp_path / "a.tfrecord")
+
+
+@pytest.mark.parametrize("length", [2**30, 2**62, 2**64 - 1])
+def test_a_length_that_the_file_does_not_have_is_refused_though_its_checksum_is_right(tmp_path, length):
+    start = struct.pack("<Q", length)
+    good = framed(example_of({"x": [1.0]}))
+    (tmp_path / "a.tfrecord").write_bytes(good + start + struct.pack("<I", masked(crc32c(start))) + bytes(64))
+    with pytest.raises(DataUnreadable, match=r"cut off inside record 1|record 1 has a damaged length"):
+        open_source(tmp_path / "a.tfrecord")
+
+
+@pytest.mark.parametrize("kept", ["the length of the second", "half of the second"])
+def test_a_gzip_file_whose_content_ends_early_is_refused(tmp_path, kept):
+    good = framed(example_of({"x": [1.0] * 50}))
+    cut = good[:12] if kept == "the length of the second" else good[: len(good) // 2]
+    (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(good + cut))
+    with pytest.raises(DataUnreadable, match="cut off inside record 1"):
+        open_source(tmp_path / "a.tfrecord.gz")
+
+
+def test_a_gzip_bomb_is_left_before_it_is_unpacked(tmp_path):
+    """One record of 700 MiB of zeros in 700 kB: its length and checksums are right."""
+    length = struct.pack("<Q", 700 << 20)
+    packer = zlib.compressobj(wbits=31)
+    start = packer.compress(length + struct.pack("<I", masked(crc32c(length)))) + packer.flush(zlib.Z_FULL_FLUSH)
+    megabyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    (tmp_path / "a.tfrecord.gz").write_bytes(start + megabyte * 700)
+    with pytest.raises(DataUnreadable, match=r"declares 734,003,216 bytes of content in 7\d\d,\d\d\d bytes of file"):
+        open_source(tmp_path / "a.tfrecord.gz")
+
+
+def test_a_gzip_file_of_more_empty_records_than_it_has_bytes_is_left(tmp_path):
+    (tmp_path / "a.tfrecord.gz").write_bytes(gzip.compress(framed(b"") * 1_000_001))
+    with pytest.raises(DataUnreadable, match=r"declares 1,000,001 rows in [\d,]+ bytes of file"):
+        open_source(tmp_path / "a.tfrecord.gz")
+
+
+@pytest.mark.parametrize("damaged", [0, 4095, 4096, 9000])
+def test_a_damaged_length_among_thousands_is_named(tmp_path, damaged):
+    record = framed(example_of({"x": [1.0]}))
+    content = bytearray(record * 9001)
+    content[damaged * len(record)] ^= 1
+    (tmp_path / "a.tfrecord").write_bytes(content)
+    with pytest.raises(DataUnreadable, match=f"record {damaged:,} has a damaged length"):
+        TFRecordSource("a", [tmp_path / "a.tfrecord"])
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, (1 << 20) - 1, (1 << 20) + 1, 3 << 20])
+def test_the_checksum_is_the_same_whatever_blocks_it_is_worked_out_in(tmp_path, size):
+    """TensorFlow's own reader checks it."""
+    record = np.random.default_rng(size).bytes(size)
+    (tmp_path / "a.tfrecord").write_bytes(framed(record))
+    assert [r.numpy() for r in tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord"))] == [record]

@@ -256,3 +256,30 @@ def test_optimizer_state_is_not_the_models_size(mlopt, tmp_path):
     source = json.loads(run.stdout)["source"]
     assert source["weight_bytes"] == 996 * 4
     assert source["optimizer_bytes"] > source["weight_bytes"]
+
+
+def test_an_empty_model_path_is_not_the_current_folder(attempt, files):
+    refused(attempt(""), "MODEL takes the name of a file or folder; got ''")
+
+
+def test_a_model_that_is_a_pipe_is_not_waited_for(attempt, tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    refused(attempt(tmp_path / "pipe.h5"), "pipe.h5", "a named pipe")
+
+
+def test_a_model_folder_with_a_pipe_in_it_is_not_waited_for(attempt, tmp_path):
+    (tmp_path / "model/variables").mkdir(parents=True)
+    (tmp_path / "model/saved_model.pb").write_bytes(b"x")
+    os.mkfifo(tmp_path / "model/variables/variables.index")
+    refused(attempt(tmp_path / "model"), "model", "a named pipe")
+
+
+def test_a_folder_of_images_with_a_pipe_in_it_is_not_waited_for(attempt, files, tmp_path):
+    (tmp_path / "images/cats").mkdir(parents=True)
+    os.mkfifo(tmp_path / "images/cats/1.png")
+    refused(attempt(files / "model.h5", "--data", tmp_path / "images"), "cats/1.png is a named pipe")
+
+
+def test_data_that_unpacks_to_a_thousand_times_its_size_is_refused(attempt, files, tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", image=np.zeros((300, 1024, 1024), np.uint8))
+    refused(attempt(files / "model.h5", "--data", tmp_path / "bomb.npz"), "declares 314,572,", "bytes of content")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt import compress, extras
+from mlopt import compress, extras, load
 from mlopt.errors import BadRequest, MissingExtra
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import require_extras
@@ -12,7 +12,7 @@ from mlopt.recipe.steps import Export, Recipe
 
 
 def asked(**settings):
-    return CompressRequest(model=Path("model.h5"), out=Path("out"), **settings)
+    return CompressRequest(**{"model": Path("model.h5"), "out": Path("out")} | settings)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,8 @@ def asked(**settings):
         ({"recipe": "qat-int8", "train": " "}, "--train is empty"),
         ({"recipe": "x" * 5000, "train": "a.npz"}, "--recipe is no name and no path: 'xxx.*5,000 characters"),
         ({"recipe": "qat-int8", "train": "a\0b"}, "--train is no name and no path"),
+        ({"model": Path("a\0b")}, "the model is no name and no path"),
+        ({"data": "caf\udce9.npz"}, "--data is no name and no path"),
     ],
 )
 def test_settings_that_make_no_sense_say_what_to_do(settings, words):
@@ -79,6 +81,13 @@ def test_an_interval_the_wrong_way_round_is_refused_by_the_api_too(tmp_path):
 def test_arrays_and_objects_are_refused_by_their_name(name):
     with pytest.raises(BadRequest, match=f"{name} is text or a path, as on the command line; got list"):
         compress("model.h5", **{name: [1, 2]})
+
+
+@pytest.mark.parametrize("call", [load, compress])
+@pytest.mark.parametrize("model", ["", " "])
+def test_an_empty_model_path_is_not_taken_for_the_current_folder(call, model):
+    with pytest.raises(BadRequest, match="the model's path is empty: name a file or a folder"):
+        call(model)
 
 
 @pytest.mark.parametrize(("asked_for", "seed"), [(None, 7), (0, 0), (3, 3)])

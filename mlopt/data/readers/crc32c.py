@@ -9,6 +9,7 @@ import numpy as np
 
 _POLYNOMIAL = 0x82F63B78        # reflected
 _BLOCK = 256                    # bytes looked up at once; the tables take 256 KiB
+_BLOCKS = 4096                  # blocks looked up at once: a megabyte, which takes four on the way
 _MASK_DELTA = 0xA282EAD8        # TFRecord stores a rotated sum plus this, so that sums of sums stay apart
 
 
@@ -24,10 +25,12 @@ def crc32c(data: bytes) -> int:
     blocks = -(-len(data) // _BLOCK)
     padded = np.zeros(blocks * _BLOCK, dtype=np.uint8)       # zeros in front leave a zero register at zero
     padded[-len(data) :] = np.frombuffer(data, dtype=np.uint8)
-    sums = np.bitwise_xor.reduce(tables[np.arange(_BLOCK), padded.reshape(blocks, _BLOCK)], axis=1).tolist()
+    octets = padded.reshape(blocks, _BLOCK)
     crc = 0
-    for block_sum in sums:
-        crc = _past_a_block(crc) ^ block_sum
+    for start in range(0, blocks, _BLOCKS):
+        looked_up = tables[np.arange(_BLOCK), octets[start : start + _BLOCKS]]
+        for block_sum in np.bitwise_xor.reduce(looked_up, axis=1).tolist():
+            crc = _past_a_block(crc) ^ block_sum
     return crc ^ _of_start(len(data)) ^ 0xFFFFFFFF
 
 

@@ -4,12 +4,17 @@ Wire format: https://protobuf.dev/programming-guides/encoding. Example { feature
 Feature { bytes_list: 1, float_list: 2, int64_list: 3 }, each list { value: repeated 1 }, packed or not.
 """
 
+import array
 import math
 from collections.abc import Iterator
 
 import numpy as np
 
 Feature = list[bytes] | np.ndarray      # bytes_list; float32 [n]; int64 [n]
+
+_MOST_FEATURES = 10_000         # of a record: a dict of them takes some twenty times their bytes
+_MOST_AXES = 32                 # of a tensor, as numpy has it
+_PIECE = 1 << 20                # bytes of packed numbers worked on at once
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _TENSOR_DTYPES = {                      # DataType of tensorflow/core/framework/types.proto
@@ -42,6 +47,8 @@ def parse_example(record: bytes) -> dict[str, Feature]:
             feature = _feature(value)
             if feature is not None:
                 found[name] = feature
+            if len(found) > _MOST_FEATURES:
+                raise NotProtobuf(f"a record of more than {_MOST_FEATURES:,} features")
     return found
 
 
@@ -74,22 +81,56 @@ def _feature(value: bytes) -> Feature | None:
         if kind != _LENGTH or number not in (1, 2, 3):
             raise NotProtobuf(f"field {number} is not part of tf.train.Feature")
         if number == 1:
-            found = [bytes(item) for _, _, item in _fields(content)]
+            found = [bytes(item) for item in _values(content, _LENGTH)]
         elif number == 2:
-            pieces = [np.frombuffer(item, dtype="<f4") for _, _, item in _fields(content)]
-            found = np.concatenate(pieces) if pieces else None
+            found = _floats(content)
         else:
             found = _integers(content)
-        if found is not None and len(found) == 0:
+        if len(found) == 0:
             found = None
     return found
 
 
+def _values(content: bytes, *kinds: int) -> Iterator[bytes]:
+    """The values of a list { value: repeated 1 }, each of one of the wire types `kinds`."""
+    for number, kind, item in _fields(content):
+        if number != 1 or kind not in kinds:
+            raise NotProtobuf(f"field {number} of type {kind} is not part of a list of values")
+        yield item
+
+
+def _floats(content: bytes) -> np.ndarray:
+    packed = bytearray()
+    for item in _values(content, _LENGTH, _FIXED32):
+        if len(item) % 4:
+            raise NotProtobuf("a list of floats ends inside one")
+        packed += item
+    return np.frombuffer(packed, dtype="<f4")
+
+
 def _integers(content: bytes) -> np.ndarray:
-    values: list[np.ndarray] = []
-    for _, kind, item in _fields(content):
-        values.append(_varints(item) if kind == _LENGTH else np.array([item], dtype=np.uint64).astype(np.int64))
-    return np.concatenate(values) if values else np.empty(0, np.int64)
+    pieces: list[np.ndarray] = []
+    single = array.array("Q")
+    for item in _values(content, _LENGTH, _VARINT):
+        if isinstance(item, int):
+            single.append(item)
+            continue
+        pieces += [np.array(single, dtype=np.uint64).view(np.int64), *_varints_in_pieces(item)]
+        single = array.array("Q")
+    return np.concatenate([*pieces, np.array(single, dtype=np.uint64).view(np.int64)])
+
+
+def _varints_in_pieces(packed: bytes) -> Iterator[np.ndarray]:
+    """As `_varints`, a piece at a time: what is worked out on the way takes many times the bytes."""
+    start = 0
+    while start < len(packed):
+        stop = min(start + _PIECE, len(packed))
+        while stop < len(packed) and packed[stop - 1] >= 0x80:      # numbers have at most ten bytes: `_varints` checks
+            stop += 1
+            if stop - start > _PIECE + 10:
+                raise NotProtobuf("a number of more than ten bytes")
+        yield _varints(packed[start:stop])
+        start = stop
 
 
 def _varints(packed: bytes) -> np.ndarray:
@@ -120,8 +161,8 @@ def _tensor_shape(data: bytes) -> tuple[int, ...]:
         if (number, kind) != (2, _LENGTH):
             raise NotProtobuf("a tensor of unknown rank")
         sizes.append(next((int(v) for n, k, v in _fields(dimension) if (n, k) == (1, _VARINT)), 0))
-    if any(size > 1 << 40 for size in sizes):
-        raise NotProtobuf("a tensor with a negative size")
+    if any(not 0 < size < 1 << 40 for size in sizes) or len(sizes) > _MOST_AXES:
+        raise NotProtobuf("a tensor without values, with a negative size, or with too many axes")
     return tuple(sizes)
 
 

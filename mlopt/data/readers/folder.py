@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from mlopt.data import splits as split_names
+from mlopt.data.images import LARGEST_PIXELS
+from mlopt.data.reading import open_file
 from mlopt.data.source import BATCH_BYTES, Column, Kind
 from mlopt.errors import DataUnreadable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+_LARGEST_FILE = 4 * LARGEST_PIXELS + (1 << 20)      # bytes: the largest picture that is decoded, not packed at all
 
 
 class ImageFolderSource:
@@ -70,10 +75,15 @@ class ImageFolderSource:
         return self.files[row][1].as_posix()
 
     def _content(self, row: int) -> bytes:
-        try:
-            return (self.folder / self.files[row][1]).read_bytes()
-        except OSError as err:
-            raise DataUnreadable(self.text, f"{self.row_name(row)}: {os.strerror(err.errno or 0)}") from err
+        with open_file(self.folder / self.files[row][1]) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise DataUnreadable(
+                    self.text, f"{self.row_name(row)} has more than {_LARGEST_FILE:,} bytes", "Remove or shrink it."
+                )
+            try:
+                return file.read(_LARGEST_FILE)
+            except OSError as err:
+                raise DataUnreadable(self.text, f"{self.row_name(row)}: {os.strerror(err.errno or 0)}") from err
 
 
 def _by_split(images: Sequence[Path]) -> dict[str | None, list[tuple[Path, Path]]]:

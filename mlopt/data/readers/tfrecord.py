@@ -4,23 +4,31 @@ A record is: length (8 bytes, little-endian), its masked CRC-32C (4), the bytes,
 of all records are read once, so that chosen records are reached without reading the rest (except in gzip files).
 """
 
+import array
+import contextlib
 import gzip
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from mlopt.data import declared
 from mlopt.data import splits as split_names
 from mlopt.data.images import looks_encoded
 from mlopt.data.readers import crc32c
 from mlopt.data.readers.example import Feature, NotProtobuf, parse_example, parse_tensor
+from mlopt.data.reading import open_file
 from mlopt.data.source import BATCH_BYTES, Column, Kind, batch_rows, chosen_between
 from mlopt.errors import DataUnreadable
 
 _HEADER, _FOOTER = 12, 4
+_HEADER_DTYPE = np.dtype([("length", "<u8"), ("check", "<u4")])
+_CHECKED_AT_ONCE = 4096
 _LARGEST_RECORD = 1 << 30       # a length above this is damage, not data
 _LONGEST_TEXT = 256             # bytes; more is a tensor that happens to be printable
 
@@ -79,7 +87,7 @@ class TFRecordSource:
             local = chosen_between(rows, start, start + len(offsets))
             if not len(local):
                 continue
-            with _opened(file) as stream:
+            with _opened(file) as (stream, _):
                 for record in local.tolist():
                     try:
                         stream.seek(int(offsets[record]))
@@ -121,28 +129,63 @@ class TFRecordSource:
 
 def _record_offsets(file: Path) -> np.ndarray:
     """Where each record starts, in the (unpacked) file; the lengths' checksums are checked, the records' not yet."""
-    offsets: list[int] = []
+    headers = _Headers(file)
     at = 0
-    plain_size = None if _is_gzip(file) else file.stat().st_size
-    with _opened(file) as stream:
+    with _opened(file) as (stream, packed):
         while True:
             try:
-                stream.seek(at)
+                reached = stream.seek(at)
                 header = stream.read(_HEADER)
             except (OSError, EOFError, zlib.error) as err:
-                raise _damaged(file, f"unreadable after {len(offsets):,} records ({err})") from err
+                raise headers.damaged(f"unreadable after {headers.count:,} records ({err})") from err
+            if reached < at:
+                raise headers.damaged(f"cut off inside record {headers.count - 1:,}")
             if not header:
-                break
+                return headers.offsets()
             if len(header) < _HEADER:
-                raise _damaged(file, f"cut off after {len(offsets):,} records")
-            length, check = struct.unpack("<QI", header)
-            if length > _LARGEST_RECORD or int(crc32c.of_lengths(np.array([length], np.uint64))[0]) != check:
-                raise _damaged(file, f"record {len(offsets):,} has a damaged length")
-            offsets.append(at)
-            at += _HEADER + length + _FOOTER
-            if plain_size is not None and at > plain_size:
-                raise _damaged(file, f"cut off inside record {len(offsets) - 1:,}")
-    return np.array(offsets, dtype=np.int64)
+                raise headers.damaged(f"cut off after {headers.count:,} records")
+            at = headers.add(at, header)
+            if not isinstance(stream, gzip.GzipFile) and at > packed:
+                raise headers.damaged(f"cut off inside record {headers.count - 1:,}")
+            declared.check_unpacked(file, at, packed)
+            declared.check_rows(file, headers.count, packed)
+
+
+class _Headers:
+    """The records' lengths as they are found; checksums are checked many at once, before anything is concluded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.count = file, 0
+        self._starts = array.array("q")
+        self._unchecked = bytearray()
+
+    def add(self, at: int, header: bytes) -> int:
+        """Note the record that starts at `at`, and say where it ends."""
+        length = int.from_bytes(header[:8], "little")
+        self._starts.append(at)
+        self._unchecked += header
+        self.count += 1
+        if length > _LARGEST_RECORD or len(self._unchecked) >= _HEADER * _CHECKED_AT_ONCE:
+            self._check()
+        return at + _HEADER + length + _FOOTER
+
+    def offsets(self) -> np.ndarray:
+        """int64 [records]"""
+        self._check()
+        return np.array(self._starts, dtype=np.int64)
+
+    def damaged(self, found: str) -> DataUnreadable:
+        """What to raise for `found`; a damaged length goes before it, since it led there."""
+        self._check()
+        return _damaged(self.file, found)
+
+    def _check(self) -> None:
+        headers = np.frombuffer(bytes(self._unchecked), dtype=_HEADER_DTYPE)
+        wrong = (headers["length"] > _LARGEST_RECORD) | (crc32c.of_lengths(headers["length"]) != headers["check"])
+        if wrong.any():
+            record = self.count - len(headers) + int(wrong.argmax())
+            raise _damaged(self.file, f"record {record:,} has a damaged length")
+        self._unchecked.clear()
 
 
 def looks_like_tfrecord(head: bytes) -> bool:
@@ -183,13 +226,16 @@ def _is_text(data: bytes) -> bool:
         return False
 
 
-def _is_gzip(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def _opened(file: Path) -> "gzip.GzipFile":
-    return gzip.open(file, "rb") if _is_gzip(file) else file.open("rb")     # type: ignore[return-value]
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The records' bytes, unpacked where they are packed, and how many bytes the file has."""
+    with open_file(file) as stream:
+        packed = os.fstat(stream.fileno()).st_size
+        if stream.peek(2)[:2] != b"\x1f\x8b":
+            yield stream, packed
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield unpacked, packed                  # type: ignore[misc]
 
 
 def _damaged(file: Path, found: str) -> DataUnreadable:
