@@ -44,9 +44,7 @@ class Cache:
 
     def entry(self, stage: str, **depends_on: Any) -> Path:
         """Where the result of `stage` with these inputs belongs; it is there exactly when it is finished."""
-        text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
-        key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
-        path = self.root / f"{stage}-{key[:40]}"
+        path = entry_in(self.root, stage, **depends_on)
         self.touch(path)
         return path
 
@@ -75,6 +73,13 @@ class Cache:
                 return
             excess -= entries[path]
             shutil.rmtree(path, ignore_errors=True)
+
+
+def entry_in(root: Path, stage: str, **depends_on: Any) -> Path:
+    """Where that result belongs in the cache at `root`, for those that only read there."""
+    text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
+    key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
+    return root / f"{stage}-{key[:40]}"
 
 
 def default_root() -> Path:

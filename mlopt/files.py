@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -46,14 +47,31 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_folder(temporary)
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(path)
-        except OSError as err:
-            if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        put(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put(folder: Path, path: Path) -> None:
+    """Rename `folder`, which is complete and synced, to `path`; it stays where it is when there is one already."""
+    folder.chmod(0o755)
+    try:
+        folder.rename(path)
+    except OSError as err:
+        if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def odd_entry(folder: Path) -> Path | None:
+    """The first thing in `folder`, itself or beneath it, that is neither a plain file nor a folder; None without one.
+
+    Links count as odd: whoever reads through one reads what somebody else chose.
+    """
+    for place in (folder, *folder.rglob("*")):
+        kind = place.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            return place
+    return None
 
 
 def replace_folder(new: Path, path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, files, worker
+from mlopt import cache, worker
 from mlopt.data.dataset import Dataset, Request
 from mlopt.data.fingerprint import SampleFingerprint, fingerprint
 from mlopt.data.materialise import SamplesSummary, materialise, write_calibration_and_test, write_samples
@@ -50,7 +50,7 @@ def gather(task: DataTask) -> None:
         worker.emit(doing="reading", done=done, total=total)
 
     settings: dict[str, Any] = {"normalise": task.normalise, "resize": task.resize, "slice_columns": task.slice_columns}
-    with files.new_folder(task.dest) as folder:
+    with worker.result(task.dest) as folder:
         found: dict[str, SamplesSummary] = {}
         if task.train is not None:
             found |= _with_training(task, folder, progress, settings)

@@ -1,0 +1,109 @@
+"""What a worker that opens somebody else's file may still reach: its own folder, what it must read, and no network.
+
+The kernel holds it to that, so that a file which gets past our checks can do little: Landlock for files, a seccomp
+filter for sockets, a network of its own where neither the filter nor Landlock is there. Each is used where the system
+has it; `held` says which hold. See docs/decisions/0006-sandbox.md.
+"""
+
+import enum
+import errno
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlopt import private_network
+from mlopt.sandbox import landlock, places, seccomp
+
+SWITCH = "MLOPT_SANDBOX"            # 0 turns all of it off
+
+
+class Network(enum.StrEnum):
+    """How far a worker reaches."""
+
+    NOTHING = "nothing"
+    LOOPBACK = "loopback"           # its own, where the system has private networks: see `private_network`
+    EVERYTHING = "everything"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What one worker may reach, beside its own folder."""
+
+    reads: tuple[Path, ...] | None = ()     # files and folders, beside Python and its packages; None: all there is
+    writes: tuple[Path, ...] | None = ()    # folders, which can be read too; None: all there is, and so is reading
+    network: Network = Network.NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What this system's kernel holds a worker to; "" where nothing does."""
+
+    network: str = ""
+    writing: str = ""
+    reading: str = ""
+
+
+def wanted(environment: Mapping[str, str]) -> bool:
+    """Whether the user left the protections on."""
+    return environment.get(SWITCH, "") != "0"
+
+
+def enter(reach: Reach, own: Path, path: list[str]) -> Held:
+    """Hold this process, which must have one thread, and all that it starts, to `reach`, from now on.
+
+    `own` is its own folder, `path` lists the folders that modules are imported from.
+    """
+    network = ""
+    if reach.network is Network.LOOPBACK:
+        network = "a private network" if private_network.enter() else ""
+    reads = None if reach.reads is None else (*places.needed(path), *map(places.resolved, reach.reads))
+    kept = reach.writes is not None and landlock.restrict(
+        writes=(own, *reach.writes), reads=reads, devices=places.devices(),
+        network=reach.network is not Network.NOTHING,
+    )
+    if reach.network is Network.NOTHING:
+        network = _without_network(kept)
+    files = f"Landlock {landlock.version()}" if kept else ""
+    return Held(network=network, writing=files, reading=files if kept and reads is not None else "")
+
+
+def _without_network(kept: bool) -> str:
+    if seccomp.refuse_sockets():
+        return "seccomp: no sockets at all"
+    if private_network.enter():
+        return "a private network"
+    return "Landlock: no TCP; UDP and look-ups of names stay" if kept and landlock.version() >= 4 else ""
+
+
+def refusal(error: BaseException, reach: Reach) -> str:
+    """What the kernel kept this process from, in words, where that is behind `error`; "" where it is not."""
+    for cause in _behind(error):
+        if isinstance(cause, socket.gaierror) and reach.network is not Network.EVERYTHING:
+            return "the network"
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EACCES, errno.EPERM, errno.EXDEV):
+            continue
+        if not isinstance(cause.filename, str | bytes):
+            if cause.errno == errno.EPERM and reach.network is Network.NOTHING:
+                return "the network"
+            continue
+        path = Path(os.path.abspath(os.fsdecode(cause.filename)))     # a link is named as it was asked for
+        if _allowed_without_us(path):
+            return str(path)
+    return ""
+
+
+def _allowed_without_us(path: Path) -> bool:
+    """Whether the file system's own rules let this user at `path`: `access` does not ask Landlock."""
+    place = path if path.exists() else path.parent
+    return os.access(place, os.R_OK) and os.access(place, os.W_OK)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
