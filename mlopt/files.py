@@ -117,7 +117,7 @@ def replace_content(new: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     for entry in folder.rglob("*"):
-        if entry.is_file():
+        if entry.is_file() and not entry.is_symlink():
             descriptor = os.open(entry, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

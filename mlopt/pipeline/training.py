@@ -211,8 +211,8 @@ def _alone(work: Path, locks: Path) -> Iterator[None]:
         yield
 
 
-def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach:
-    """What the worker of a step may reach: its models, its samples, its half-done work; more where it is distributed."""
+def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:
+    """What the worker of a step may reach: its models, its samples, its half-done work; more where others take part."""
     step = plain.from_plain(dict(task.settings), STEPS[task.name])
     reads = (task.source, *map(Path, _model_files(step)), store)
     writes: tuple[Path, ...] = (task.work, task.logs)
@@ -221,11 +221,12 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
         network = Network.LOOPBACK
     if task.track or environment.get("TF_CONFIG") or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING
-    if task.track:
-        writes = (*writes, *tracking.folders(task.track))
-        if task.strategy in _CLUSTERS and os.getuid() != 0:
-            writes = (*writes, Path("/proc"))       # where a user's process asks for a network of its own
-    return Reach(reads=None if task.track else reads, writes=writes, network=network)     # a tracker reads its settings
+    if not task.track:
+        return Reach(reads=reads, writes=writes, network=network)
+    if task.strategy in _CLUSTERS:
+        return None                                     # its members ask for a network of their own
+    writes = (*writes, *tracking.folders(task.track))
+    return Reach(reads=None, writes=writes, network=network)        # a tracker reads its settings
 
 
 def _model_files(step: Step) -> list[str]:

@@ -7,14 +7,19 @@ has it; `held` says which hold. See docs/decisions/0006-sandbox.md.
 
 import enum
 import errno
+import json
 import os
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlopt import private_network
-from mlopt.sandbox import landlock, places, seccomp
+from mlopt.errors import MloptError
+from mlopt.sandbox import landlock, places, privileges, seccomp
 
 SWITCH = "MLOPT_SANDBOX"            # 0 turns all of it off
 
@@ -32,7 +37,7 @@ class Reach:
     """What one worker may reach, beside its own folder."""
 
     reads: tuple[Path, ...] | None = ()     # files and folders, beside Python and its packages; None: all there is
-    writes: tuple[Path, ...] | None = ()    # folders, which can be read too; None: all there is, and so is reading
+    writes: tuple[Path, ...] | None = ()    # folders, which can be read too; None: all there is
     network: Network = Network.NOTHING
 
 
@@ -45,9 +50,24 @@ class Held:
     reading: str = ""
 
 
+class SandboxBroken(MloptError):
+    """The protections could not be tried at all."""
+
+
 def wanted(environment: Mapping[str, str]) -> bool:
     """Whether the user left the protections on."""
     return environment.get(SWITCH, "") != "0"
+
+
+def tried() -> Held:
+    """What a process of its own, which tries, turns out to be held to on this system; `SandboxBroken` where it cannot."""
+    with tempfile.TemporaryDirectory(prefix="mlopt-") as own:
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", "mlopt.sandbox", own], capture_output=True, text=True, check=False
+        )
+    if process.returncode != 0:
+        raise SandboxBroken(process.stderr.strip().rpartition("\n")[2])
+    return Held(**json.loads(process.stdout))
 
 
 def enter(reach: Reach, own: Path, path: list[str]) -> Held:
@@ -59,14 +79,23 @@ def enter(reach: Reach, own: Path, path: list[str]) -> Held:
     if reach.network is Network.LOOPBACK:
         network = "a private network" if private_network.enter() else ""
     reads = None if reach.reads is None else (*places.needed(path), *map(places.resolved, reach.reads))
-    kept = reach.writes is not None and landlock.restrict(
-        writes=(own, *reach.writes), reads=reads, devices=places.devices(),
-        network=reach.network is not Network.NOTHING,
+    writes = None if reach.writes is None else (own, *reach.writes)
+    kept = landlock.restrict(
+        writes=writes, reads=reads if writes is not None or reads is None else (*reads, own),
+        devices=places.devices(), network=reach.network is not Network.NOTHING,
     )
     if reach.network is Network.NOTHING:
         network = _without_network(kept)
-    files = f"Landlock {landlock.version()}" if kept else ""
-    return Held(network=network, writing=files, reading=files if kept and reads is not None else "")
+    if kept or reach.network is Network.NOTHING:
+        privileges.no_new_privileges()
+        privileges.drop_capabilities()
+    version = landlock.version()
+    files = f"Landlock, interface {version}" if kept else ""
+    if kept and version < landlock.TRUNCATES_SINCE:
+        files += ", which lets files be cut short"
+    return Held(
+        network=network, writing=files if writes is not None else "", reading=files if reads is not None else ""
+    )
 
 
 def _without_network(kept: bool) -> str:

@@ -30,7 +30,8 @@ _WRITING = (
     _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM
     | _DEVICE_NODES | _REFER
 )
-_SINCE = {_TRUNCATE: 3, _IOCTL_DEV: 5}      # version of the interface -> what it added to writing
+TRUNCATES_SINCE = 3
+_SINCE = {_TRUNCATE: TRUNCATES_SINCE, _IOCTL_DEV: 5}      # version of the interface -> what it added to writing
 LEAST_VERSION = 2                           # before, no file could be moved from one folder to another
 
 
@@ -40,21 +41,25 @@ def version() -> int:
 
 
 def restrict(
-    *, writes: Sequence[Path], reads: Iterable[Path] | None, devices: Iterable[Path], network: bool
+    *, writes: Sequence[Path] | None, reads: Iterable[Path] | None, devices: Iterable[Path], network: bool
 ) -> bool:
     """Allow this thread only this from now on; False where the kernel cannot hold it to that.
 
-    `writes` are folders, with everything in them, that can be read as well. `reads` are files and folders; None leaves
-    reading free. `devices` can be opened, read, written and controlled. Without `network`, no TCP connection, no
+    `writes` are folders, with everything in them, that can be read as well. `reads` are files and folders. None leaves
+    writing, or reading, free. `devices` can be opened, read, written and controlled. Without `network`, no TCP connection, no
     abstract socket of another process. Of what is not there, nothing is allowed; signals reach only processes that are
     held in like this one.
     """
     found = version()
     if found < LEAST_VERSION:
         return False
-    handled = _WRITING | sum(access for access, since in _SINCE.items() if found >= since)
+    handled = 0
+    if writes is not None:
+        handled |= _WRITING | sum(access for access, since in _SINCE.items() if found >= since)
     if reads is not None:
         handled |= _READING
+    if not handled:
+        return False
     parts = [handled]
     if found >= 4:
         parts.append(0 if network else _BIND_TCP | _CONNECT_TCP)
@@ -63,10 +68,10 @@ def restrict(
     attributes = struct.pack(f"={len(parts)}Q", *parts)
     ruleset = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     try:
-        for path in writes:
+        for path in writes or ():
             _allow(ruleset, path, handled & ~_DEVICE_NODES & ~_IOCTL_DEV)
         for path in devices:
-            _allow(ruleset, path, handled & (_OF_FILES | _READ_DIR))
+            _allow(ruleset, path, handled & (_OF_FILES | _READ_DIR | _MAKE_REG | _REMOVE_FILE))
         for path in reads or ():
             _allow(ruleset, path, _READING)
         no_new_privileges()
