@@ -54,7 +54,7 @@ class Job:
     """A function to run in a worker. `task` says in words what it is doing, for messages.
 
     `leaves` are the folders that it may leave behind, see `result`; a name that ends in `*` stands for all that begin
-    like it. `reach` is what the worker may reach beside its own folder; None where it runs a user's code that needs all.
+    like it. `reach` is what the worker may reach beside its own folder; None for a user's code that needs all there is.
     """
 
     task: str

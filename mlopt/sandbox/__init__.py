@@ -60,7 +60,7 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 
 def tried() -> Held:
-    """What a process of its own, which tries, turns out to be held to on this system; `SandboxBroken` where it cannot."""
+    """What a process that tries is held to on this system. Raises `SandboxBroken` where it cannot be started."""
     with tempfile.TemporaryDirectory(prefix="mlopt-") as own:
         process = subprocess.run(
             [sys.executable, "-P", "-m", "mlopt.sandbox", own], capture_output=True, text=True, check=False
@@ -117,7 +117,7 @@ def refusal(error: BaseException, reach: Reach) -> str:
             if cause.errno == errno.EPERM and reach.network is Network.NOTHING:
                 return "the network"
             continue
-        path = Path(os.path.abspath(os.fsdecode(cause.filename)))     # a link is named as it was asked for
+        path = Path(os.fsdecode(cause.filename)).absolute()      # a link is named as it was asked for
         if _allowed_without_us(path):
             return str(path)
     return ""

@@ -46,9 +46,9 @@ def restrict(
     """Allow this thread only this from now on; False where the kernel cannot hold it to that.
 
     `writes` are folders, with everything in them, that can be read as well. `reads` are files and folders. None leaves
-    writing, or reading, free. `devices` can be opened, read, written and controlled. Without `network`, no TCP connection, no
-    abstract socket of another process. Of what is not there, nothing is allowed; signals reach only processes that are
-    held in like this one.
+    writing, or reading, free. `devices` can be opened, read, written and controlled. Without `network` there is no TCP
+    connection, and no abstract socket of another process. What is not there now is not allowed later either. Signals
+    reach only processes that are held in like this one.
     """
     found = version()
     if found < LEAST_VERSION:

@@ -1,4 +1,4 @@
-"""What every worker must reach to be a Python process at all: the interpreter, its packages, the system, its devices."""
+"""What every worker must reach to be a Python process at all: interpreter, packages, system libraries, devices."""
 
 import itertools
 import os

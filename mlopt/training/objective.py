@@ -142,7 +142,8 @@ class Trainer:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = _activations(model), Samples.open(self.around.train)
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code, samples=digest(samples),
+            self.around.work.parent, "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code,
+            samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
         )

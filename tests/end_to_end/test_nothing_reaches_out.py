@@ -52,7 +52,7 @@ class Place:
             (root / name).mkdir()
 
     def observed(self, command, *, seconds=540.0, **variables):
-        """Run it; every call that connects or sends to an address, loopback's and the name server's too, line by line."""
+        """Run it; every call that connects or sends to an address, a name server's and loopback's too, a line each."""
         environment = {
             key: value for key, value in os.environ.items()
             if key not in ("CI", "GITHUB_ACTIONS", "DO_NOT_TRACK") and not key.startswith(("PYTEST", "ORT_", "MLFLOW_"))

@@ -20,7 +20,7 @@ def read(path: Path) -> str:
     return path.read_text()
 
 
-def attempts(secret: Path, entry: Path, port: int, unix: str, abstract: str, victim: int) -> dict[str, str]:
+def attempts(*, secret: Path, entry: Path, port: int, unix: str, abstract: str, victim: int) -> dict[str, str]:
     """By name, what each attempt ended in: "done", or the class of the error."""
     own = Path(tempfile.gettempdir())
     tries = {
@@ -28,15 +28,15 @@ def attempts(secret: Path, entry: Path, port: int, unix: str, abstract: str, vic
         "append": lambda: entry.open("a").close(),
         "truncate by name": lambda: os.truncate(entry, 0),
         "truncate while opening": lambda: os.close(os.open(entry, os.O_RDONLY | os.O_TRUNC)),
-        "delete": lambda: entry.unlink(),
-        "new folder": lambda: (entry.parent / "new").mkdir(),
+        "delete": entry.unlink,
+        "new folder": (entry.parent / "new").mkdir,
         "new link": lambda: (entry.parent / "link").symlink_to("/etc/passwd"),
         "move away": lambda: entry.rename(own / "mine"),
         "move in": lambda: _made(own / "theirs").rename(entry.parent / "theirs"),
         "link a secret in": lambda: os.link(secret, own / "linked"),
-        "read a secret": lambda: secret.read_text(),
+        "read a secret": secret.read_text,
         "read a secret through a link": lambda: _link(own / "to-secret", secret).read_text(),
-        "list its folder": lambda: os.listdir(secret.parent),
+        "list its folder": lambda: list(secret.parent.iterdir()),
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", port)),
         "listen": lambda: socket.create_server(("127.0.0.1", 0)),
         "send by UDP": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", port)),
