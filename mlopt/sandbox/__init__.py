@@ -75,21 +75,19 @@ def enter(reach: Reach, own: Path, path: list[str]) -> Held:
 
     `own` is its own folder, `path` lists the folders that modules are imported from.
     """
-    network = ""
-    if reach.network is Network.LOOPBACK:
-        network = "a private network" if private_network.enter() else ""
+    network = _left(reach.network)                  # before files: a network of one's own is asked for in /proc
     reads = None if reach.reads is None else (*places.needed(path), *map(places.resolved, reach.reads))
     writes = None if reach.writes is None else (own, *reach.writes)
     kept = landlock.restrict(
         writes=writes, reads=reads if writes is not None or reads is None else (*reads, own),
         devices=places.devices(), network=reach.network is not Network.NOTHING,
     )
-    if reach.network is Network.NOTHING:
-        network = _without_network(kept)
+    version = landlock.version()
+    if reach.network is Network.NOTHING and not network and kept and version >= landlock.TCP_SINCE:
+        network = "Landlock: no TCP; UDP and look-ups of names stay"
     if kept or reach.network is Network.NOTHING:
         privileges.no_new_privileges()
         privileges.drop_capabilities()
-    version = landlock.version()
     files = f"Landlock, interface {version}" if kept else ""
     if kept and version < landlock.TRUNCATES_SINCE:
         files += ", which lets files be cut short"
@@ -98,12 +96,11 @@ def enter(reach: Reach, own: Path, path: list[str]) -> Held:
     )
 
 
-def _without_network(kept: bool) -> str:
-    if seccomp.refuse_sockets():
+def _left(network: Network) -> str:
+    """Leave the network as far as is asked for; how, or "" where that is not possible."""
+    if network is Network.NOTHING and seccomp.refuse_sockets():
         return "seccomp: no sockets at all"
-    if private_network.enter():
-        return "a private network"
-    return "Landlock: no TCP; UDP and look-ups of names stay" if kept and landlock.version() >= 4 else ""
+    return "a private network" if network is not Network.EVERYTHING and private_network.enter() else ""
 
 
 def refusal(error: BaseException, reach: Reach) -> str:

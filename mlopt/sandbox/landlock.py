@@ -30,7 +30,7 @@ _WRITING = (
     _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM
     | _DEVICE_NODES | _REFER
 )
-TRUNCATES_SINCE = 3
+TRUNCATES_SINCE, TCP_SINCE = 3, 4
 _SINCE = {_TRUNCATE: TRUNCATES_SINCE, _IOCTL_DEV: 5}      # version of the interface -> what it added to writing
 LEAST_VERSION = 2                           # before, no file could be moved from one folder to another
 
@@ -61,7 +61,7 @@ def restrict(
     if not handled:
         return False
     parts = [handled]
-    if found >= 4:
+    if found >= TCP_SINCE:
         parts.append(0 if network else _BIND_TCP | _CONNECT_TCP)
     if found >= 6:
         parts.append(_SIGNALS | (0 if network else _ABSTRACT_SOCKETS))
