@@ -21,6 +21,8 @@ from mlopt import private_network
 from mlopt.errors import MloptError
 from mlopt.sandbox import landlock, places, privileges, seccomp
 
+# What only these can mean where an error names no path.
+_WITHOUT_A_PATH = {errno.EPERM: "the network", errno.EACCES: "locks that processes share, in /dev/shm"}
 SWITCH = "MLOPT_SANDBOX"            # 0 turns all of it off
 
 
@@ -80,7 +82,8 @@ def enter(reach: Reach, own: Path, path: list[str]) -> Held:
     writes = None if reach.writes is None else (own, *reach.writes)
     kept = landlock.restrict(
         writes=writes, reads=reads if writes is not None or reads is None else (*reads, own),
-        devices=places.devices(), network=reach.network is not Network.NOTHING,
+        devices=places.devices(shared=reach.network is not Network.NOTHING),
+        network=reach.network is not Network.NOTHING,
     )
     version = landlock.version()
     if reach.network is Network.NOTHING and not network and kept and version >= landlock.TCP_SINCE:
@@ -111,8 +114,8 @@ def refusal(error: BaseException, reach: Reach) -> str:
         if not isinstance(cause, OSError) or cause.errno not in (errno.EACCES, errno.EPERM, errno.EXDEV):
             continue
         if not isinstance(cause.filename, str | bytes):
-            if cause.errno == errno.EPERM and reach.network is Network.NOTHING:
-                return "the network"
+            if cause.errno in _WITHOUT_A_PATH and reach.network is Network.NOTHING:
+                return _WITHOUT_A_PATH[cause.errno]
             continue
         path = Path(os.fsdecode(cause.filename)).absolute()      # a link is named as it was asked for
         if _allowed_without_us(path):

@@ -19,6 +19,7 @@ _ETC = (        # what the dynamic linker, the C library and drivers read; nothi
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _ACCELERATORS = ("nvidia*", "nvhost*", "nvmap", "dri", "kfd", "dxg", "accel*", "vfio")
+_SHARED = Path("/dev/shm")
 _FOLDERS_NAMED_IN = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "ROCM_PATH")
 
 
@@ -33,14 +34,18 @@ def needed(path: Iterable[str]) -> Iterator[Path]:
     yield from (Path("/etc", name) for name in _ETC)
 
 
-def devices() -> Iterator[Path]:
-    """Devices that computing needs: those that every process has, and those of accelerators."""
+def devices(*, shared: bool) -> Iterator[Path]:
+    """Devices that computing needs: those that every process has, and those of accelerators.
+
+    `shared`: memory and locks that processes share as well. They lie where those of all other programs do, so that who
+    works alone does not get them.
+    """
     for name in _DEVICES:
         yield Path("/dev", name)
     found = [device for pattern in _ACCELERATORS for device in Path("/dev").glob(pattern)]
     yield from found
-    if found:
-        yield Path("/dev/shm")      # their drivers share memory between threads and processes there
+    if found or shared:
+        yield _SHARED               # drivers of accelerators share memory too
 
 
 def resolved(path: Path) -> Path:

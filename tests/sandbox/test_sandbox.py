@@ -13,7 +13,7 @@ import pytest
 
 from mlopt import diagnosis, sandbox
 from mlopt.errors import OutOfReach, WorkerCrashed
-from mlopt.sandbox import Reach, landlock
+from mlopt.sandbox import Network, Reach, landlock
 from mlopt.worker import Crew, Job
 
 HERE = "reaching"
@@ -131,6 +131,14 @@ def test_the_user_can_turn_it_off(tmp_path, monkeypatch):
     monkeypatch.setenv("MLOPT_SANDBOX", "0")
     run("write", path=tmp_path / "theirs")
     assert (tmp_path / "theirs").read_text() == "written by a payload"
+
+
+@KERNEL
+def test_processes_that_work_together_share_locks_and_one_alone_is_told(tmp_path):
+    assert run("share_a_lock", bool, reach=Reach(network=Network.LOOPBACK))
+    if not any(Path("/dev").glob("nvidia*")):
+        with pytest.raises(OutOfReach, match="kept from locks that processes share"):
+            run("share_a_lock", bool)
 
 
 @KERNEL
