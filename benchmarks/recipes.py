@@ -19,6 +19,7 @@ from pathlib import Path
 import mlopt
 from mlopt import plain as values
 from mlopt.profile import bursts
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
 FORMAT = "tflite"
@@ -29,7 +30,8 @@ def timed(files, signature, samples):
     with Crew() as crew:
         jobs = [
             Job(task="timing", function="mlopt.profile.bursts:time_files",
-                arguments={"format": FORMAT, "files": files, "signature": signature, "samples": samples, "seed": n})
+                arguments={"format": FORMAT, "files": files, "signature": signature, "samples": samples, "seed": n},
+                reach=Reach(reads=(*map(Path, files), samples)))
             for n in range(bursts.PROCESSES)
         ]
         return bursts.combined([crew.run(job, list[float]) for job in jobs])

@@ -133,8 +133,9 @@ def load(
         model=path, out=path, trust_code=trust_code, custom_objects=tuple(custom_objects),
         input_shapes=input_shapes or {},
     )
-    with Crew() as crew:
-        return opening.describe(request, crew, Cache())
+    store = Cache()
+    with Crew(store.root) as crew:
+        return opening.describe(request, crew, store)
 
 
 def compress(
@@ -244,7 +245,7 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     require_extras(chosen)
     bundle.check_ours(request.out)
     store = Cache()
-    with bundle.claimed(request.out, store.root / "locks"), Crew() as crew:
+    with bundle.claimed(request.out, store.root / "locks"), Crew(store.root) as crew:
         work = Run(request, chosen, recipe, crew=crew, store=store, on_progress=on_progress)
         bundle.check_room(request)
         material = work.go()

@@ -44,17 +44,12 @@ class Cache:
 
     def entry(self, stage: str, **depends_on: Any) -> Path:
         """Where the result of `stage` with these inputs belongs; it is there exactly when it is finished."""
-        text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
-        key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
-        path = self.root / f"{stage}-{key[:40]}"
-        self.touch(path)
-        return path
+        return entry_in(self.root, stage, **depends_on)
 
     def touch(self, path: Path) -> None:
         """Say that what lies there is in use: the least recently used goes first. Only what is ours is touched."""
         if path.parent == self.root:
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(path)
+            _touch(path)
 
     def trim(self, largest_bytes: int = LARGEST_BYTES) -> None:
         """Delete the least recently used entries above the limit, and what killed runs left half-made."""
@@ -75,6 +70,20 @@ class Cache:
                 return
             excess -= entries[path]
             shutil.rmtree(path, ignore_errors=True)
+
+
+def entry_in(root: Path, stage: str, **depends_on: Any) -> Path:
+    """As `Cache.entry`, for workers, which may not write into the cache."""
+    text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
+    key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
+    path = root / f"{stage}-{key[:40]}"
+    _touch(path)
+    return path
+
+
+def _touch(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(path)
 
 
 def default_root() -> Path:

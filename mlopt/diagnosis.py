@@ -6,7 +6,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 
-from mlopt import cache, extras, files, plain
+from mlopt import cache, extras, files, plain, sandbox
 from mlopt.errors import OutputUnwritable
 from mlopt.profile import latency
 
@@ -33,7 +33,7 @@ class ExtraState:
 
 @dataclass(frozen=True, kw_only=True)
 class Ability:
-    """Something that can be measured here, or not, and why."""
+    """Something that can be measured, or held, here, or not, and why."""
 
     name: str
     possible: bool
@@ -52,6 +52,7 @@ class Diagnosis:
     cache_bytes: int
     extras: tuple[ExtraState, ...]
     abilities: tuple[Ability, ...]
+    protections: tuple[Ability, ...]        # what a worker that opens a model is held to here
     schema: int = 1
 
 
@@ -64,6 +65,7 @@ def diagnose() -> Diagnosis:
         processor=host["processor"], features=tuple(host["features"]), cores=os.cpu_count() or 1,
         cache=str(root), cache_bytes=files.size(root) if root.is_dir() else 0,
         extras=tuple(_extra(name) for name in _GIVES), abilities=tuple(_abilities(host["features"])),
+        protections=tuple(_protections()),
     )
 
 
@@ -100,6 +102,23 @@ def _cache_ability() -> Ability:
     return Ability(name="resuming", possible=True, detail=f"{shutil.disk_usage(root).free // 10**9} GB free in {root}")
 
 
+def _protections() -> list[Ability]:
+    names = {"network": "reaching the network", "writing": "writing outside its folder",
+             "reading": "reading what it was not given"}
+    if not sandbox.wanted(os.environ):
+        why = f"{sandbox.SWITCH}=0 turns this protection off"
+        return [Ability(name=name, possible=False, detail=why) for name in names.values()]
+    lacks = "this system's kernel has nothing for it that this user may use: open only models that you trust"
+    try:
+        held = sandbox.tried()
+    except sandbox.SandboxBroken as err:
+        held, lacks = sandbox.Held(), f"it could not be tried: {err}"
+    return [
+        Ability(name=words, possible=bool(getattr(held, field)), detail=getattr(held, field) or lacks)
+        for field, words in names.items()
+    ]
+
+
 def to_json(found: Diagnosis) -> str:
     fields = plain.to_plain(found)
     for state, record in zip(found.extras, fields["extras"], strict=True):
@@ -124,4 +143,6 @@ def to_text(found: Diagnosis) -> str:
             lines.append(f"           lacks {', '.join(extra.missing)}: {extra.remedy}")
     lines += ["", "this machine can measure"]
     lines += [f"  {'yes' if a.possible else 'no ':<4} {a.name}: {a.detail}" for a in found.abilities]
+    lines += ["", "a worker that opens a model is kept from"]
+    lines += [f"  {'yes' if p.possible else 'no ':<4} {p.name}: {p.detail}" for p in found.protections]
     return "\n".join(lines)

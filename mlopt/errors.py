@@ -10,6 +10,7 @@
     ├── TrainingDiverged       a loss or a weight stopped being a number
     ├── OutputUnwritable       the place to write to is missing, full, read-only or somebody else's
     ├── MissingExtra           an optional package is not installed
+    ├── OutOfReach             a worker was kept from a file or from the network
     └── WorkerFailed           a worker process ended without an answer
         ├── WorkerCrashed      by a signal, or with a traceback that is a bug
         └── WorkerTimeout      past its deadline
@@ -100,6 +101,18 @@ class OutputUnwritable(MloptError):
     def __init__(self, path: Path | str, found: str, remedy: str = "") -> None:
         self.path, self.found, self.remedy = str(path), found, remedy
         super().__init__(f"cannot write {path}: {found}." + (f" {remedy}" if remedy else ""))
+
+
+class OutOfReach(MloptError):
+    """`wanted` is a path, or "the network"; `task` says in words what the worker was doing."""
+
+    def __init__(self, task: str, wanted: str) -> None:
+        self.task, self.wanted = task, wanted
+        super().__init__(
+            f"{task}: the worker process was kept from {wanted}. Workers that open model files reach their own folder, "
+            "what they were given to read, and no network (`mlopt doctor` says which protections hold here). If you "
+            "trust the model and all code that it needs, set MLOPT_SANDBOX=0."
+        )
 
 
 class MissingExtra(MloptError):

@@ -55,14 +55,31 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_folder(temporary)
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(path)
-        except OSError as err:
-            if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        put(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put(folder: Path, path: Path) -> None:
+    """Rename `folder`, which is complete and synced, to `path`; it stays where it is when there is one already."""
+    folder.chmod(0o755)
+    try:
+        folder.rename(path)
+    except OSError as err:
+        if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def odd_entry(folder: Path) -> Path | None:
+    """The first thing in `folder`, itself or beneath it, that is neither a plain file nor a folder; None without one.
+
+    Links count as odd: whoever reads through one reads what somebody else chose.
+    """
+    for place in (folder, *folder.rglob("*")):
+        kind = place.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            return place
+    return None
 
 
 def replace_folder(new: Path, path: Path) -> None:
@@ -108,7 +125,7 @@ def replace_content(new: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     for entry in folder.rglob("*"):
-        if entry.is_file():
+        if entry.is_file() and not entry.is_symlink():
             descriptor = os.open(entry, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

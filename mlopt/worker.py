@@ -3,27 +3,34 @@
 The caller names a function as text ("module:function"); arguments and results are plain values or dataclasses, sent
 as JSON; arrays go through files. A worker speaks on a pipe of its own, so that whatever a library prints is kept
 apart, as its last words. It ends with its caller: its standard input closes when the caller is gone, however it went.
+
+Each worker has a folder of its own for all that it writes, gone when it ends. What it leaves is handed over (`result`):
+the caller looks at it and puts it in its place, so that a worker needs no right to write there. See `mlopt.sandbox`.
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from mlopt import plain
+from mlopt import files, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
+from mlopt.run_folder import RunFolder
+from mlopt.sandbox import Reach
 
 T = TypeVar("T")
 OnEvent = Callable[[dict[str, Any]], None]
@@ -44,13 +51,18 @@ class Sees(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A function to run in a worker. `task` says in words what it is doing, for messages."""
+    """A function to run in a worker. `task` says in words what it is doing, for messages.
+
+    `leaves` are the folders that it may leave behind, see `result`; a name that ends in `*` stands for all that begin
+    like it. `reach` is what the worker may reach beside its own folder; None for a user's code that needs all there is.
+    """
 
     task: str
     function: str
     arguments: Mapping[str, Any]
     sees: Sees = Sees.NOTHING
-    private_network: bool = False   # with loopback alone, where the system allows it: see `private_network`
+    leaves: tuple[Path, ...] = ()
+    reach: Reach | None = Reach()  # noqa: RUF009  # frozen: one for all
     user_modules: bool = False      # the user named a module to import: it may lie in the current folder
     deadline_s: float = DEADLINE_S
 
@@ -60,18 +72,24 @@ class Cancelled(MloptError):
 
 
 class Crew:
-    """The worker processes of one run. Leaving the block, for whatever reason, ends them all."""
+    """The worker processes of one run. Leaving the block, for whatever reason, ends them all and deletes their folders.
 
-    def __init__(self) -> None:
+    Workers write beneath `place`, which is best where they leave their results; without it, where temporary files go.
+    """
+
+    def __init__(self, place: Path | None = None) -> None:
+        self._folder = RunFolder(place or Path(tempfile.gettempdir()))
         self._living: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def __enter__(self) -> "Crew":
+        self._folder.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+        self._folder.__exit__(kind, error, at)
 
     def stop(self) -> None:
         """Kill every worker, with whatever it started itself; those waiting for them get `Cancelled`."""
@@ -90,11 +108,14 @@ class Crew:
         Raises the `MloptError` that the function raised, `WorkerCrashed`, `WorkerTimeout` or `Cancelled`.
         """
         started = time.monotonic()
+        own = self._folder.new()
         reading, writing = os.pipe()
         with tempfile.TemporaryFile() as log, os.fdopen(reading, "rb", buffering=0) as events:
-            process = self._start(job, writing, log)
+            process = self._start(job, own, writing, log)
             try:
-                answer = _listen(process, events, started + job.deadline_s, on_event, on_question)
+                answer = _Conversation(job, own, process, on_event, on_question).listen(
+                    events, until=started + job.deadline_s
+                )
                 if answer is not None:
                     _await_exit(process)
             finally:
@@ -106,6 +127,7 @@ class Crew:
                 with contextlib.suppress(BrokenPipeError):
                     assert process.stdin is not None
                     process.stdin.close()
+                shutil.rmtree(own, ignore_errors=True)
             if answer is None:
                 if cancelled:
                     raise Cancelled(f"{job.task}: stopped")
@@ -116,17 +138,21 @@ class Crew:
                 )
         return _unpack(job, answer, returns)
 
-    def _start(self, job: Job, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    def _start(self, job: Job, own: Path, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         request = {
-            "function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
-            "user_modules": job.user_modules,
+            "task": job.task, "function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
+            "user_modules": job.user_modules, "own": str(own),
+            "reach": plain.to_plain(job.reach) if sandbox.wanted(os.environ) else None,
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
+            "converters": [str(path) for path in plugins.converter_sources().values()],
         }
-        environment = os.environ | {
+        environment = os.environ | telemetry.OFF | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OPENBLAS_NUM_THREADS": "1",      # workers share the cores: spinning threads made one 20 times slower
             "KERAS_BACKEND": "tensorflow",
+            "KERAS_HOME": str(own / "keras"),
+            "TMPDIR": str(own),
             "TOKENIZERS_PARALLELISM": "false",
         }
         with self._lock:
@@ -134,11 +160,8 @@ class Crew:
                 os.close(writing)
                 raise Cancelled(f"{job.task}: stopped")
             try:
-                command = [sys.executable, "-P", "-m", "mlopt.worker_main", str(writing)]
-                if job.private_network:
-                    command = [sys.executable, "-P", "-m", "mlopt.private_network", *command]
                 process = subprocess.Popen(
-                    command,
+                    [sys.executable, "-P", "-m", "mlopt.worker_main", str(writing)],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[writing], env=environment,
                     start_new_session=True,   # Ctrl-C reaches the caller alone, which then ends us and our children
                 )
@@ -149,33 +172,75 @@ class Crew:
         return process
 
 
-def _listen(
-    process: "subprocess.Popen[bytes]",
-    events: IO[bytes],
-    until: float,
-    on_event: OnEvent | None,
-    on_question: OnQuestion | None,
-) -> dict[str, Any] | None:
-    """The worker's answer, or None when it ended or ran out of time without one."""
-    pending = b""
-    while (left := until - time.monotonic()) > 0:
-        if not select.select([events], [], [], min(left, 1.0))[0]:
-            continue
-        chunk = events.read(1 << 16)
-        if not chunk:
-            return None
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "event" in message:
-                if on_event is not None:
-                    on_event(message["event"])
-            elif "question" in message:
-                assert on_question is not None, f"nobody answers {message['question']!r}"
-                _tell(process, plain.to_plain(on_question(message["question"])))
-            else:
-                return message
-    return None
+@dataclass(frozen=True)
+class _Conversation:
+    """The caller's side of one worker's messages."""
+
+    job: Job
+    own: Path
+    process: "subprocess.Popen[bytes]"
+    on_event: OnEvent | None
+    on_question: OnQuestion | None
+
+    def listen(self, events: IO[bytes], *, until: float) -> dict[str, Any] | None:
+        """The worker's answer, or None when it ended or ran out of time without one."""
+        pending = b""
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([events], [], [], min(left, 1.0))[0]:
+                continue
+            chunk = events.read(1 << 16)
+            if not chunk:
+                return None
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "event" in message:
+                    if self.on_event is not None:
+                        self.on_event(message["event"])
+                elif "question" in message:
+                    assert self.on_question is not None, f"nobody answers {message['question']!r}"
+                    _tell(self.process, plain.to_plain(self.on_question(message["question"])))
+                elif "leaves" in message:
+                    _tell(self.process, self._taken(message["leaves"], Path(message["as"])))
+                else:
+                    return message
+        return None
+
+    def _taken(self, name: str, path: Path) -> dict[str, Any]:
+        """Put what the worker made in its place, after a look at it; what the worker is told."""
+        if name != Path(name).name or not any(_is_named(path, leaf) for leaf in self.job.leaves):
+            raise WorkerCrashed(self.job.task, f"wanted to leave {path}, which is no result of it")
+        taken = self.own.with_name(f"{self.own.name}.{name}")     # where the worker itself cannot reach it any more
+        try:
+            (self.own / name).rename(taken)
+            odd = files.odd_entry(taken)
+            if odd is not None:
+                raise WorkerCrashed(
+                    self.job.task, f"left {odd.relative_to(taken)}, which is neither a plain file nor a folder"
+                )
+            _put(taken, path)
+        except OSError as err:
+            return {"errno": err.errno, "path": str(err.filename or path)}
+        finally:
+            shutil.rmtree(taken, ignore_errors=True)
+        return {}
+
+
+def _is_named(path: Path, leaf: Path) -> bool:
+    if not leaf.name.endswith("*"):
+        return path == leaf
+    return path.parent == leaf.parent and path.name.startswith(leaf.name[:-1])
+
+
+def _put(folder: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        files.put(folder, path)
+    except OSError as err:
+        if err.errno != errno.EXDEV:
+            raise
+        with files.new_folder(path) as copy:             # the worker's folder lies on another disk
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
 
 
 def _tell(process: "subprocess.Popen[bytes]", message: Any) -> None:
@@ -196,6 +261,9 @@ def _unpack(job: Job, answer: dict[str, Any], returns: type[T]) -> T:
         error = answer["error"]
         if error["class"] is None:
             raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:])
+        package = str(error["class"]).partition(":")[0].partition(".")[0]
+        if package != "mlopt" and package not in plugins.converter_sources():
+            raise WorkerCrashed(job.task, f"answered with {error['class']}, which is no error of mlopt's")
         raise plain.error_class(error["class"]).restored(error["message"], error["facts"])
     return plain.from_plain(answer["result"], returns)
 
@@ -225,6 +293,8 @@ class Line:
 
     emit: Callable[[dict[str, Any]], None]
     ask: Callable[[str], Any]
+    leave: Callable[[Path, Path], None]     # a complete folder in the worker's own, and where it belongs
+    own: Path
 
 
 _line: Line | None = None
@@ -240,6 +310,25 @@ def ask(question: str) -> Any:
     """Wait for the caller's answer, as plain values. Only in a worker."""
     assert _line is not None, f"asked {question!r} outside a worker"
     return _line.ask(question)
+
+
+@contextlib.contextmanager
+def result(path: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `path` when the block succeeds, and vanishes when it does not.
+
+    In a worker, its caller puts it there, if `path` is among what the job `leaves`; else this is `files.new_folder`.
+    """
+    if _line is None:
+        with files.new_folder(path) as folder:
+            yield folder
+        return
+    made = Path(tempfile.mkdtemp(dir=_line.own, prefix="result-"))
+    try:
+        yield made
+        files.sync_folder(made)
+        _line.leave(made, path)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def connect(line: Line) -> None:

@@ -1,4 +1,4 @@
-"""The other end of `mlopt.worker`: read one request, hide what must not be seen, call the function, answer."""
+"""The other end of `mlopt.worker`: read one request, give up what is not needed for it, call the function, answer."""
 
 import errno
 import json
@@ -10,10 +10,12 @@ import tempfile
 import threading
 import traceback
 import typing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from mlopt import cache, isolation, plain, worker
-from mlopt.errors import MloptError, OutputUnwritable
+from mlopt import cache, isolation, plain, sandbox, worker
+from mlopt.errors import MloptError, OutOfReach, OutputUnwritable
 
 
 def main() -> None:
@@ -26,16 +28,27 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(sys.stdin.buffer.readline())
+    own = Path(request["own"])
+    sys.path.extend(p for p in request["path"] if p not in sys.path)
+    reach = _held_in(request, own)                   # before this process has a second thread
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
     _hide_others(worker.Sees(request["sees"]), request["user_modules"])
-    sys.path.extend(p for p in request["path"] if p not in sys.path)
 
     def ask(question: str) -> Any:
         send({"question": question})
         return answers.get()
 
-    worker.connect(worker.Line(emit=lambda fields: send({"event": plain.to_plain(fields)}), ask=ask))
+    def leave(made: Path, path: Path) -> None:
+        send({"leaves": made.name, "as": str(path)})
+        answer = answers.get()
+        if answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]), answer["path"])
+
+    def emit(fields: dict[str, Any]) -> None:
+        send({"event": plain.to_plain(fields)})
+
+    worker.connect(worker.Line(emit=emit, ask=ask, leave=leave, own=own))
     try:
         result = _call(request["function"], request["arguments"])
         answer: dict[str, Any] = {"result": plain.to_plain(result)}
@@ -44,14 +57,31 @@ def main() -> None:
         answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
     except MemoryError:
         answer = {"error": {"class": None, "message": "ran out of memory", "traceback": ""}}
-    except OSError as err:
-        answer = {"error": _storage_error(err)}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
-        answer = {"error": _bug(err)}
+        answer = {"error": _unexpected(err, request["task"], reach)}
     send(answer)
     pipe.close()
     sys.stdout.flush()
     os._exit(0)                # frameworks take seconds to tear down, and some crash while they do
+
+
+def _held_in(request: dict[str, Any], own: Path) -> sandbox.Reach | None:
+    """From here on this process reaches what its request says, beside its own folder; None where it reaches all."""
+    if request["reach"] is None:
+        return None
+    reach = plain.from_plain(request["reach"], sandbox.Reach)
+    if request["user_modules"] and reach.reads is not None:
+        reach = replace(reach, reads=(*reach.reads, Path.cwd()))
+    sandbox.enter(reach, own, [*sys.path, *request["converters"]])
+    return reach
+
+
+def _unexpected(err: Exception, task: str, reach: sandbox.Reach | None) -> dict[str, Any]:
+    kept_from = sandbox.refusal(err, reach) if reach is not None else ""
+    if kept_from:
+        error = OutOfReach(task, kept_from)
+        return {"class": "mlopt.errors:OutOfReach", "message": str(error), "facts": error.facts()}
+    return _storage_error(err) if isinstance(err, OSError) else _bug(err)
 
 
 def _call(function: str, arguments: dict[str, Any]) -> Any:

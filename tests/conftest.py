@@ -10,7 +10,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # what a shell does to jobs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)    # else the programs that tests start never hear Ctrl-C
 
+from mlopt import telemetry
 from mlopt.isolation import NEVER_NEEDED, TORCH, hide
+
+telemetry.switch_off()      # before a test imports ONNX Runtime
 
 hide(TORCH | NEVER_NEEDED - {"sklearn"})      # the tests hold figures to scikit-learn's
 

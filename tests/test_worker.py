@@ -113,7 +113,7 @@ def test_what_a_library_prints_does_not_disturb_the_answer():
 
 
 def test_stopping_the_crew_ends_a_waiting_worker():
-    crew, errors = Crew(), []
+    errors = []
 
     def wait():
         try:
@@ -121,12 +121,13 @@ def test_stopping_the_crew_ends_a_waiting_worker():
         except Cancelled as err:
             errors.append(err)
 
-    thread = threading.Thread(target=wait)
-    thread.start()
-    while not crew._living:
-        time.sleep(0.01)
-    crew.stop()
-    thread.join(10)
+    with Crew() as crew:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not crew._living:
+            time.sleep(0.01)
+        crew.stop()
+        thread.join(10)
     assert len(errors) == 1
 
 
@@ -135,7 +136,9 @@ def test_a_worker_and_its_children_end_when_the_caller_is_killed(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent / 'support')!r})\n"
         "from mlopt.worker import Crew, Job\n"
-        f"Crew().run(Job(task='t', function='{HERE}:with_child', arguments={{'pids': {str(pids)!r}}}), object)\n"
+        f"job = Job(task='t', function='{HERE}:with_child', arguments={{'pids': {str(pids)!r}}}, reach=None)\n"
+        "with Crew() as crew:\n"
+        "    crew.run(job, object)\n"
     )
     caller = subprocess.Popen([sys.executable, "-c", code])
     while not pids.exists():

@@ -1,6 +1,9 @@
 """ONNX files and ONNX Runtime: the light door. Nothing heavy is imported here."""
 
+from mlopt import telemetry
 from mlopt.convert.protocol import Precision
+
+telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
 
 class OnnxConverter:

@@ -1,6 +1,7 @@
 """The command line: a thin coat over `mlopt.api`. Nothing heavy is imported until a command runs."""
 
 import io
+import signal
 import sys
 from typing import Annotated
 
@@ -44,6 +45,9 @@ app.add_typer(recipes.app, name="recipes")
 
 def main() -> None:
     """The console script: run a command, and turn what it raises into one sentence and an exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)     # an orderly end, as after Ctrl-C: nothing is left
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")     # a terminal without × shows ?, and no command fails for it

@@ -5,7 +5,7 @@
 2    the model, the data, the folder or the command line cannot be worked with; nothing was written
 3    a file that was asked for could not be made or proven; the others were
 70   a bug in mlopt itself
-130  stopped by Ctrl-C
+130  stopped by Ctrl-C, SIGTERM or SIGHUP
 """
 
 import errno

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from mlopt.gate.measuring import MeasurementFailed, format_of
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
 
@@ -17,6 +18,6 @@ def read_ops(file: Path) -> tuple[str, ...]:
     if found is None:
         raise MeasurementFailed("this host", file, f"operations of {format_of(file)} files cannot be read here")
     job = Job(task=f"reading the operations of {file.name}", function=f"{module}:operations",
-              arguments={"file": str(file)}, deadline_s=120.0)
+              arguments={"file": str(file.resolve())}, deadline_s=120.0, reach=Reach(reads=(file,)))
     with Crew() as crew:
         return tuple(crew.run(job, list))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, files, worker
+from mlopt import cache, worker
 from mlopt.data import memory
 from mlopt.data.dataset import Dataset, Request
 from mlopt.data.fingerprint import SampleFingerprint, fingerprint
@@ -51,7 +51,7 @@ def gather(task: DataTask) -> None:
         worker.emit(doing="reading", done=done, total=total)
 
     settings: dict[str, Any] = {"normalise": task.normalise, "resize": task.resize, "slice_columns": task.slice_columns}
-    with files.new_folder(task.dest) as folder, memory.bounded_for([task.train, task.data, task.test]):
+    with worker.result(task.dest) as folder, memory.bounded_for([task.train, task.data, task.test]):
         found: dict[str, SamplesSummary] = {}
         if task.train is not None:
             found |= _with_training(task, folder, progress, settings)

@@ -52,7 +52,7 @@ def make_and_prove(task: FormatTask) -> None:
         precision = by_name[name]
         try:
             why_not = plain.resolve(precision.refusal)(task.float_file) if precision.refusal else ""
-            with files.new_folder(entry) as folder:
+            with worker.result(entry) as folder:
                 if why_not:
                     cache.write_record(folder / SKIPPED, why_not)
                 else:

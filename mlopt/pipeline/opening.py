@@ -14,6 +14,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt.model import SourceModel
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.source_stage import SourceTask
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job, Sees
 
 
@@ -26,7 +27,8 @@ def describe(request: CompressRequest, crew: Crew, store: Cache) -> SourceModel:
         )
         job = Job(
             task="opening the model", function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
-            sees=Sees.TENSORFLOW, user_modules=bool(request.custom_objects),
+            sees=Sees.TENSORFLOW, leaves=(entry,), reach=Reach(reads=(request.model, store.root)),
+            user_modules=bool(request.custom_objects),
         )
         crew.run(job, type(None))
     return source_in(entry, request.model)

@@ -32,6 +32,7 @@ from mlopt.pipeline.timing import Bench
 from mlopt.pipeline.training import Product, Training, untrained
 from mlopt.recipe.steps import Recipe
 from mlopt.report import Candidate, Finding, Severity
+from mlopt.sandbox import Reach
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
 _SYNTHESISED_FOR_CALIBRATION = 128    # of SYNTHESISED_SAMPLES; the rest are compared on
@@ -234,9 +235,15 @@ class Run:
             self._float_ready(name, entry if entry.exists() else None)
 
     def _run_source(self, task: SourceTask, words: str, hear: Callable[[dict[str, Any]], None], answer: Any) -> None:
+        leaves = (task.describe, *task.floats.values())
+        if task.synthesise is not None:
+            leaves = (*leaves, task.synthesise)
+        if task.reference:
+            leaves = (*leaves, self.store.root / "reference-*")      # named once the samples are there
         job = Job(
             task=words, function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
-            sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
+            sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects), leaves=leaves,
+            reach=Reach(reads=(task.path, self.store.root)),
         )
         self.crew.run(job, type(None), hear, answer)
 
@@ -298,7 +305,9 @@ class Run:
             )
             job = Job(
                 task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task},
-                sees=Sees.EVERYTHING if theirs else Sees.NOTHING, user_modules=theirs,
+                sees=Sees.EVERYTHING if theirs else Sees.NOTHING, user_modules=theirs, leaves=(entry,),
+                # a folder of pictures may consist of links to anywhere, and a user's function may need the network
+                reach=None if theirs else Reach(reads=None),
             )
             self.crew.run(job, type(None), hear)
         self._report(Progress(part="data", doing="read", finished=True))
@@ -360,7 +369,8 @@ class Run:
             seed=self.request.seed, grid=self.product.result().grid, validation=self._validation(),
         )
         job = Job(
-            task=f"making {name} files", function="mlopt.pipeline.format_stage:make_and_prove", arguments={"task": task}
+            task=f"making {name} files", function="mlopt.pipeline.format_stage:make_and_prove",
+            arguments={"task": task}, leaves=tuple(entries.values()), reach=Reach(reads=(self.store.root,)),
         )
         try:
             self.crew.run(job, type(None), hear)

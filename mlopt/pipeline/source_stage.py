@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt import cache, files, plain, plugins, worker
+from mlopt import cache, plain, plugins, worker
 from mlopt.data.blends import BLENDED, with_blends
 from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
@@ -56,7 +56,7 @@ def export_source(task: SourceTask) -> None:
         task.path, trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes
     )
     if not task.describe.exists():
-        with files.new_folder(task.describe) as folder:
+        with worker.result(task.describe) as folder:
             cache.write_record(folder / "source.json", model.source)
     worker.emit(ready="source")
     for position, (name, entry) in enumerate(task.floats.items()):
@@ -74,7 +74,7 @@ def _export(model: Any, name: str, entry: Path) -> None:
         worker.emit(doing=f"exporting {name}", exporting=name)
         door = plugins.load_converter(name)
         try:
-            with files.new_folder(entry) as folder:
+            with worker.result(entry) as folder:
                 made = plain.resolve(door.export)(model, model.source.signature, folder / f"float{door.suffix}")
                 cache.write_record(folder / "made.json", {"notes": made.notes, "choices": made.choices})
         except MloptError as err:
@@ -89,7 +89,7 @@ def _synthesise(model: Any, task: SourceTask) -> None:
     if not task.synthesise.exists():
         worker.emit(doing="synthesising inputs")
         inputs, how = model.synthesise(task.synthesised_count, task.seed)
-        with files.new_folder(task.synthesise) as folder:
+        with worker.result(task.synthesise) as folder:
             kept = {name: values[task.calibration_count :] for name, values in inputs.items()}
             parts = {
                 Role.CALIBRATION: {name: values[: task.calibration_count] for name, values in inputs.items()},
@@ -112,7 +112,7 @@ def _refer(model: Any, task: SourceTask) -> None:
     wanted = plain.from_plain(answer, ReferenceTask)
     worker.emit(doing="running the source")
     samples = Samples.open(wanted.samples)
-    with files.new_folder(wanted.dest) as folder:
+    with worker.result(wanted.dest) as folder:
         outputs: dict[str, np.memmap] = {}
         done = 0
         for batch in samples.batches(_BATCH):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlopt import cache, files, plain, plugins, worker
+from mlopt import cache, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.frameworks import check_devices, open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold, Opening
@@ -61,7 +61,7 @@ def run_step(task: StepTask) -> None:
     done = technique(settings, context, beforehand.watched(train, steps, context))
     if settings.epochs:
         done = replace(done, notes=(*done.notes, *train.objective(model).notes))
-    with files.new_folder(task.dest) as folder:
+    with worker.result(task.dest) as folder:
         done.model.save(folder)
         write_holds(folder / HOLDS, done.holds)
         _keep_grid(done, folder, task)

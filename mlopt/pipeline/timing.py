@@ -12,6 +12,7 @@ from mlopt.pipeline.progress import Findings, OnProgress, Progress
 from mlopt.pipeline.request import Wanted
 from mlopt.profile import latency
 from mlopt.report import Candidate, Latency, Severity
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
 Pairs = dict[str, list[list[float]]]      # precision -> [[float file's seconds, this file's seconds], ...]
@@ -71,6 +72,7 @@ class Bench:
             task=f"timing {name} files", function="mlopt.profile.latency:time_pairs",
             arguments={"format": name, "float_file": paths[base], "files": paths, "signature": self.signature,
                        "samples": self.samples},
+            reach=Reach(reads=(self.store.root,)),
         )
         processes = []
         for number in range(latency.PROCESSES):

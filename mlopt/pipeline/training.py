@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,13 +24,18 @@ from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
 from mlopt.profile import bursts
-from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Distill, Recipe, Step
+from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Distill, Recipe, Step
 from mlopt.report import StepFacts, Trained
+from mlopt.sandbox import Network, Reach
+from mlopt.training import tracking
 from mlopt.words import span
 from mlopt.worker import Crew, Job, Sees
 
 _DEADLINE_S = 7 * 24 * 3600.0        # a week: a training takes what it takes, and tells that it lives
 _PART = "training"
+_CLUSTERS = (Strategy.MULTI_WORKER, Strategy.PARAMETER_SERVER)
+_SEVERAL_GPUS = (Strategy.AUTO, Strategy.MIRRORED)      # they find each other by sockets
+_GPUS = "nvidia[0-9]*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +118,8 @@ class Training:
         job = Job(
             task=f"the recipe's step {task.number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
             arguments={"task": task}, sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
-            deadline_s=_DEADLINE_S,
+            deadline_s=_DEADLINE_S, leaves=(task.dest, self.store.root / "teacher-*"),
+            reach=step_reach(task, self.store.root, os.environ),
         )
 
         def hear(event: dict[str, Any]) -> None:
@@ -125,6 +132,8 @@ class Training:
 
         with _alone(task.work, self.store.root / "locks"):
             if not task.dest.exists():          # another run may have finished it since we looked
+                for folder in (task.work, task.logs):           # what is not there cannot be opened to a worker
+                    folder.mkdir(parents=True, exist_ok=True)
                 try:
                     self.crew.run(job, type(None), hear, self._answer)
                 except WorkerCrashed as err:
@@ -133,6 +142,9 @@ class Training:
                     how = f"{err.how}. The same command goes on from its last checkpoint"
                     raise WorkerCrashed(err.task, how, err.last_words, killed=True) from err
             shutil.rmtree(task.work, ignore_errors=True)
+            for folder in (task.logs, task.logs.parent):        # nothing was trained
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
     def _answer(self, question: str) -> Any:
         """What a step asks for: the latencies of drafted files, timed where no training framework is loaded."""
@@ -143,6 +155,7 @@ class Training:
                 task="timing narrower networks", function="mlopt.profile.bursts:time_drafts",
                 arguments={"format": "tflite", "float_files": float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
+                reach=Reach(reads=(self.store.root,)),
             )
             by_process.append(self.crew.run(job, list[float]))
             self.on_progress(Progress(part=_PART, doing="timing widths", done=number + 1, total=bursts.PROCESSES))
@@ -198,11 +211,33 @@ def _alone(work: Path, locks: Path) -> Iterator[None]:
         yield
 
 
-def _digests(step: Step) -> dict[str, str]:
-    """The content of the model files that a step's settings name: teachers and a student."""
+def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:
+    """What the worker of a step may reach: its models, its samples, its half-done work; more where others take part."""
+    step = plain.from_plain(dict(task.settings), STEPS[task.name])
+    reads = (task.source, *map(Path, _model_files(step)), store)
+    writes: tuple[Path, ...] = (task.work, task.logs)
+    network = Network.NOTHING
+    if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
+        network = Network.LOOPBACK
+    if task.track or environment.get("TF_CONFIG") or task.strategy is Strategy.TPU:
+        network = Network.EVERYTHING
+    if not task.track:
+        return Reach(reads=reads, writes=writes, network=network)
+    if task.strategy in _CLUSTERS:
+        return None                                     # its members ask for a network of their own
+    writes = (*writes, *tracking.folders(task.track))
+    return Reach(reads=None, writes=writes, network=network)        # a tracker reads its settings
+
+
+def _model_files(step: Step) -> list[str]:
+    """The model files that a step's settings name: teachers and a student."""
     teachers = [part.strip() for part in step.teacher.split(",")]
     student = step.student.file if isinstance(step, Distill) else ""
-    return {path: digest_of(Path(path)) for path in (*teachers, student) if path not in ("", THE_SOURCE, NO_TEACHER)}
+    return [path for path in (*teachers, student) if path not in ("", THE_SOURCE, NO_TEACHER)]
+
+
+def _digests(step: Step) -> dict[str, str]:
+    return {path: digest_of(Path(path)) for path in _model_files(step)}
 
 
 def _grid_digest(folder: Path | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from mlopt.errors import BadRequest, MloptError, WorkerCrashed, WorkerFailed
 from mlopt.frameworks.fitting import FitResult, OnEvent
 from mlopt.private_network import VARIABLE
+from mlopt.sandbox import Network, Reach
 from mlopt.worker import Cancelled, Crew, Job, Sees, emit
 
 MEMBER = "mlopt.frameworks.keras.fitting.member:take_part"
@@ -69,11 +70,13 @@ def train(request: str, servers: int, on_event: OnEvent) -> FitResult:
     `servers` is the number of parameter servers, 0 where every worker holds the weights.
     """
     place = given(os.environ)
+    # Files stay as the process that asks for the training is held to: all that is started here inherits that.
+    reach = Reach(reads=None, writes=None, network=Network.LOOPBACK) if place is None else None
     with Crew() as crew:
         job = Job(
             task="training in a cluster", function="mlopt.training.cluster:supervise",
             arguments={"request": request, "servers": servers, "place": place}, sees=Sees.NOTHING,
-            deadline_s=DEADLINE_S, private_network=place is None,
+            deadline_s=DEADLINE_S, reach=reach,
         )
         return crew.run(job, FitResult, on_event)
 
@@ -154,6 +157,7 @@ def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitRe
             job = Job(
                 task=f"training, {kind} {index}", function=MEMBER, sees=Sees.TENSORFLOW, deadline_s=DEADLINE_S,
                 arguments={"request": request, "spec": place.spec, "kind": kind, "index": index, "leads": leads},
+                reach=None,
             )
             try:
                 ended.put((part, crew.run(job, FitResult, watch.hear if leads else None)))

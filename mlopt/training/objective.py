@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlopt import files
-from mlopt.cache import Cache
+from mlopt import cache, files
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -142,8 +141,9 @@ class Trainer:
     def _outputs(self, model: TrainableModel, paths: Sequence[Path]) -> Path:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = _activations(model), Samples.open(self.around.train)
-        entry = Cache(self.around.work.parent).entry(
-            "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code, samples=digest(samples),
+        entry = cache.entry_in(
+            self.around.work.parent, "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code,
+            samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
         )

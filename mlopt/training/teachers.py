@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlopt import files
+from mlopt import worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import OnEvent, Opening
@@ -52,7 +52,7 @@ def write_outputs(
         check_fits(f"the teacher {path}", one.signature, student)
     each = (applied_in_order(one, student) for one in opened)
     terms = [common_terms(applied) for applied in zip(activations, *each, strict=True)]
-    with files.new_folder(dest) as folder:
+    with worker.result(dest) as folder:
         arrays = {}
         for number, teacher in enumerate(opened):
             start = 0

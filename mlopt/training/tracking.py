@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from mlopt import telemetry
 from mlopt.errors import BadRequest, MissingExtra, OutputUnwritable
 from mlopt.files import write_atomically
 from mlopt.frameworks.fitting import EpochFacts, FitTask
@@ -16,7 +18,7 @@ RUN_FILE = "mlflow-run"         # beside the checkpoints: a training that is con
 PATIENCE = 2                    # failures after which a server is not asked again
 # One retry and ten seconds: an epoch must not wait minutes for a server that is gone.
 SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", **telemetry.OFF,
 }
 
 
@@ -97,6 +99,21 @@ def check(track: str) -> None:
         client, uri = _client(track)
         with _answering(uri):
             client.get_experiment_by_name(EXPERIMENT)
+
+
+def folders(track: str) -> tuple[Path, ...]:
+    """What is written where `track` names a folder or a database file of this machine; made if it is missing.
+
+    >>> folders("mlflow:http://127.0.0.1:5000")
+    ()
+    """
+    place = urlsplit(track.removeprefix("mlflow:"))
+    if place.scheme not in ("", "file", "sqlite") or not place.path:
+        return ()
+    path = Path(place.path.removeprefix("/") if place.scheme == "sqlite" else place.path)     # sqlite:///relative
+    folder = path.parent if place.scheme == "sqlite" else path
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder.resolve(),)
 
 
 def _begin(task: FitTask) -> Tracker:

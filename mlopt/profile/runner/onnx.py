@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from . import onnx_file
@@ -23,10 +24,8 @@ class Onnx:
 
     def import_runtime(self) -> str:
         """Load the runtime's code; returns its name and version."""
-        import onnxruntime
-
-        self._module = onnxruntime
-        return f"ONNX Runtime {onnxruntime.__version__}"
+        self._module = imported()
+        return f"ONNX Runtime {self._module.__version__}"
 
     def load(self) -> None:
         """Part of `compile` here."""
@@ -47,6 +46,14 @@ class Onnx:
 
     def weights(self) -> int:
         return onnx_file.weight_bytes(self.file)
+
+
+def imported() -> Any:
+    """The module; without this variable it writes an id of the device into a cache folder, and calls home."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
 
 
 def session(module: Any, file: str, threads: int, profile_to: str = "") -> Any:

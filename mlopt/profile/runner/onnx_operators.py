@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import onnx_file, onnx_mapping, onnx_price
-from .onnx import inputs, session
+from .onnx import imported, inputs, session
 from .timing import Rounds
 
 _LEAST_RUNS, _MOST_RUNS = 20, 300       # a trace costs about 500 bytes a kernel and run
@@ -25,8 +25,7 @@ def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str
     Runs with and without profiling take turns, and so do the runs that tell what profiling adds, so that all see the
     same machine.
     """
-    import onnxruntime
-
+    onnxruntime = imported()
     onnxruntime.set_default_logger_severity(4)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

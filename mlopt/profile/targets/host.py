@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlopt import plain
+from mlopt import plain, sandbox
 from mlopt.errors import ModelUnreadable
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.runner import device
 from mlopt.profile.target import TargetLost
 from mlopt.profile.targets.bundle import measured, read_result, runner_command, write_request, write_runner
+from mlopt.sandbox import start
 
 _START_SECONDS = 240.0      # import, load and profile, before and beside the timed runs, on a busy machine
 
@@ -45,11 +46,22 @@ class HostTarget:
             write_request(asked, request)
             runner = write_runner(place / "runner.zip")
             command = runner_command(sys.executable, str(runner), str(asked), str(answer))
+            if sandbox.wanted(os.environ):
+                command = start.command(_reach(request), place, command)
             status, words = _run(command, place, deadline_s=self._start_seconds + 4 * request.most_seconds)
             if status != 0:
                 raise TargetLost(f"{self.name}, measuring {measured(file, beside)}",
                                  f"the process {_how(status)}{_last(words)}")
             return read_result(answer, request, self.name)
+
+
+def _reach(request: RunRequest) -> sandbox.Reach:
+    """The files that are measured, and /proc: memory's high-water mark is reset there.
+
+    Root could change the whole system there, so that root's measurements are kept from reading and the network alone.
+    """
+    reads = tuple(Path(file) for file in (request.file, request.beside) if file)
+    return sandbox.Reach(reads=reads, writes=(Path("/proc"),) if os.getuid() != 0 else None)
 
 
 def _run(command: Sequence[str], place: Path, *, deadline_s: float) -> tuple[int, str]:
