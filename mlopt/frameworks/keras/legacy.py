@@ -1,5 +1,6 @@
 """Load what the legacy Keras (1.x names, 2.x, tf.keras) wrote: .h5 files, and the .keras files of its last releases."""
 
+import errno
 import json
 import shutil
 import zipfile
@@ -17,8 +18,19 @@ LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebui
     ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError, OSError, AssertionError,
     tf.errors.OpError,
 )   # fmt: skip
+_SYSTEM = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 MIXED = ("mixed_float16", "mixed_bfloat16")
 OTHER_FLOATS = ("float16", "bfloat16", "float64")      # as the type of a whole layer, which no format takes as it is
+
+
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether the system stood in the way, and not the file: a full disk, a place that is closed to this process."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in _SYSTEM:
+            return True
+        behind = behind.__cause__ or behind.__context__
+    return False
 
 
 def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: bool) -> Any:

@@ -28,6 +28,8 @@ def open_sniffed(
     except (MloptError, MemoryError):
         raise
     except Exception as err:     # a framework may raise anything over a damaged file; what it was stays the cause
+        if legacy.is_of_the_system(err):
+            raise
         found = f"it cannot be opened: {type(err).__name__}: {brief(err)}"
         raise ModelUnreadable(sniffed.path, found, "If the file is whole, save it again where it was trained.") from err
 
@@ -66,6 +68,8 @@ def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -
     try:
         model, loaded_by = first()
     except legacy.LOADING_ERRORS as error:
+        if legacy.is_of_the_system(error):
+            raise
         try:
             model, loaded_by = second()
         except legacy.LOADING_ERRORS:
