@@ -129,6 +129,16 @@ class ModelBudget:
     line: int = 1
 
     @property
+    def is_relative(self) -> bool:
+        """Whether something is judged against a baseline."""
+        return (
+            any(c.growth is not None or c.ratchet for c in self.ceilings)
+            or any(s.fall is not None for s in self.scores)
+            or (self.ops is not None and self.ops.ratchet)
+            or any(p.growth is not None for entry in self.latency for p in entry.percentiles)
+        )
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Where something has to be measured."""
         named = [c.target for c in self.ceilings if c.target] + [entry.target for entry in self.latency]
