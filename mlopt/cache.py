@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,6 +84,15 @@ def default_root() -> Path:
         return Path(named).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mlopt"
+
+
+def places() -> tuple[files.Place, ...]:
+    """What every run writes to beside its result: its disks may be different ones."""
+    return (
+        files.Place(what="finished stages", folder=default_root(), elsewhere="name another folder in MLOPT_CACHE"),
+        files.Place(what="temporary files", folder=Path(tempfile.gettempdir()),
+                    elsewhere="name another folder in TMPDIR"),
+    )
 
 
 def write_record(path: Path, value: Any) -> None:

@@ -50,7 +50,7 @@ def error_class(name: str) -> type[MloptError]:
 
 
 def _held_to_ranges(value: Any, kind: Any, place: str) -> Any:
-    """`value` with nan for each null that stands where `kind` has a number; what is of another type is left as it is."""
+    """`value` with nan for each null in the place of a number; what is of another type is left as it is."""
     metadata = getattr(kind, "__metadata__", ())
     if metadata:
         kind = typing.get_args(kind)[0]

@@ -18,7 +18,7 @@ def _range(**limits: float) -> Meta:
 
 Share = Annotated[float, _range(minimum=0, maximum=1)]              # accuracy, agreement, part of a whole
 ShareDifference = Annotated[float, _range(minimum=-1, maximum=1)]   # of two shares
-Score = Annotated[float, _range(maximum=1)]                         # share right, AUC, or R squared, which may be below 0
+Score = Annotated[float, _range(maximum=1)]                         # share right, AUC, or R squared, also below 0
 Amount = Annotated[float, _range(minimum=0)]                        # a time, an error, an energy
 Ratio = Annotated[float, _range(exclusiveMinimum=0)]                # of two times
 Count = Annotated[int, _range(minimum=0, maximum=_MOST)]            # bytes, operations, parameters

@@ -195,7 +195,8 @@ def _unpack(job: Job, answer: dict[str, Any], returns: type[T]) -> T:
     if "error" in answer:
         error = answer["error"]
         if error["class"] is None:
-            raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:])
+            raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:],
+                                killed=error.get("killed", False))
         raise plain.error_class(error["class"]).restored(error["message"], error["facts"])
     return plain.from_plain(answer["result"], returns)
 

@@ -6,14 +6,13 @@ import os
 import queue
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 import typing
 from typing import Any
 
-from mlopt import cache, isolation, plain, worker
-from mlopt.errors import MloptError, OutputUnwritable
+from mlopt import cache, files, isolation, plain, worker
+from mlopt.errors import MloptError
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
         kind = f"{type(err).__module__}:{type(err).__qualname__}"
         answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
     except MemoryError:
-        answer = {"error": {"class": None, "message": "ran out of memory", "traceback": ""}}
+        answer = {"error": {"class": None, "message": "ran out of memory", "traceback": "", "killed": True}}
     except OSError as err:
         answer = {"error": _storage_error(err)}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
@@ -80,9 +79,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        place = err.filename or f"finished stages to {cache.default_root()}"
-        remedy = f"Make room, or name another folder in MLOPT_CACHE, and in TMPDIR beside {tempfile.gettempdir()}."
-        error = OutputUnwritable(place, os.strerror(err.errno), remedy)
+        error = files.out_of_room(err, cache.places())
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
     return _bug(err)
 

@@ -82,7 +82,7 @@ def read(path: Path) -> Stored:
     if unknown:
         raise _no_baseline(path, f"there is no {unknown[0]!r} in one; there are {', '.join(_PARTS)}")
     parts = [found.get("conditions", {}), found.get("metrics", {})]
-    if not all(isinstance(part, dict) for part in parts) or not all(isinstance(text, str) for text in parts[0].values()):
+    if not all(isinstance(part, dict) for part in parts) or any(not isinstance(t, str) for t in parts[0].values()):
         raise _no_baseline(path, "`metrics` is an object, and `conditions` one of texts")
     conditions, values = ({_name(key, path): value for key, value in part.items()} for part in parts)
     return Stored(values={name: _figure(name, value, conditions.get(name, ""), path) for name, value in values.items()},
@@ -102,9 +102,8 @@ def _figure(name: Name, value: Any, condition: str, path: Path) -> Value:
     try:
         figure: Value = plain.from_json(value, kind)
     except msgspec.ValidationError as err:
-        found = str(err).partition(" - at ")[0]
-        raise _no_baseline(path, f"{metric} of {model}{' on ' + target if target else ''} cannot be {value!r}: {found}") \
-            from err
+        where, found = f" on {target}" if target else "", str(err).partition(" - at ")[0]
+        raise _no_baseline(path, f"{metric} of {model}{where} cannot be {value!r}: {found}") from err
     return figure
 
 
