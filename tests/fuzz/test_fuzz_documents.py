@@ -1,4 +1,4 @@
-"""Reports, baselines, budgets, a device's answers, manifests and recipes, damaged: each is read, or refused in our words.
+"""Damaged reports, baselines, budgets, answers of devices, manifests and recipes: read, or refused in our words.
 
 Through the functions that the commands call. What is refused ends with the exit code of bad input or of a lost device,
 never as a bug; what is read gave figures that can be.
@@ -77,10 +77,10 @@ def refuse_to_measure(target, request):
     return measure
 
 
-def check(folder, *, budget, report=None, files=None):
+def check(folder, *, budget, report=None, given=("m.tflite",)):
     """As `mlopt gate check` does, on a device that measures nothing."""
     found = judge(Case(
-        budget=load_budget(budget), files=(folder / "m.tflite",) if files is None else files, measures=refuse_to_measure,
+        budget=load_budget(budget), files=tuple(folder / name for name in given), measures=refuse_to_measure,
         open_model=lambda file: ("ADD",), today=TODAY, baseline=folder / "m.tflite",
         stored=stored_figures.read(folder / stored_figures.NAME), report=job._report(report),
     ))
@@ -130,8 +130,10 @@ def accepted():
     names = {metric: ("m.tflite", "", metric) for metric in (
         Metric.SIZE, Metric.ZIPPED, Metric.MACS, Metric.OPS, Metric.ACCURACY, Metric.DROP, Metric.AGREEMENT)}
     arena = ("m.tflite", "host", Metric.ARENA)
-    values = {names[Metric.SIZE]: 5000, names[Metric.ZIPPED]: 4000, names[Metric.MACS]: 10**10, names[Metric.OPS]: ("ADD",),
-              names[Metric.ACCURACY]: 0.5, names[Metric.DROP]: 0.01, names[Metric.AGREEMENT]: 0.9, arena: 16512}
+    values = {
+        names[Metric.SIZE]: 5000, names[Metric.ZIPPED]: 4000, names[Metric.MACS]: 10**10, names[Metric.OPS]: ("ADD",),
+        names[Metric.ACCURACY]: 0.5, names[Metric.DROP]: 0.01, names[Metric.AGREEMENT]: 0.9, arena: 16512,
+    }
     return Stored(values=values, conditions={arena: "LiteRT 2.3.0"})
 
 
@@ -153,16 +155,17 @@ def test_a_damaged_budget_is_read_or_refused(tmp_path, held, fuzz_mutations):
     path = tmp_path / "mlopt-budget.toml"
     texts = chain(mutations(BUDGET.encode(), fuzz_mutations - fuzz_mutations // 2),
                   spoiled_toml(BUDGET, fuzz_mutations // 2))
-    held(path, texts, lambda: check(tmp_path, budget=path, files=()))
+    held(path, texts, lambda: check(tmp_path, budget=path, given=()))
 
 
 def answer():
     return plain.to_plain(RunResult(
         nonce="a", facts=DeviceFacts(name="a board", system="none", processor="none", features=("asimddp",), cores=4),
-        phases=PhaseTimes(load_ms=1.0, compile_ms=2.0, first_ms=3.0), warmup_runs=5, samples_us=(100.0, 101.0, 99.5) * 4,
+        phases=PhaseTimes(load_ms=1.0, compile_ms=2.0, first_ms=3.0), warmup_runs=5, samples_us=(100.0, 99.5) * 6,
         memory=MemoryBytes(file=5000, weights=4000, arena=16512, heap_delta=20000), context_switches=3,
         operators=(OperatorTime(index=0, name="Conv", op="CONV_2D", layer="c", unit="XNNPACK", mean_us=50.0, runs=5),),
-        extra={"energy_uj": '{"package": 5.0}', "energy_inferences": "12", "energy_seconds": "0.5", "instructions": "999"},
+        extra={"energy_uj": '{"package": 5.0}', "energy_inferences": "12", "energy_seconds": "0.5",
+               "instructions": "999"},
     ))
 
 

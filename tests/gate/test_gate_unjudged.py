@@ -199,7 +199,7 @@ def test_a_figure_that_cannot_be_makes_the_report_bad_input_with_its_place(gate,
     ('"agreement": ', '"was": ' + "[" * 100_000 + "]" * 100_000 + ', "agreement": ', "deeper than 64 levels"),
     ('"agreement": ', '"was": "\\ud800", "agreement": ', "surrogate"),
 ])
-def test_what_is_no_strict_json_is_no_report(gate, tmp_path, reported, old, new, says):
+def test_what_is_no_strict_json_is_no_report(gate, tmp_path, reported, *, old, new, says):
     (tmp_path / "report.json").write_text(text_of(reported).replace(old, new, 1))
     with pytest.raises(BudgetError, match=says):
         gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"])
