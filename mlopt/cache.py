@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import mlopt
-from mlopt import extras, files, plain, plugins
+from mlopt import disks, extras, files, plain, plugins
 from mlopt.errors import OutputUnwritable
 
 T = TypeVar("T")
@@ -86,11 +86,11 @@ def default_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "mlopt"
 
 
-def places() -> tuple[files.Place, ...]:
+def places() -> tuple[disks.Place, ...]:
     """What every run writes to beside its result: its disks may be different ones."""
     return (
-        files.Place(what="finished stages", folder=default_root(), elsewhere="name another folder in MLOPT_CACHE"),
-        files.Place(what="temporary files", folder=Path(tempfile.gettempdir()),
+        disks.Place(what="finished stages", folder=default_root(), elsewhere="name another folder in MLOPT_CACHE"),
+        disks.Place(what="temporary files", folder=Path(tempfile.gettempdir()),
                     elsewhere="name another folder in TMPDIR"),
     )
 

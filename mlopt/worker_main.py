@@ -11,7 +11,7 @@ import traceback
 import typing
 from typing import Any
 
-from mlopt import cache, files, isolation, plain, worker
+from mlopt import cache, disks, isolation, plain, worker
 from mlopt.errors import MloptError
 
 
@@ -79,7 +79,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        error = files.out_of_room(err, cache.places())
+        error = disks.out_of_room(err, cache.places())
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
     return _bug(err)
 

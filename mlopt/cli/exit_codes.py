@@ -98,11 +98,11 @@ def _crashed(err: "WorkerCrashed") -> int:
 
 def _unwritten(err: OSError) -> str:
     """Which disk is full; where none is, it was the standard output."""
-    from mlopt import cache, files
+    from mlopt import cache, disks
 
-    places = (*cache.places(), files.Place(what="files", folder=Path.cwd(), elsewhere="work in another folder"))
-    if err.filename or (err.errno != errno.EIO and files.full(places)):
-        return str(files.out_of_room(err, places))
+    places = (*cache.places(), disks.Place(what="files", folder=Path.cwd(), elsewhere="work in another folder"))
+    if err.filename or (err.errno != errno.EIO and disks.full(places)):
+        return str(disks.out_of_room(err, places))
     return f"standard output could not be written: {err.strerror}. What was made is in the result's folder."
 
 

@@ -101,13 +101,13 @@ def update_baseline(
 ) -> Updated:
     """`mlopt gate update`: the exact figures that the budget limits, of every matched file; others in the file stay."""
     rules = load_budget(budget)
+    path = out or budget.parent / stored_figures.NAME
+    before = stored_figures.read(path)
     targets = _opened(rules, only)
     figures = gather(Case(
         budget=rules, files=files, measures=targets, today=datetime.datetime.now(datetime.UTC).date(),
         report=_report(report), only=only, open_model=open_model, count_on_host=_count, on_step=on_step,
     ))
-    path = out or budget.parent / stored_figures.NAME
-    before = stored_figures.read(path)
     found: dict[stored_figures.Name, Fact] = {}
     for model in figures.models:
         for key, fact in figures.known.items():

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("errors",), ("isolation",), ("documents",), ("quantities",), ("plain",), ("files",), ("extras",), ("plugins",),
-    ("private_network",),
+    ("errors",), ("isolation",), ("documents",), ("quantities",), ("plain",), ("disks",), ("files",), ("extras",),
+    ("plugins",), ("private_network",),
     ("worker",), ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",),
     ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",), ("training",),
     ("techniques",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlopt import files
-from mlopt.files import Place
+from mlopt import disks
+from mlopt.disks import Place
 
 PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
 
@@ -96,31 +96,31 @@ def full(path=None):
 
 def test_a_named_file_tells_its_disk_and_who_else_could_hold_it(tmp_path):
     places = [Place(what="finished stages", folder=tmp_path, elsewhere="name another folder in MLOPT_CACHE")]
-    said = str(files.out_of_room(full(str(tmp_path / "a/b")), places))
+    said = str(disks.out_of_room(full(str(tmp_path / "a/b")), places))
     assert said == (f"cannot write {tmp_path}/a/b: No space left on device, on the disk that is mounted at "
-                    f"{files.mount_point(tmp_path)}. Make room there, or name another folder in MLOPT_CACHE.")
+                    f"{disks.mount_point(tmp_path)}. Make room there, or name another folder in MLOPT_CACHE.")
 
 
 def test_where_room_came_back_all_places_are_named_with_what_is_free(tmp_path):
     places = [Place(what=name, folder=tmp_path / name, elsewhere=f"move {name}") for name in ("one", "two")]
     for place in places:
         place.folder.mkdir()
-    said = str(files.out_of_room(full(), places))
+    said = str(disks.out_of_room(full(), places))
     assert said.startswith("cannot write one or two: No space left on device. Make room there: ")
     assert all(f"{place.folder} has " in said and place.elsewhere in said for place in places)
 
 
 def test_a_mount_point_is_a_folder_above_that_is_on_the_same_disk(tmp_path):
-    found = files.mount_point(tmp_path / "not/there/yet")
+    found = disks.mount_point(tmp_path / "not/there/yet")
     assert tmp_path.is_relative_to(found) and os.path.ismount(found)
     assert found.stat().st_dev == tmp_path.stat().st_dev
 
 
 def test_a_lack_of_permission_asks_for_no_room(tmp_path):
-    said = str(files.out_of_room(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "x")), []))
+    said = str(disks.out_of_room(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "x")), []))
     assert "Make it writable" in said and "room" not in said
 
 
 def test_the_probe_of_a_disk_leaves_nothing_behind(tmp_path):
-    assert files.full([Place(what="x", folder=Path(tmp_path), elsewhere="")]) == ()
+    assert disks.full([Place(what="x", folder=Path(tmp_path), elsewhere="")]) == ()
     assert list(tmp_path.iterdir()) == []
