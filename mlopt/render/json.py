@@ -9,7 +9,7 @@ import msgspec
 from mlopt import plain
 from mlopt.documents import DocumentInvalid, json_value
 from mlopt.errors import MloptError
-from mlopt.report import Candidate, Evidence, Report
+from mlopt.report import Baseline, Candidate, Evidence, Report
 
 SCHEMA = 1     # the newest version of a report that this code writes and reads
 LARGEST_BYTES = 64 << 20     # of report.json; one of 17 files of a network with 2,000 layers has ten million
@@ -51,14 +51,14 @@ def from_json(data: bytes) -> Report:
     except msgspec.ValidationError as err:
         raise ReportUnreadable(f"this report cannot be read: {err}") from err
     for place, candidate in enumerate(report.candidates):
-        wrong = _contradiction(candidate)
+        wrong = _contradiction(candidate, report.baseline)
         if wrong:
             raise ReportUnreadable(f"this report cannot be right: {wrong} - at `$.candidates[{place}]`")
     _refuse_two_of_one_file(report)
     return report
 
 
-def _contradiction(candidate: Candidate) -> str:
+def _contradiction(candidate: Candidate, source: Baseline) -> str:
     """What its figures say against each other; "" where nothing does. No range of a single field can tell this."""
     evidence = candidate.evidence
     if candidate.verified and (evidence is None or not candidate.path or not candidate.sha256):
@@ -73,6 +73,9 @@ def _contradiction(candidate: Candidate) -> str:
         return f"{evidence.metric} lies between 0 and 1, its drop between -1 and 1"
     if evidence.nonfinite > evidence.n:
         return f"{evidence.nonfinite} of {evidence.n} samples have outputs that are not finite"
+    same_samples = (source.metric, source.samples, source.n) == (evidence.metric, evidence.samples, evidence.n)
+    if same_samples and abs(source.value - evidence.value - evidence.drop) > _SLACK:
+        return f"a drop of {evidence.drop:g} from {source.value:g} to {evidence.value:g}"
     return ""
 
 

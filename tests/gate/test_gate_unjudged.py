@@ -182,7 +182,7 @@ def test_a_report_as_it_was_written_is_evidence(gate, tmp_path, reported):
     ("agreement", 1.0001), ("agreement", -0.1), ("agreement", "0.99"), ("agreement", True), ("agreement", [0.99]),
     ("value", 1.5), ("value", -0.2), ("value", "0.9"), ("value", True), ("drop", -1.5), ("drop", 2.0), ("drop", "0"),
     ("n", 0), ("n", -5), ("n", True), ("n", "200"), ("n", 2.5), ("nonfinite", -1), ("nonfinite", 201),
-    ("metric", "top2"), ("metric", 5),
+    ("metric", "top2"), ("metric", 5), ("drop", -0.5), ("value", 0.999),
 ])
 def test_a_figure_that_cannot_be_makes_the_report_bad_input_with_its_place(gate, tmp_path, reported, field, value):
     reported["candidates"][0]["evidence"][field] = value
@@ -208,7 +208,7 @@ def test_what_is_no_strict_json_is_no_report(gate, tmp_path, reported, *, old, n
 def test_one_file_with_two_different_scores_is_no_evidence(gate, tmp_path, reported):
     first, second = reported["candidates"][:2]
     second["sha256"] = first["sha256"]
-    second["evidence"]["value"] = first["evidence"]["value"] - 0.01
+    second["evidence"]["agreement"] = first["evidence"]["agreement"] - 0.01
     (tmp_path / "report.json").write_text(text_of(reported))
     with pytest.raises(BudgetError, match="two different scores"):
         gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"])
@@ -217,6 +217,7 @@ def test_one_file_with_two_different_scores_is_no_evidence(gate, tmp_path, repor
 def test_variance_explained_may_lie_below_0_and_a_share_may_not(gate, tmp_path, reported):
     evidence = reported["candidates"][0]["evidence"]
     evidence |= {"metric": "r2", "value": -0.5, "drop": 1.4}
+    reported["baseline"] |= {"metric": "r2", "value": 0.9}
     (tmp_path / "report.json").write_text(text_of(reported))
     verdict = gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"])
     assert {c.metric: c.status.value for c in verdict.checks} == {
