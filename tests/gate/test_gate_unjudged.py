@@ -191,6 +191,22 @@ def test_a_figure_that_cannot_be_makes_the_report_bad_input_with_its_place(gate,
         gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"])
 
 
+@pytest.mark.parametrize(("place", "value"), [
+    (("candidates", 0, "bytes"), -5), (("candidates", 0, "bytes"), "5"), (("candidates", 0, "verified"), 1),
+    (("candidates", 0, "latency", "p50_ms"), -1.0), (("candidates", 0, "latency", "ratio"), 0),
+    (("source", "macs"), -1), (("source", "macs"), 1.5), (("baseline", "value"), 1.5), (("schema",), 0),
+])
+def test_no_other_figure_of_a_report_may_be_what_it_cannot_be(gate, tmp_path, reported, *, place, value):
+    *path, last = place
+    holder = reported
+    for key in path:
+        holder = holder[key]
+    holder[last] = value
+    (tmp_path / "report.json").write_text(text_of(reported))
+    with pytest.raises(BudgetError, match=r"report\.json: th(is|e) report"):
+        gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"])
+
+
 @pytest.mark.parametrize(("old", "new", "says"), [
     ('"agreement": ', '"agreement": NaN, "was": ', "nan is no number"),
     ('"agreement": ', '"agreement": Infinity, "was": ', "inf is no number"),
