@@ -32,8 +32,8 @@ WITHIN = [
     ("maybe", -1), ("several", [0.5, 2]), ("named", {"a": 5}), ("named", None),
 ]
 OUTSIDE = [
-    ("share", -1e-9), ("share", 1.0000001), ("difference", -1.1), ("difference", 1.1), ("score", 1.1), ("amount", -1e-9),
-    ("ratio", 0), ("ratio", -2.0), ("count", -1), ("count", 2**63), ("counted", 0), ("maybe", -2),
+    ("share", -1e-9), ("share", 1.0000001), ("difference", -1.1), ("difference", 1.1), ("score", 1.1),
+    ("amount", -1e-9), ("ratio", 0), ("ratio", -2.0), ("count", -1), ("count", 2**63), ("counted", 0), ("maybe", -2),
     ("several", [0.5, -2]), ("named", {"a": -5}),
 ]
 NO_NUMBER = [(name, value) for name in ("share", "amount", "count") for value in ("0.5", "5", True, [1], {})]
