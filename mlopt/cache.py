@@ -11,12 +11,13 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeVar
 
 import mlopt
-from mlopt import extras, files, plain, plugins
+from mlopt import disks, extras, files, plain, plugins
 from mlopt.errors import OutputUnwritable
 
 T = TypeVar("T")
@@ -92,6 +93,15 @@ def default_root() -> Path:
         return Path(named).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mlopt"
+
+
+def places() -> tuple[disks.Place, ...]:
+    """What every run writes to beside its result: its disks may be different ones."""
+    return (
+        disks.Place(what="finished stages", folder=default_root(), elsewhere="name another folder in MLOPT_CACHE"),
+        disks.Place(what="temporary files", folder=Path(tempfile.gettempdir()),
+                    elsewhere="name another folder in TMPDIR"),
+    )
 
 
 def write_record(path: Path, value: Any) -> None:

@@ -1,6 +1,6 @@
 """Everything that mlopt raises on purpose.
 
-    MloptError                 a sound request that the world refused; the command line exits with 2
+    MloptError                 a sound request that the world refused; the command line exits with 2, unless said below
     ├── BadRequest             settings that make no sense together or for this model
     ├── ModelUnreadable        missing, empty, truncated, of another kind, without weights, with NaN weights
     ├── UntrustedCode          opening the model would run code, read files, or build what is not known
@@ -12,8 +12,8 @@
     ├── MissingExtra           an optional package is not installed
     ├── OutOfReach             a worker was kept from a file or from the network
     └── WorkerFailed           a worker process ended without an answer
-        ├── WorkerCrashed      by a signal, or with a traceback that is a bug
-        └── WorkerTimeout      past its deadline
+        ├── WorkerCrashed      by a signal or out of memory (75), or with a traceback that is a bug (70)
+        └── WorkerTimeout      past its deadline (75)
 
 `ValueError` is for a bad argument and `assert` for our own bugs. An error carries its facts as attributes, and its
 sentence says what was found and what to do.
@@ -128,7 +128,7 @@ class WorkerFailed(MloptError):
 
 
 class WorkerCrashed(WorkerFailed):
-    """`killed` by a signal, so that the same work may well succeed when it is done again."""
+    """`killed`: by a signal, or out of memory, so that the same work may well succeed when it is done again."""
 
     def __init__(self, task: str, how: str, last_words: str = "", *, killed: bool = False) -> None:
         self.task, self.how, self.last_words, self.killed = task, how, last_words, killed

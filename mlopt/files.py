@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mlopt import disks
 from mlopt.errors import OutputUnwritable
 
 _CHUNK = 1 << 20
@@ -38,7 +39,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as err:
+        disks.name_if_full(err, path)
         Path(temporary).unlink(missing_ok=True)
         raise
 
@@ -56,6 +58,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         sync_folder(temporary)
         put(temporary, path)
+    except OSError as err:
+        disks.name_if_full(err, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

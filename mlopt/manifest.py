@@ -12,10 +12,12 @@ import msgspec
 from mlopt import plain
 from mlopt.artifact import Contract
 from mlopt.data.fingerprint import SampleFingerprint
+from mlopt.documents import content, json_value
 from mlopt.errors import MloptError
 
 SCHEMA = 1
 NAME = "manifest.json"
+_LARGEST_BYTES = 64 << 20
 
 
 class ManifestUnreadable(MloptError):
@@ -89,15 +91,15 @@ def to_json(manifest: Manifest) -> bytes:
 def read(path: Path) -> Manifest:
     """The manifest at `path`; raises `ManifestUnreadable` for anything that is not one, or is newer than this mlopt."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json_value(content(path, most_bytes=_LARGEST_BYTES))
     except FileNotFoundError as err:
         raise ManifestUnreadable(path, "no such file") from err
     except (OSError, ValueError) as err:
         raise ManifestUnreadable(path, f"not a manifest ({err})") from err
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
+    if schema != SCHEMA or isinstance(schema, bool):
         raise ManifestUnreadable(path, f"has schema {schema!r}, and this mlopt reads {SCHEMA}")
     try:
-        return plain.from_plain(found, Manifest)
+        return plain.from_json(found, Manifest)
     except msgspec.ValidationError as err:
         raise ManifestUnreadable(path, f"not a manifest ({err})") from err

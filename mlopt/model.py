@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlopt.quantities import Count
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
@@ -54,11 +56,11 @@ class SourceModel:
     container: str                    # "keras-h5", "keras-zip", "saved-model"
     loaded_by: str                    # who rebuilt it: "tf_keras", "tf_keras twin of keras 3", "saved-model"
     digest: str                       # sha256 of the file, or of the folder's files in name order
-    file_bytes: int                   # everything on disk
-    weight_bytes: int                 # the weights alone
-    optimizer_bytes: int              # optimizer state: on disk, never shipped
-    parameters: int
-    macs: int                         # multiply-accumulates for one sample
+    file_bytes: Count                 # everything on disk
+    weight_bytes: Count               # the weights alone
+    optimizer_bytes: Count            # optimizer state: on disk, never shipped
+    parameters: Count
+    macs: Count                       # multiply-accumulates for one sample
     signature: Signature
     output_activations: tuple[str, ...]   # per output: "softmax", "sigmoid", "linear", ... or "unknown"
     layers: tuple[LayerFacts, ...]

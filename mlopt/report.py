@@ -6,6 +6,7 @@ from typing import Any
 
 from mlopt.artifact import Contract, StoredLayer
 from mlopt.model import SourceModel
+from mlopt.quantities import Amount, Count, Counted, Ratio, Score, Share
 
 UNKNOWN = float("nan")   # not measured: it stands as null in JSON, and fails every comparison
 
@@ -39,9 +40,9 @@ class ClassDrop:
     """How one class, or one slice of the data, fares in the exported file."""
 
     name: str
-    n: int
-    source: float          # the metric of the source model on these samples
-    value: float           # the metric of the file
+    n: Count
+    source: Score          # the metric of the source model on these samples
+    value: Score           # the metric of the file
     drop: float            # source - value
     drop_interval: Interval = Interval()
 
@@ -58,10 +59,10 @@ class LayerError:
 class Latency:
     """Time of one inference on this host, one thread, against the float file of the same format, interleaved."""
 
-    p50_ms: float = UNKNOWN
-    ratio: float = UNKNOWN                # median of the paired ratios to the float file; below 1 is faster
+    p50_ms: Ratio = UNKNOWN
+    ratio: Ratio = UNKNOWN                # median of the paired ratios to the float file; below 1 is faster
     ratio_interval: Interval = Interval()
-    pairs: int = 0                        # interleaved pairs timed, after the warm-up
+    pairs: Count = 0                      # interleaved pairs timed, after the warm-up
     reason: str = ""                      # why it is unknown, when it is
 
 
@@ -71,11 +72,11 @@ class OutputParity:
 
     name: str
     kind: str                             # "classes", "binary" or "values": what agreement means for it
-    agreement: float = UNKNOWN
-    max_abs_error: float = UNKNOWN
-    mean_abs_error: float = UNKNOWN
+    agreement: Share = UNKNOWN
+    max_abs_error: Amount = UNKNOWN
+    mean_abs_error: Amount = UNKNOWN
     sqnr_db: float = UNKNOWN              # 10 log10(sum reference^2 / sum error^2); infinite, in JSON null, when exact
-    nonfinite: int = 0                    # samples with a NaN or an infinity where the source has none
+    nonfinite: Count = 0                  # samples with a NaN or an infinity where the source has none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +93,16 @@ class Evidence:
 
     runtime: str
     samples: str                          # "test", "holdout", "synthesised"
-    n: int
+    n: Counted
     metric: str
-    value: float = UNKNOWN
+    value: Score = UNKNOWN
     interval: Interval = Interval()
     drop: float = UNKNOWN                 # source metric - value, in the metric's own unit; 0.01 is one point of top-1
     drop_interval: Interval = Interval()
-    agreement: float = UNKNOWN
+    agreement: Share = UNKNOWN
     agreement_interval: Interval = Interval()
-    max_abs_error: float = UNKNOWN
-    mean_abs_error: float = UNKNOWN
+    max_abs_error: Amount = UNKNOWN
+    mean_abs_error: Amount = UNKNOWN
     sqnr_db: float = UNKNOWN
     worst_class: ClassDrop | None = None
     worst_slice: ClassDrop | None = None
@@ -109,7 +110,7 @@ class Evidence:
     slices: tuple[ClassDrop, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()   # rows: label, columns: predicted; empty above 100 classes
     outputs: tuple[OutputParity, ...] = ()
-    nonfinite: int = 0                    # samples with a NaN or an infinity in any output: a failure
+    nonfinite: Count = 0                  # samples with a NaN or an infinity in any output: a failure
     notes: tuple[str, ...] = ()           # how outputs and labels were read, what was left out, and why
 
 
@@ -122,8 +123,8 @@ class Candidate:
     about: str                            # when to choose it
     path: str = ""                        # relative to the bundle's folder
     sha256: str = ""
-    bytes: int = 0
-    bytes_zipped: int = 0
+    bytes: Count = 0
+    bytes_zipped: Count = 0
     verified: bool = False                # loaded, ran, and compared with the source in its own runtime
     evidence: Evidence | None = None
     latency: Latency = Latency()
@@ -145,9 +146,9 @@ class Baseline:
     """The source model itself on the same samples, in its own framework."""
 
     samples: str
-    n: int
+    n: Count
     metric: str
-    value: float = UNKNOWN
+    value: Score = UNKNOWN
     interval: Interval = Interval()
     confusion: tuple[tuple[int, ...], ...] = ()
 
@@ -158,7 +159,7 @@ class DataFacts:
 
     role: str                             # "calibration", "test"
     source: str
-    count: int
+    count: Count
     fingerprint: str                      # sha256 over the arrays as stored
     origin: str                           # "given" or "synthesised"
     note: str = ""
@@ -170,7 +171,7 @@ class Host:
 
     processor: str
     features: tuple[str, ...]             # those that decide integer speed: "avx2", "fma", "avx512_vnni", ...
-    cores: int
+    cores: Count
     system: str
     versions: dict[str, str]
 
@@ -191,20 +192,20 @@ class StepFacts:
 
     name: str
     settings: dict[str, Any]
-    seconds: float                        # of this step's own work, whenever it was done
-    epochs: int = 0                       # trained, over all its trainings
+    seconds: Amount                       # of this step's own work, whenever it was done
+    epochs: Count = 0                     # trained, over all its trainings
     validation_before: float = UNKNOWN    # of the model in the framework, on the validation samples
     validation: float = UNKNOWN
-    validation_samples: int = 0
-    macs_before: int = 0
-    macs: int = 0
-    parameters_before: int = 0
-    parameters: int = 0
-    nonzero: int = 0                      # parameters that are not 0
-    waiting: float = UNKNOWN              # share of the training's time in which it waited for data
-    samples_per_second: float = UNKNOWN
-    replicas: int = 1
-    resumed_at: int = 0                   # the training step at which a killed run was continued; 0: it was not
+    validation_samples: Count = 0
+    macs_before: Count = 0
+    macs: Count = 0
+    parameters_before: Count = 0
+    parameters: Count = 0
+    nonzero: Count = 0                    # parameters that are not 0
+    waiting: Amount = UNKNOWN              # share of the training's time in which it waited for data
+    samples_per_second: Amount = UNKNOWN
+    replicas: Counted = 1
+    resumed_at: Count = 0                 # the training step at which a killed run was continued; 0: it was not
     history: tuple[dict[str, Any], ...] = ()          # one an epoch
     facts: dict[str, Any] = field(default_factory=dict)        # the step's own, e.g. widths before and after
     notes: tuple[str, ...] = ()
@@ -218,10 +219,10 @@ class Trained:
     about: str
     sha256: str                           # of the recipe as it was read
     train: str                            # where the training samples came from
-    train_samples: int
-    validation_samples: int
+    train_samples: Count
+    validation_samples: Count
     steps: tuple[StepFacts, ...]
-    seconds: float                        # of all steps' own work
+    seconds: Amount                       # of all steps' own work
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from mlopt import files, plain, plugins, sandbox, telemetry
+from mlopt import disks, files, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 from mlopt.run_folder import RunFolder
 from mlopt.sandbox import Reach
@@ -260,7 +260,8 @@ def _unpack(job: Job, answer: dict[str, Any], returns: type[T]) -> T:
     if "error" in answer:
         error = answer["error"]
         if error["class"] is None:
-            raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:])
+            raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:],
+                                killed=error.get("killed", False))
         package = str(error["class"]).partition(":")[0].partition(".")[0]
         if package != "mlopt" and package not in plugins.converter_sources():
             raise WorkerCrashed(job.task, f"answered with {error['class']}, which is no error of mlopt's")
@@ -327,6 +328,9 @@ def result(path: Path) -> Iterator[Path]:
         yield made
         files.sync_folder(made)
         _line.leave(made, path)
+    except OSError as err:
+        disks.name_if_full(err, made)
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

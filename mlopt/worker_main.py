@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 import typing
@@ -14,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, isolation, plain, sandbox, worker
-from mlopt.errors import MloptError, OutOfReach, OutputUnwritable
+from mlopt import cache, disks, isolation, plain, sandbox, worker
+from mlopt.errors import MloptError, OutOfReach
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
         kind = f"{type(err).__module__}:{type(err).__qualname__}"
         answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
     except MemoryError:
-        answer = {"error": {"class": None, "message": "ran out of memory", "traceback": ""}}
+        answer = {"error": {"class": None, "message": "ran out of memory", "traceback": "", "killed": True}}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
         answer = {"error": _unexpected(err, request["task"], reach)}
     send(answer)
@@ -110,9 +109,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        place = err.filename or f"finished stages to {cache.default_root()}"
-        remedy = f"Make room, or name another folder in MLOPT_CACHE, and in TMPDIR beside {tempfile.gettempdir()}."
-        error = OutputUnwritable(place, os.strerror(err.errno), remedy)
+        error = disks.out_of_room(err, cache.places())
         return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
     return _bug(err)
 

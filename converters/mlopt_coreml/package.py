@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from mlopt import files
+from mlopt.documents import content, json_value
 from mlopt.errors import ModelUnreadable, OutputUnwritable
 from mlopt_coreml.mil.blob import DamagedWeights, WeightFile
 from mlopt_coreml.mil.program import Program, UnreadableProgram, read_program
@@ -24,6 +25,7 @@ WEIGHTS_FOLDER = "com.apple.CoreML/weights"
 WEIGHTS_FILE = f"{WEIGHTS_FOLDER}/weight.bin"
 WEIGHTS_REFERENCE = "@model_path/weights/weight.bin"
 _EMPTY_WEIGHTS = WeightFile(b"")
+_LARGEST_MANIFEST = 1 << 20     # bytes; one entry a file
 
 # any two different identifiers will do: they only tie the manifest's entries together
 _MODEL_ID = "00000000-0000-4000-8000-000000000001"
@@ -73,7 +75,7 @@ def read_package(folder: Path) -> Package:
 
 def _model_path(folder: Path) -> str:
     try:
-        manifest = json.loads((folder / "Manifest.json").read_bytes())
+        manifest = json_value(content(folder / "Manifest.json", most_bytes=_LARGEST_MANIFEST))
         path = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
     except OSError as err:
         raise ModelUnreadable(folder, "it has no Manifest.json") from err

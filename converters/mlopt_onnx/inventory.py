@@ -1,4 +1,4 @@
-"""The names of all operations in a file, for budgets that allow or forbid some."""
+"""The names of all operations in a file that ONNX Runtime opens: what a gate must know before it judges more."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,11 +6,16 @@ from pathlib import Path
 from onnx import GraphProto
 
 from mlopt_onnx.graph import read_model
+from mlopt_onnx.session import open_session
 
 
 def operations(file: Path) -> list[str]:
-    """Sorted, each once, with those of branches, loops and local functions; "domain:Op" outside the standard's own."""
+    """Sorted, each once, with those of branches, loops and local functions; "domain:Op" outside the standard's own.
+
+    Raises `ModelUnreadable` for a file that ONNX's checker or ONNX Runtime refuses.
+    """
     model = read_model(Path(file))
+    open_session(model.SerializeToString(), name=file)
     found = set(_names(model.graph))
     for function in model.functions:
         found |= {_name(node.domain, node.op_type) for node in function.node}

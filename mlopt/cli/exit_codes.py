@@ -5,7 +5,10 @@
 2    the model, the data, the folder or the command line cannot be worked with; nothing was written
 3    a file that was asked for could not be made or proven; the others were
 70   a bug in mlopt itself
+75   a process or a device that did the work was lost: killed, out of memory, past its deadline, unplugged
 130  stopped by Ctrl-C, SIGTERM or SIGHUP
+
+`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares the others.
 """
 
 import errno
@@ -13,9 +16,11 @@ import os
 import sys
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlopt.errors import WorkerCrashed
     from mlopt.report import Report
 
 BUG_REPORT = "This is a bug in mlopt. Set MLOPT_TRACEBACK=1 to see where, and report it with the command."
@@ -27,6 +32,7 @@ class Exit(IntEnum):
     BAD_INPUT = 2
     INCOMPLETE = 3
     BUG = 70            # EX_SOFTWARE of sysexits.h
+    LOST = 75           # EX_TEMPFAIL: the same command may succeed
     INTERRUPTED = 130
 
 
@@ -41,7 +47,8 @@ def of_report(report: "Report") -> Exit:
 
 def explained(command: Callable[[], Any]) -> int:
     """Run `command`; one sentence on standard error for what went wrong, and the exit code."""
-    from mlopt.errors import MloptError, WorkerCrashed
+    from mlopt.errors import MloptError, WorkerCrashed, WorkerFailed
+    from mlopt.profile.target import TargetLost
 
     try:
         command()
@@ -52,10 +59,10 @@ def explained(command: Callable[[], Any]) -> int:
             _say(_stopped(leaving))
         return leaving.code if isinstance(leaving.code, int) else Exit.BAD_INPUT if leaving.code else Exit.DONE
     except WorkerCrashed as err:
-        _say(str(err) if _traceback_wanted() else str(err).partition("\n")[0])
-        if err.last_words and not _traceback_wanted():
-            _say("Set MLOPT_TRACEBACK=1 to see the worker's last words.")
-        return Exit.BAD_INPUT
+        return _crashed(err)
+    except (WorkerFailed, TargetLost) as err:
+        _say(str(err))
+        return Exit.LOST
     except MloptError as err:
         _say(str(err))
         return Exit.BAD_INPUT
@@ -64,7 +71,7 @@ def explained(command: Callable[[], Any]) -> int:
     except OSError as err:
         if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or _traceback_wanted():
             return _bug(err)
-        _say(f"standard output could not be written: {err.strerror}. What was made is in the result's folder.")
+        _say(_unwritten(err))
         return Exit.INCOMPLETE
     except Exception as err:   # noqa: BLE001  # the last door before a user's terminal
         return _bug(err)
@@ -76,6 +83,27 @@ def _stopped(leaving: SystemExit) -> str:
     cause = leaving.__context__.__cause__ if leaving.__context__ else None
     said = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
     return said or "stopped. Finished parts are kept: the same command goes on from there."
+
+
+def _crashed(err: "WorkerCrashed") -> int:
+    """Killed from outside, or by a bug of ours."""
+    _say(str(err) if _traceback_wanted() else str(err).partition("\n")[0])
+    if err.last_words and not _traceback_wanted():
+        _say("Set MLOPT_TRACEBACK=1 to see the worker's last words.")
+    if err.killed:
+        return Exit.LOST
+    _say(BUG_REPORT)
+    return Exit.BUG
+
+
+def _unwritten(err: OSError) -> str:
+    """Which disk is full; where none is, it was the standard output."""
+    from mlopt import cache, disks
+
+    places = (*cache.places(), disks.Place(what="files", folder=Path.cwd(), elsewhere="work in another folder"))
+    if err.filename or (err.errno != errno.EIO and disks.full(places)):
+        return str(disks.out_of_room(err, places))
+    return f"standard output could not be written: {err.strerror}. What was made is in the result's folder."
 
 
 def _bug(err: Exception) -> int:

@@ -76,8 +76,9 @@ def check(
 ) -> None:
     """Check files against their budgets. On GitHub it also annotates the budget's lines and writes the step's summary.
 
-    Exit codes: 0 within budget; 1 a limit is broken; 2 the budget or the command line cannot be worked with, or nothing
-    matched; 3 something could not be measured; 4 a latency could not be decided.
+    Exit codes: 0 within budget; 1 a limit is broken, or a file is no model; 2 the budget, the baseline, the report or
+    the command line cannot be worked with, or nothing matched; 3 something could not be measured; 4 a latency could not
+    be decided.
     """
     from mlopt.gate.budget import BudgetError
     from mlopt.gate.job import check_files

@@ -6,15 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlopt import files
-from mlopt.gate.budget import UNITS, BudgetError, Metric
-from mlopt.gate.evidence import Fact, Value
-from mlopt.gate.units import Unit
+import msgspec
+
+from mlopt import files, plain
+from mlopt.documents import DocumentInvalid, content, json_value
+from mlopt.gate.budget import BudgetError, Metric
+from mlopt.gate.evidence import UNBOUNDED, Fact, Value
+from mlopt.quantities import Count, Score, Share, ShareDifference
 
 NAME = "mlopt-baseline.json"
 SCHEMA = 1
 _LARGEST_BYTES = 16 << 20
-_SCORES = (Unit.SHARE, Unit.POINTS)
+_KINDS: dict[Metric, Any] = {            # what `mlopt gate update` writes; it times nothing
+    **dict.fromkeys((Metric.SIZE, Metric.ZIPPED, Metric.MACS, Metric.ARENA, Metric.HEAP, Metric.INSTRUCTIONS), Count),
+    Metric.OPS: tuple[str, ...], Metric.ACCURACY: Share, Metric.DROP: ShareDifference, Metric.AGREEMENT: Share,
+}
+_UNBOUNDED_KINDS: dict[Metric, Any] = {Metric.ACCURACY: Score, Metric.DROP: float}
+_PARTS = ("schema", "metrics", "conditions")
 Name = tuple[str, str, Metric]          # model's path as the budget sees it, target or "", metric
 
 
@@ -60,35 +68,47 @@ def write(path: Path, stored: Stored) -> None:
 
 def read(path: Path) -> Stored:
     """The figures, or none where there is no file. Raises `BudgetError` for what `mlopt gate update` did not write."""
-    if not path.exists():
-        return Stored()
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise BudgetError(path, 0, "it is too large for a baseline")
-        plain = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as err:
-        raise BudgetError(path, 0, f"this is no baseline: {err}. `mlopt gate update` writes one") from err
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-        raise BudgetError(path, 0, f"this is no baseline of schema {SCHEMA}. `mlopt gate update` writes one")
-    metrics, conditions = plain.get("metrics", {}), plain.get("conditions", {})
-    if not isinstance(metrics, dict) or not isinstance(conditions, dict):
-        raise BudgetError(path, 0, "`metrics` and `conditions` are objects. `mlopt gate update` writes them")
-    values = {_name(key, path): value for key, value in metrics.items()}
-    for (model, _, metric), value in values.items():
-        if not _fits(value, metric):
-            raise BudgetError(path, 0, f"{metric} of {model} cannot be {value!r}")
-    return Stored(
-        values={name: tuple(v) if isinstance(v, list) else v for name, v in values.items()},
-        conditions={_name(key, path): str(text) for key, text in conditions.items()},
-    )
+        found = json_value(content(path, most_bytes=_LARGEST_BYTES))
+    except FileNotFoundError:
+        return Stored()
+    except OSError as err:
+        raise BudgetError(path, 0, f"it cannot be read: {err.strerror}") from err
+    except DocumentInvalid as err:
+        raise _no_baseline(path, err.found) from err
+    if not isinstance(found, dict) or type(found.get("schema")) is not int or found["schema"] != SCHEMA:
+        raise _no_baseline(path, f"it has no schema {SCHEMA}")
+    unknown = [key for key in found if key not in _PARTS]
+    if unknown:
+        raise _no_baseline(path, f"there is no {unknown[0]!r} in one; there are {', '.join(_PARTS)}")
+    parts = [found.get("conditions", {}), found.get("metrics", {})]
+    if not all(isinstance(part, dict) for part in parts) or any(not isinstance(t, str) for t in parts[0].values()):
+        raise _no_baseline(path, "`metrics` is an object, and `conditions` one of texts")
+    conditions, values = ({_name(key, path): value for key, value in part.items()} for part in parts)
+    return Stored(values={name: _figure(name, value, conditions.get(name, ""), path) for name, value in values.items()},
+                  conditions=conditions)
 
 
-def _fits(value: Any, metric: Metric) -> bool:
-    if metric is Metric.OPS:
-        return isinstance(value, list) and all(isinstance(op, str) for op in value)
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int | float) if UNITS[metric] in _SCORES else isinstance(value, int)
+def _figure(name: Name, value: Any, condition: str, path: Path) -> Value:
+    """`value` where the metric can have it: every growth and every fall is judged against these."""
+    model, target, metric = name
+    kind = _KINDS.get(metric)
+    if kind is None:
+        raise _no_baseline(path, f"{metric} of {model} is timed anew in each gate, and never stored")
+    if condition.partition(" ")[0] in UNBOUNDED:
+        kind = _UNBOUNDED_KINDS.get(metric, kind)
+    if value is None:
+        raise _no_baseline(path, f"{_text(name)} is null")
+    try:
+        figure: Value = plain.from_json(value, kind)
+    except msgspec.ValidationError as err:
+        where, found = f" on {target}" if target else "", str(err).partition(" - at ")[0]
+        raise _no_baseline(path, f"{metric} of {model}{where} cannot be {value!r}: {found}") from err
+    return figure
+
+
+def _no_baseline(path: Path, found: str) -> BudgetError:
+    return BudgetError(path, 0, f"this is no baseline: {found}. `mlopt gate update` writes one")
 
 
 def _value(value: Value) -> str:

@@ -14,6 +14,10 @@ __all__ = ["NAME", "Budget", "BudgetError", "Ceiling", "Inconclusive", "LatencyB
 
 NAME = "mlopt-budget.toml"
 SCHEMA = 1
+_MOST_RUNS = 1_000_000
+_MOST_PROCESSORS = 4096
+_MOST_SECONDS = 3600.0         # of timing in one process
+_LONGEST_GLOB = 1000
 
 
 class Metric(StrEnum):
@@ -125,6 +129,16 @@ class ModelBudget:
     line: int = 1
 
     @property
+    def is_relative(self) -> bool:
+        """Whether something is judged against a baseline."""
+        return (
+            any(c.growth is not None or c.ratchet for c in self.ceilings)
+            or any(s.fall is not None for s in self.scores)
+            or (self.ops is not None and self.ops.ratchet)
+            or any(p.growth is not None for entry in self.latency for p in entry.percentiles)
+        )
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Where something has to be measured."""
         named = [c.target for c in self.ceilings if c.target] + [entry.target for entry in self.latency]
@@ -146,7 +160,7 @@ def load_budget(path: Path) -> Budget:
     """Read and check all of it. Raises `BudgetError`, which names the file and the line."""
     root = open_table(path)
     root.allow("schema", "defaults", "budget")
-    schema = root.integer("schema", default=None)
+    schema = root.integer("schema", default=None, most=_MOST_RUNS)
     if schema != SCHEMA:
         raise root.wrong(f"`schema` is {schema if schema is not None else 'missing'}; this mlopt reads schema {SCHEMA}")
     defaults = root.table("defaults")
@@ -169,7 +183,7 @@ def _model(table: Table, defaults: Table, confidence: float) -> ModelBudget:
     table.allow("model", "target", *sizes, *scores, "ops", "latency", "waiver")
     target = table.text("target", default=defaults.text("target", default="host"))
     budget = ModelBudget(
-        model=table.text("model"),
+        model=_glob(table),
         ceilings=tuple(_ceiling(t, metric, target) for metric in sizes for t in table.tables(metric)),
         scores=tuple(_score(t, metric) for metric in scores for t in table.tables(metric)),
         ops=_ops(table.table("ops")) if table.has("ops") else None,
@@ -186,6 +200,15 @@ def _model(table: Table, defaults: Table, confidence: float) -> ModelBudget:
         if waiver.metric not in limited:
             raise place.wrong(f"the waiver is of `{waiver.metric}`, which this budget does not limit: remove it")
     return budget
+
+
+def _glob(table: Table) -> str:
+    """A path or a pattern of paths, as the file system can have them."""
+    found = table.text("model")
+    if len(found) > _LONGEST_GLOB or not found.isprintable():
+        raise table.wrong(f"`model` takes a path or a glob of at most {_LONGEST_GLOB} printable characters; got "
+                          f"{found[:_LONGEST_GLOB]!r}", "model")
+    return found
 
 
 def _ceiling(table: Table, metric: Metric, target: str) -> Ceiling:
@@ -209,9 +232,9 @@ def _score(table: Table, metric: Metric) -> Score:
     low = metric is not Metric.DROP
     table.allow(*(("min", "fall") if low else ("max",)))
     score = Score(
-        metric=metric, min=table.quantity("min", Unit.SHARE) if low else None,
-        max=None if low else table.quantity("max", Unit.POINTS),
-        fall=table.quantity("fall", Unit.POINTS) if low else None, line=table.line(),
+        metric=metric, min=table.quantity("min", Unit.SHARE, most=1) if low else None,
+        max=None if low else table.quantity("max", Unit.POINTS, most=1),
+        fall=table.quantity("fall", Unit.POINTS, most=1) if low else None, line=table.line(),
     )
     if score.min is None and score.max is None and score.fall is None:
         raise table.wrong(f"`{metric}` limits nothing: give {'`min` or `fall`' if low else '`max`'}")
@@ -233,11 +256,11 @@ def _latency(table: Table, target: str, defaults: Table, confidence: float) -> L
     table.allow("target", "threads", "cpus", "rate_hz", "runs", "processes", "most_seconds", *RANKS)
     entry = LatencyBudget(
         target=table.text("target", default=target),
-        threads=table.integer("threads", default=defaults.integer("threads", default=1, least=1), least=1),
-        cpus=table.integers("cpus"), rate_hz=table.number("rate_hz", default=0.0),
-        runs=table.integer("runs", default=defaults.integer("runs", default=1000, least=1), least=1),
-        processes=table.integer("processes", default=defaults.integer("processes", default=5, least=1), least=1),
-        most_seconds=table.number("most_seconds", default=2.0),
+        threads=_setting("threads", table, defaults, otherwise=1, most=_MOST_PROCESSORS),
+        cpus=table.integers("cpus", most=_MOST_PROCESSORS), rate_hz=table.number("rate_hz", default=0.0, most=1e6),
+        runs=_setting("runs", table, defaults, otherwise=1000, most=_MOST_RUNS),
+        processes=_setting("processes", table, defaults, otherwise=5, most=_MOST_RUNS),
+        most_seconds=table.number("most_seconds", default=2.0, most=_MOST_SECONDS),
         percentiles=tuple(_percentile(table.table(metric), metric) for metric in RANKS if table.has(metric)),
         line=table.line(),
     )
@@ -254,6 +277,11 @@ def _latency(table: Table, target: str, defaults: Table, confidence: float) -> L
         if percentile.growth is not None and entry.runs < alone:
             raise table.wrong(f"`growth` of `{percentile.metric}` needs {alone} `runs` a process; got {entry.runs}")
     return entry
+
+
+def _setting(key: str, table: Table, defaults: Table, *, otherwise: int, most: int) -> int:
+    """Of the entry, else of [defaults]."""
+    return table.integer(key, default=defaults.integer(key, default=otherwise, least=1, most=most), least=1, most=most)
 
 
 def _percentile(table: Table, metric: Metric) -> Percentile:

@@ -3,24 +3,26 @@
 import datetime
 import difflib
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from mlopt import words
+from mlopt.documents import DocumentInvalid, content, toml_value
 from mlopt.errors import MloptError
 from mlopt.gate import toml_lines, units
 from mlopt.gate.units import Unit
 
 _LARGEST_BYTES = 1 << 20     # of a budget file; a larger one is no budget
+_LONGEST = 1000              # characters of a sentence; what it quotes may be anything
 
 
 class BudgetError(MloptError):
     """A budget, a baseline or a command line that nothing can be judged by; the command exits with 2."""
 
     def __init__(self, path: Path | str, line: int, found: str) -> None:
-        self.path, self.line, self.found = str(path), line, found
-        super().__init__(f"{path}{f':{line}' if line else ''}: {found}")
+        self.path, self.line, self.found = str(path), line, words.clean(found)[:_LONGEST]
+        super().__init__(f"{path}{f':{line}' if line else ''}: {self.found}")
 
 
 class Table:
@@ -85,30 +87,30 @@ class Table:
         return found
 
     @overload
-    def integer(self, key: str, *, default: int, least: int = 0) -> int: ...
+    def integer(self, key: str, *, default: int, least: int = 0, most: int) -> int: ...
     @overload
-    def integer(self, key: str, *, default: None, least: int = 0) -> int | None: ...
-    def integer(self, key: str, *, default: int | None, least: int = 0) -> int | None:
+    def integer(self, key: str, *, default: None, least: int = 0, most: int) -> int | None: ...
+    def integer(self, key: str, *, default: int | None, least: int = 0, most: int) -> int | None:
         found = self.values.get(key, default)
         if found is default:
             return default
-        if isinstance(found, bool) or not isinstance(found, int) or found < least:
-            raise self.wrong(f"`{key}` takes a whole number from {least}; got {found!r}", key)
+        if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+            raise self.wrong(f"`{key}` takes a whole number from {least} to {most:,}; got {found!r}", key)
         return found
 
-    def integers(self, key: str) -> tuple[int, ...]:
+    def integers(self, key: str, *, most: int) -> tuple[int, ...]:
         found = self.values.get(key, [])
-        if not isinstance(found, list) or not all(type(n) is int and n >= 0 for n in found):
-            raise self.wrong(f"`{key}` takes whole numbers, e.g. [4, 5]; got {found!r}", key)
+        if not isinstance(found, list) or not all(type(n) is int and 0 <= n <= most for n in found):
+            raise self.wrong(f"`{key}` takes whole numbers to {most:,}, e.g. [4, 5]; got {found!r}", key)
         return tuple(found)
 
-    def number(self, key: str, *, default: float) -> float:
-        """A finite number above 0."""
+    def number(self, key: str, *, default: float, most: float) -> float:
+        """A number above 0, at most `most`."""
         found = self.values.get(key)
         if found is None:
             return default
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
-            raise self.wrong(f"`{key}` takes a number above 0; got {found!r}", key)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= most:
+            raise self.wrong(f"`{key}` takes a number above 0, at most {most:g}; got {found!r}", key)
         return float(found)
 
     def share(self, key: str, *, default: float, low: float, high: float) -> float:
@@ -120,13 +122,16 @@ class Table:
             raise self.wrong(f"`{key}` lies between {low:g} and {high:g}; got {self.values[key]!r}", key)
         return found
 
-    def quantity(self, key: str, unit: Unit) -> float | None:
+    def quantity(self, key: str, unit: Unit, *, most: float = math.inf) -> float | None:
         if key not in self.values:
             return None
         try:
-            return units.parse(self.values[key], unit)
+            found = units.parse(self.values[key], unit)
         except ValueError as err:
             raise self.wrong(f"`{key}` {err}", key) from err
+        if found > most:
+            raise self.wrong(f"`{key}` lies between 0 and {most:g}; got {self.values[key]!r}", key)
+        return found
 
     def names(self, key: str) -> tuple[str, ...] | None:
         found = self.values.get(key)
@@ -146,14 +151,12 @@ class Table:
 def open_table(path: Path) -> Table:
     """The whole file. Raises `BudgetError` where it cannot be read, or is no TOML."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise BudgetError(path, 0, f"a budget has at most {_LARGEST_BYTES} bytes, this file more")
-        text = path.read_bytes().decode("utf-8")
-        values = tomllib.loads(text)
+        text = content(path, most_bytes=_LARGEST_BYTES)
+        values = toml_value(text)
     except FileNotFoundError as err:
         raise BudgetError(path, 0, "there is no such file. Write one, or name it with --budget") from err
     except OSError as err:
         raise BudgetError(path, 0, f"it cannot be read: {err.strerror}") from err
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as err:
-        raise BudgetError(path, 0, f"this is no TOML: {err}") from err
-    return Table(path, values, (), toml_lines.lines_of(text))
+    except DocumentInvalid as err:
+        raise BudgetError(path, 0, err.found) from err
+    return Table(path, values, (), toml_lines.lines_of(text.decode()))

@@ -13,6 +13,7 @@ from mlopt.report import Report
 Value = int | float | tuple[str, ...]
 INSTRUCTIONS = "instructions"        # keys in `RunResult.extra`: the count of one inference, and what it rests on
 INSTRUCTIONS_CONDITIONS = "instructions_conditions"
+UNBOUNDED = ("r2",)                  # task metrics that are no share: they have no lower end
 _REPEATS_WITHIN = 0.01               # two fresh processes agree on an exact figure to this fraction, or it is none
 
 
@@ -32,6 +33,7 @@ class Fact:
 
 
 Evidence = Mapping[Key, Fact]
+_MOST_DIGITS = 18                    # of a count of instructions
 
 
 def of_file(path: Path, digest: str) -> dict[Key, Fact]:
@@ -110,4 +112,4 @@ def conditions(metric: Metric, run: RunResult) -> str:
 
 
 def _count(text: str) -> int:
-    return int(text) if text.isdecimal() else -1
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1

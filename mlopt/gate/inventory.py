@@ -1,23 +1,32 @@
-"""The operations of a file, read by its converter in a worker of its own."""
+"""Whether a file is what its name says: its converter opens it in a worker of its own, and reads its operations."""
 
 import importlib.util
 from pathlib import Path
 
+from mlopt.errors import MissingExtra
 from mlopt.gate.measuring import MeasurementFailed, format_of
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
+_RUNTIMES = {"tflite": ("ai_edge_litert",), "onnx": ("onnx", "onnxruntime"), "coreml": ("coremltools",)}
+_DEADLINE_S = 120.0
 
-def read_ops(file: Path) -> tuple[str, ...]:
-    """Sorted names of all operations. Raises `MeasurementFailed` for a format whose converter reads none."""
-    module = f"mlopt_{format_of(file)}.inventory"
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
-        raise MeasurementFailed("this host", file, f"operations of {format_of(file)} files cannot be read here")
-    job = Job(task=f"reading the operations of {file.name}", function=f"{module}:operations",
-              arguments={"file": str(file.resolve())}, deadline_s=120.0, reach=Reach(reads=(file,)))
+
+def open_model(file: Path) -> tuple[str, ...]:
+    """Sorted names of all operations of a file that its format's own runtime or parser opened.
+
+    Raises `ModelUnreadable` for a file that is refused there, whatever its name says. Where nobody can tell, it raises
+    `MeasurementFailed` (no runtime reads files of that name), `MissingExtra` (it is not installed) or `WorkerFailed`
+    (the process that opened it was killed or hung).
+    """
+    format = format_of(file)
+    for package in _RUNTIMES[format]:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(format, package, f"opening {file.name}")
+    job = Job(task=f"opening {file.name}", function=f"mlopt_{format}.inventory:operations",
+              arguments={"file": str(file.resolve())}, deadline_s=_DEADLINE_S, reach=Reach(reads=(file,)))
     with Crew() as crew:
-        return tuple(crew.run(job, list))
+        found = tuple(crew.run(job, list))
+    if not found:
+        raise MeasurementFailed("this host", file, "it holds no operation, so there is nothing to judge")
+    return found

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlopt import files as disk
+from mlopt.documents import DocumentInvalid, content
 from mlopt.errors import MloptError, OutputUnwritable
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate import noise
 from mlopt.gate.budget import UNITS, Budget, BudgetError, LatencyBudget, Metric, load_budget
 from mlopt.gate.evidence import Fact, Value
-from mlopt.gate.inventory import read_ops
+from mlopt.gate.inventory import open_model
 from mlopt.gate.judge import Case, OnStep, gather, judge
 from mlopt.gate.matching import match
 from mlopt.gate.measuring import Targets, latency_request
@@ -37,7 +38,7 @@ def check_files(
     return judge(Case(
         budget=rules, files=files, measures=targets, today=today or datetime.datetime.now(datetime.UTC).date(),
         baseline=baseline, stored=stored_figures.read(budget.parent / stored_figures.NAME), report=_report(report),
-        only=only, floor_of=floors, read_ops=read_ops, count_on_host=_count, seed=seed, on_step=on_step,
+        only=only, floor_of=floors, open_model=open_model, count_on_host=_count, seed=seed, on_step=on_step,
     ))
 
 
@@ -100,13 +101,13 @@ def update_baseline(
 ) -> Updated:
     """`mlopt gate update`: the exact figures that the budget limits, of every matched file; others in the file stay."""
     rules = load_budget(budget)
+    path = out or budget.parent / stored_figures.NAME
+    before = stored_figures.read(path)
     targets = _opened(rules, only)
     figures = gather(Case(
         budget=rules, files=files, measures=targets, today=datetime.datetime.now(datetime.UTC).date(),
-        report=_report(report), only=only, read_ops=read_ops, count_on_host=_count, on_step=on_step,
+        report=_report(report), only=only, open_model=open_model, count_on_host=_count, on_step=on_step,
     ))
-    path = out or budget.parent / stored_figures.NAME
-    before = stored_figures.read(path)
     found: dict[stored_figures.Name, Fact] = {}
     for model in figures.models:
         for key, fact in figures.known.items():
@@ -183,12 +184,16 @@ def _opened(budget: Budget, only: tuple[str, ...]) -> Targets:
 def _report(path: Path | None) -> Report | None:
     if path is None:
         return None
-    from mlopt.render.json import from_json
+    from mlopt.render.json import LARGEST_BYTES, ReportUnreadable, from_json
 
     try:
-        return from_json(path.read_bytes())
+        return from_json(content(path, most_bytes=LARGEST_BYTES))
     except OSError as err:
         raise BudgetError(path, 0, f"the report cannot be read: {err.strerror}") from err
+    except DocumentInvalid as err:
+        raise BudgetError(path, 0, f"the report cannot be read: {err.found}") from err
+    except ReportUnreadable as err:
+        raise BudgetError(path, 0, str(err)) from err
 
 
 def _count(file: Path) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlopt
-from mlopt.errors import ModelUnreadable, WorkerFailed
+from mlopt.errors import MissingExtra, MloptError, ModelUnreadable, WorkerFailed
 from mlopt.gate import evidence, limits, timing
 from mlopt.gate.baseline import Stored
 from mlopt.gate.budget import ON_A_TARGET, Budget, BudgetError, Metric, ModelBudget, Waiver
@@ -20,7 +20,7 @@ from mlopt.profile.contract import DeviceFacts
 from mlopt.profile.target import TargetLost, TargetUnusable
 from mlopt.report import Report
 
-UNMEASURED = (TargetLost, TargetUnusable, MeasurementFailed, ModelUnreadable, WorkerFailed)      # exit code 3
+UNMEASURED = (TargetLost, TargetUnusable, MeasurementFailed, ModelUnreadable, MissingExtra, WorkerFailed)  # exit code 3
 HOST = "host"
 OnStep = Callable[[str, int, int], None]       # what is being done, done, of
 
@@ -36,13 +36,13 @@ class Case:
     budget: Budget
     files: tuple[Path, ...]
     measures: Measures
+    open_model: Callable[[Path], tuple[str, ...]]        # its operations; raises for a file that is no model
     today: datetime.date
     baseline: Path | None = None                 # file or folder of the accepted models
     stored: Stored = field(default_factory=Stored)        # figures of mlopt-baseline.json
     report: Report | None = None
     only: tuple[str, ...] = ()                   # targets to measure on; empty: all that the budget names
     floor_of: FloorOf | None = None              # the noise of this machine, where it was calibrated
-    read_ops: Callable[[Path], tuple[str, ...]] | None = None
     count_on_host: Callable[[Path], tuple[int, str]] | None = None      # instructions, and what the count rests on
     seed: int = 0
     on_step: OnStep = _quiet
@@ -54,6 +54,7 @@ class _Gathered:
 
     known: dict[Key, Fact] = field(default_factory=dict)
     failures: dict[limits.Lost, str] = field(default_factory=dict)
+    unopened: dict[str, tuple[Status, str]] = field(default_factory=dict)      # by digest: what it means, and why
     samples: dict[str, tuple[Process, ...]] = field(default_factory=dict)
     devices: dict[str, DeviceFacts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -66,10 +67,15 @@ def judge(case: Case) -> Verdict:
     gathered = _Gathered(notes=list(notes))
     for model, entry in _entries(models):
         _refuse_what_cannot_work(case, model, entry)
+    _open_all(case, models, gathered)
     if case.report is not None:
         gathered.known |= evidence.of_report(case.report)
     checks: list[Check] = []
     for model in models:
+        if model.digest in gathered.unopened:
+            status, why = gathered.unopened[model.digest]
+            checks += [c for entry in model.budgets for c in limits.unopened(model, entry, status, why)]
+            continue
         _gather(case, model, gathered)
         for entry in model.budgets:
             checks += [_waived(check, entry.waivers, case.today) for check in _checks(case, model, entry, gathered)]
@@ -93,15 +99,54 @@ class Figures:
 
 
 def gather(case: Case) -> Figures:
-    """What `judge` would know of the files without timing them."""
-    models, notes = match(case.budget, case.files, None)
+    """What `judge` would know of the files without timing them; of a file that does not open, nothing."""
+    matched, notes = match(case.budget, case.files, None)
     gathered = _Gathered(notes=list(notes))
+    _open_all(case, matched, gathered)
     if case.report is not None:
         gathered.known |= evidence.of_report(case.report)
+    models = tuple(model for model in matched if model.digest not in gathered.unopened)
     for model in models:
         _gather(case, model, gathered)
+    failures = (*(why for _, why in gathered.unopened.values()), *gathered.failures.values())
     return Figures(models=models, known=gathered.known, notes=tuple(gathered.notes),
-                   failures=tuple(dict.fromkeys(gathered.failures.values())))
+                   failures=tuple(dict.fromkeys(failures)))
+
+
+def _open_all(case: Case, models: Sequence[Model], gathered: _Gathered) -> None:
+    """Each file once, before anything is measured, and each baseline file that something is judged by.
+
+    Raises `BudgetError` for a baseline that is no model: nothing can be compared with it.
+    """
+    opened: set[str] = set()
+    for model in models:
+        if model.digest not in opened:
+            opened.add(model.digest)
+            try:
+                _open(case, model.path, model.digest, gathered)
+            except MloptError as err:
+                refused = isinstance(err, ModelUnreadable)
+                gathered.unopened[model.digest] = (Status.FAIL if refused else Status.ERROR, _first_line(err))
+        if model.baseline is None or model.baseline_digest in opened or not any(e.is_relative for e in model.budgets):
+            continue
+        opened.add(model.baseline_digest)
+        try:
+            _open(case, model.baseline, model.baseline_digest, gathered)
+        except ModelUnreadable as err:
+            raise BudgetError(model.baseline, 0, f"nothing can be compared with it: {_first_line(err)}") from err
+        except UNMEASURED as err:
+            gathered.unopened[model.digest] = Status.ERROR, f"its baseline could not be opened: {_first_line(err)}"
+
+
+def _open(case: Case, path: Path, digest: str, gathered: _Gathered) -> None:
+    case.on_step(f"{path.name}: opening", 0, 0)
+    ops = case.open_model(path)
+    gathered.known[Key(digest=digest, target="", metric=Metric.OPS)] = Fact(value=ops, origin="the file")
+
+
+def _first_line(err: Exception) -> str:
+    """Without the last words of a worker."""
+    return str(err).partition("\n")[0]
 
 
 def _entries(models: Sequence[Model]) -> Iterator[tuple[Model, ModelBudget]]:
@@ -129,17 +174,12 @@ def _refuse_what_cannot_work(case: Case, model: Model, entry: ModelBudget) -> No
 def _gather(case: Case, model: Model, gathered: _Gathered) -> None:
     """Exact figures of the file and of its baseline file, from the files and from fresh processes on targets."""
     sides = [(model.path, model.digest)]
-    if model.baseline is not None and model.baseline_digest != model.digest:
+    relative = any(entry.is_relative for entry in model.budgets)
+    if relative and model.baseline is not None and model.baseline_digest != model.digest:
         sides.append((model.baseline, model.baseline_digest))
     asked = [c for entry in model.budgets for c in entry.ceilings if c.metric in ON_A_TARGET]
     for path, digest in sides:
         gathered.known |= evidence.of_file(path, digest)
-        if case.read_ops is not None and any(entry.ops for entry in model.budgets):
-            try:
-                ops = case.read_ops(path)
-                gathered.known[Key(digest=digest, target="", metric=Metric.OPS)] = Fact(value=ops, origin="the file")
-            except UNMEASURED as err:
-                gathered.failures[digest, "", Metric.OPS] = str(err)
         for target in sorted({c.target for c in asked}):
             if not case.only or target in case.only:
                 metrics = {c.metric for c in asked if c.target == target}
@@ -211,6 +251,8 @@ def _left_out(case: Case, target: str, model: Model, what: str, gathered: _Gathe
 
 
 def _waived(check: Check, waivers: Sequence[Waiver], today: datetime.date) -> Check:
+    if check.rule == limits.OPENS:
+        return check
     for waiver in waivers:
         if waiver.metric.value != check.metric:
             continue

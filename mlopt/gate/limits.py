@@ -1,12 +1,12 @@
 """Exact limits of one file: sizes, counts, scores and operations against the budget and the baseline."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mlopt.gate import rules
 from mlopt.gate.baseline import Stored
-from mlopt.gate.budget import ON_A_TARGET, UNITS, Ceiling, Metric, OpSet, Score
+from mlopt.gate.budget import ON_A_TARGET, UNITS, Ceiling, Metric, ModelBudget, OpSet, Score
 from mlopt.gate.evidence import Fact, Key
 from mlopt.gate.matching import Model
 from mlopt.gate.units import Unit, show
@@ -14,6 +14,7 @@ from mlopt.gate.verdict import Check, Status
 
 Lost = tuple[str, str, Metric]      # digest, target, metric
 NAN = float("nan")
+OPENS = "opens"                     # the rule of a check on a file that is no model
 _UPDATE = "run `mlopt gate update` on the accepted models and commit the result, or give --baseline"
 
 
@@ -36,6 +37,17 @@ class Known:
         sides = [model.digest, *([model.baseline_digest] if relative else [])]
         return next((self.failures[side, target, metric] for side in sides if (side, target, metric) in self.failures),
                     "")
+
+
+def unopened(model: Model, entry: ModelBudget, status: Status, why: str) -> Iterator[Check]:
+    """Every limit of a file that is no model, or of which nobody could tell: a figure of it would mean nothing."""
+    limited = [(c.metric, c.target, c.line) for c in entry.ceilings]
+    limited += [(s.metric, "", s.line) for s in entry.scores]
+    limited += [(Metric.OPS, "", entry.ops.line)] if entry.ops else []
+    limited += [(p.metric, latency.target, p.line) for latency in entry.latency for p in latency.percentiles]
+    for metric, target, line in limited:
+        yield Check(model=model.name, digest=model.digest, metric=metric.value, rule=OPENS, status=status,
+                    unit=UNITS[metric], target=target, line=line, sentence=f"{metric} was not judged: {why}")
 
 
 def check_ceiling(model: Model, ceiling: Ceiling, known: Known) -> Check:

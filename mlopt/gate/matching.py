@@ -92,8 +92,7 @@ def _model(name: str, path: Path, budget: Budget, *, baseline: Path | None, coun
     if not budgets:
         globs = ", ".join(repr(m.model) for m in budget.models)
         raise BudgetError(budget.path, 0, f"no budget matches {name!r}; there are {globs}")
-    if not path.exists():
-        raise BudgetError(path, 0, "there is no such file")
+    _refuse_what_is_no_file(path, "there is no such file")
     old = _baseline(name, path, baseline, count)
     return Model(name=name, path=path, digest=files.digest(path), budgets=budgets, baseline=old,
                  baseline_digest=files.digest(old) if old else "")
@@ -103,12 +102,22 @@ def _baseline(name: str, path: Path, baseline: Path | None, count: int) -> Path 
     """The file itself, or the one of the same relative or plain name in a folder; None where the folder has none."""
     if baseline is None:
         return None
-    if not baseline.exists():
-        raise BudgetError(baseline, 0, "there is no such baseline. Give the file or the folder of the accepted models")
     if baseline.is_dir() and baseline.suffix != ".mlpackage":
         places = [baseline / name, baseline / path.name]
-        return next((place for place in places if place.exists()), None)
+        found = next((place for place in places if place.exists()), None)
+        if found is not None:
+            _refuse_what_is_no_file(found, "")
+        return found
+    _refuse_what_is_no_file(baseline, "there is no such baseline. Give the file or the folder of the accepted models")
     if count > 1:
-        found = f"one baseline file for {count} models: give a folder with files of the same names"
-        raise BudgetError(baseline, 0, found)
+        several = f"one baseline file for {count} models: give a folder with files of the same names"
+        raise BudgetError(baseline, 0, several)
     return baseline
+
+
+def _refuse_what_is_no_file(path: Path, absent: str) -> None:
+    """A pipe or a device may never end: it is refused before anybody opens it."""
+    if not path.exists():
+        raise BudgetError(path, 0, absent)
+    if not (path.is_file() or (path.is_dir() and path.suffix == ".mlpackage")):
+        raise BudgetError(path, 0, "it is a folder, a pipe or a device, and no model file")

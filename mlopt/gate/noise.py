@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from mlopt import cache, files, plain
+from mlopt.documents import content, json_value
 from mlopt.gate.budget import BudgetError, LatencyBudget, Metric
 from mlopt.gate.measuring import Measure, why_apart
 from mlopt.gate.paired import OnPair, decide, differences
 from mlopt.gate.rules import LOOKS
 from mlopt.gate.verdict import Process
 from mlopt.profile.contract import DeviceFacts
+from mlopt.quantities import Amount, Counted
 
 SAFETY = 1.5    # an unchanged file passes such a tolerance in about 9 of 10 gates, one of a single floor in half
 PAIRS = LOOKS[-1]
+_LARGEST_BYTES = 16 << 20     # of one device's floors
 FOLDER = "gate-noise-2"     # 2: of pairs in one process; an older floor is of another gate
 
 
@@ -28,10 +29,10 @@ class Floor:
 
     model: str
     metric: Metric
-    growth: float            # what the last look cannot tell from no change, a fraction
-    spread: float            # standard deviation of log(a / a) over the pairs
+    growth: Amount           # what the last look cannot tell from no change, a fraction
+    spread: Amount           # standard deviation of log(a / a) over the pairs
     mean: float              # of the same; 0 for a machine without drift inside a pair
-    pairs: int
+    pairs: Counted
     device: str
     conditions: str
 
@@ -105,11 +106,11 @@ def remember(floors: Sequence[Floor], facts: DeviceFacts, target: str, root: Pat
 
 def recall(facts: DeviceFacts, target: str, root: Path | None = None) -> tuple[Floor, ...]:
     path = _path(facts, target, root)
-    if not path.exists():
-        return ()
     try:
-        return tuple(plain.from_plain(f, Floor) for f in json.loads(path.read_bytes()))
-    except (ValueError, TypeError, msgspec.ValidationError) as err:
+        return plain.from_json(json_value(content(path, most_bytes=_LARGEST_BYTES)), tuple[Floor, ...])
+    except FileNotFoundError:
+        return ()
+    except ValueError as err:
         raise BudgetError(path, 0, f"this is no calibration: {err}. Delete it and run `mlopt gate calibrate`") from err
 
 

@@ -17,7 +17,11 @@ class Unit(StrEnum):
     NAMES = "names"        # a set of operation names
 
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([A-Za-zµ%]*)\s*", re.IGNORECASE)
+# as many digits as a float can need: of "1e999999999" the exact fraction would take all memory
+_NUMBER = re.compile(
+    r"\s*([+-]?(?:[0-9][0-9_]{0,39}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:e[+-]?[0-9]{1,3})?)\s*([A-Za-zµ%]*)\s*",
+    re.IGNORECASE,
+)
 _HUNDREDTH = Fraction(1, 100)
 _LARGEST = 2**53       # whole numbers up to here are exact as floats
 _SCALES: dict[Unit, dict[str, int | Fraction]] = {

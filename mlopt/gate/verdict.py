@@ -56,7 +56,8 @@ class Check:
     model: str                         # path as the budget's glob saw it
     digest: str                        # sha256 of the file
     metric: str
-    rule: str                          # "max", "growth", "ratchet", "min", "fall", "allow", "forbid"
+    rule: str                          # "max", "growth", "ratchet", "min", "fall", "allow", "forbid"; "opens" where
+                                       # the file is not what its name says, which breaks all its limits
     status: Status
     sentence: str                      # what was found, and what to do where it is broken
     unit: Unit

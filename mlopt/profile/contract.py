@@ -8,7 +8,12 @@ not carry the request's nonce, is a lost measurement and never a pass.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mlopt import plain
+from mlopt.documents import json_value
+from mlopt.quantities import Amount, Count, Counted, MaybeCount
+
 SCHEMA = 1
+LARGEST_RESULT = 256 << 20    # bytes of a result: a million runs, or ten thousand operators, have less
 
 
 class Arrival(StrEnum):
@@ -51,35 +56,35 @@ class RunRequest:
 class PhaseTimes:
     """Milliseconds before the steady state; nan where a runtime does not tell them apart."""
 
-    import_ms: float = float("nan")    # loading the runtime's code
-    load_ms: float = float("nan")      # reading the model
-    compile_ms: float = float("nan")   # allocating tensors, packing weights, building the plan
-    first_ms: float = float("nan")     # the first inference
+    import_ms: Amount = float("nan")   # loading the runtime's code
+    load_ms: Amount = float("nan")     # reading the model
+    compile_ms: Amount = float("nan")  # allocating tensors, packing weights, building the plan
+    first_ms: Amount = float("nan")    # the first inference
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorTime:
     """One operation of the model as the runtime executed it, averaged over the profiled runs."""
 
-    index: int                         # order of execution
+    index: Count                       # order of execution
     name: str                          # the runtime's own, e.g. "Convolution (NHWC, QC8) IGEMM"
     op: str                            # the format's operation, e.g. "CONV_2D"; "" where the runtime fused several
     layer: str                         # the file's name for it; "" where it keeps none
     unit: str                          # "XNNPACK", "builtin", "CPUExecutionProvider", ...
-    mean_us: float
-    runs: int
+    mean_us: Amount
+    runs: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryBytes:
     """What one model takes in a clean process; -1 where this device or runtime does not tell."""
 
-    file: int = -1
-    weights: int = -1                  # constant tensors
-    arena: int = -1                    # span of the activation tensors
+    file: MaybeCount = -1
+    weights: MaybeCount = -1           # constant tensors
+    arena: MaybeCount = -1             # span of the activation tensors
     heap_delta: int = -1               # allocator's bytes in use, after minus before
     peak_delta: int = -1               # highest resident memory of load + compile + run, above the empty runner's
-    pss: int = -1                      # proportional set size at the end, of our native runner (Android)
+    pss: MaybeCount = -1               # proportional set size at the end, of our native runner (Android)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +95,7 @@ class DeviceFacts:
     system: str
     processor: str
     features: tuple[str, ...] = ()     # "avx512_vnni", "asimddp", ...
-    cores: int = 0
+    cores: Count = 0
     governor: str = ""                 # cpufreq governor; "" where it is not told
     frequency_khz: tuple[int, ...] = ()         # current, per core, at the end
     temperature_c: float = float("nan")         # the hottest zone at the end
@@ -109,17 +114,27 @@ class RunResult:
     nonce: str
     facts: DeviceFacts
     phases: PhaseTimes
-    warmup_runs: int
+    warmup_runs: Count
     samples_us: tuple[float, ...]      # of one inference, in order; the mean of a batch where there is one
     beside_samples_us: tuple[float, ...] = ()   # the same of the second file, as many
-    burst: int = 0                     # samples of one file before the other's turn; the last burst may hold fewer
-    batch_per_sample: int = 1          # inferences in one sample; above 1 for models of under 20 us
-    missed_deadlines: int = 0          # at a fixed rate: runs that started late
-    context_switches: int = -1         # involuntary, during the timed runs
+    burst: Count = 0                   # samples of one file before the other's turn; the last burst may hold fewer
+    batch_per_sample: Counted = 1      # inferences in one sample; above 1 for models of under 20 us
+    missed_deadlines: Count = 0        # at a fixed rate: runs that started late
+    context_switches: MaybeCount = -1  # involuntary, during the timed runs
     memory: MemoryBytes = MemoryBytes()
     operators: tuple[OperatorTime, ...] = ()
-    operators_invoke_us: float = float("nan")   # mean time of a profiled inference, profiling included
+    operators_invoke_us: Amount = float("nan")  # mean time of a profiled inference, profiling included
     notes: tuple[str, ...] = ()        # what a setting did not do here, and why
     error: str = ""                    # why there is nothing, in the runtime's own words
     schema: int = SCHEMA
     extra: dict[str, str] = field(default_factory=dict)
+
+
+def result_of(text: bytes) -> RunResult:
+    """What a runner wrote, ours or another's. Raises `ValueError` for what no runner can have measured.
+
+    >>> result_of(b'{"nonce": "a"}')
+    Traceback (most recent call last):
+    msgspec.ValidationError: Object missing required field `facts`
+    """
+    return plain.from_json(json_value(text, nan_allowed=True), RunResult)

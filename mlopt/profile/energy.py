@@ -1,8 +1,8 @@
 """Energy of an inference, where the device counts any; otherwise the reason why there is no figure."""
 
-import json
 from dataclasses import dataclass
 
+from mlopt.documents import json_value
 from mlopt.profile.contract import RunResult
 from mlopt.report import UNKNOWN
 
@@ -38,7 +38,7 @@ def energy_of(result: RunResult) -> Energy:
     if "energy_uj" not in extra:
         return Energy(reason=extra.get("energy_unavailable") or "this device's runner reads no energy counters")
     try:
-        used = {str(name): float(uj) for name, uj in json.loads(extra["energy_uj"]).items()}
+        used = {str(name): float(uj) for name, uj in json_value(extra["energy_uj"]).items()}
         inferences, seconds = float(extra["energy_inferences"]), float(extra["energy_seconds"])
         parts = tuple(Part(name=name, per_inference_uj=uj / inferences) for name, uj in used.items())
         return Energy(parts=parts, watts=sum(used.values()) / 1e6 / seconds, reason="")

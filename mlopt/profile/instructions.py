@@ -15,11 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from mlopt import plain
+from mlopt.documents import content
 from mlopt.profile import latency
-from mlopt.profile.contract import RunRequest, RunResult
+from mlopt.profile.contract import LARGEST_RESULT, RunRequest, RunResult, result_of
 from mlopt.profile.native import build, emulator
 from mlopt.profile.target import TargetLost, TargetUnusable
 
@@ -160,8 +159,8 @@ def _ran(command: Sequence[str], folder: Path, target: str, timeout_s: float) ->
         raise TargetLost(target, f"the runner ended with status {done.returncode} and no result: "
                                  f"{build.last_line(done.stderr)}")
     try:
-        result = plain.from_plain(json.loads(answer.read_text()), RunResult)
-    except (ValueError, msgspec.ValidationError) as err:
+        result = result_of(content(answer, most_bytes=LARGEST_RESULT))
+    except ValueError as err:
         raise TargetLost(target, f"the runner's result cannot be read: {err}") from err
     if result.nonce != _NONCE:
         raise TargetLost(target, "the result belongs to another request")

@@ -4,7 +4,6 @@ checkpoint when one of them is lost.
 Nothing of a framework is here: what a member does is a function named as text.
 """
 
-import json
 import os
 import queue
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mlopt.documents import json_value
 from mlopt.errors import BadRequest, MloptError, WorkerCrashed, WorkerFailed
 from mlopt.frameworks.fitting import FitResult, OnEvent
 from mlopt.private_network import VARIABLE
@@ -51,7 +51,7 @@ def given(environment: Mapping[str, str]) -> Given | None:
     if not text:
         return None
     try:
-        config = json.loads(text)
+        config = json_value(text)
         spec = {str(kind): [str(address) for address in addresses] for kind, addresses in config["cluster"].items()}
         place = Given(spec=spec, kind=str(config["task"]["type"]), index=int(config["task"]["index"]))
         if place.kind not in spec or not 0 <= place.index < len(spec[place.kind]):

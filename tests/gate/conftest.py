@@ -67,6 +67,19 @@ class Device:
         return tuple(float(says.get("us", 100)) * mood * scatter * np.exp(self.draw.normal(0, own)))
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The bytes of a real file, as `mlopt compress` exports it."""
+    from mlopt_tflite.exporter import export
+
+    from mlopt.testing.tiny import TinyModel, build
+
+    model = TinyModel(build("small_convnet"))
+    path = tmp_path_factory.mktemp("tiny") / "m.tflite"
+    export(model, model.signature, path)
+    return path.read_bytes()
+
+
 @pytest.fixture
 def bench(tmp_path):
     """Write a budget and files, and judge them on a made-up device."""
@@ -96,6 +109,7 @@ class Bench:
         loaded = load_budget(self.budget(budget))
         return judge(Case(
             budget=loaded, files=files, measures=settings.pop("measures", self.device),
+            open_model=settings.pop("open_model", lambda file: ("ADD",)),
             today=settings.pop("today", TODAY), baseline=self.folder / "base" if base else None, **settings,
         ))
 

@@ -68,8 +68,8 @@ def test_no_input_of_the_action_is_pasted_into_a_script():
     assert all("${{" not in step.get("run", "") for step in action["runs"]["steps"])
 
 
-@pytest.mark.parametrize(("size", "code"), [(10, 0), (11, 1)])
-def test_the_actions_script_runs_the_gate_and_hands_on_what_it_wrote(tmp_path, size, code):
+@pytest.mark.parametrize(("size", "code"), [(9000, 0), (9001, 1)])
+def test_the_actions_script_runs_the_gate_and_hands_on_what_it_wrote(tmp_path, tiny, size, code):
     """The script of `action.yml` as it stands, with the `mlopt` of this environment."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     script = next(step["run"] for step in action["runs"]["steps"] if step.get("id") == "gate")
@@ -77,9 +77,9 @@ def test_the_actions_script_runs_the_gate_and_hands_on_what_it_wrote(tmp_path, s
     program = tmp_path / "bin/mlopt"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from mlopt.cli import main; main()" "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "a b.tflite").write_bytes(bytes(size))
-    (tmp_path / "$(touch evil).tflite").write_bytes(bytes(1))
-    (tmp_path / "budget.toml").write_text('schema = 1\n[[budget]]\nmodel = "*.tflite"\nsize = { max = 10 }\n')
+    (tmp_path / "a b.tflite").write_bytes(tiny + bytes(size - len(tiny)))
+    (tmp_path / "$(touch evil).tflite").write_bytes(tiny)
+    (tmp_path / "budget.toml").write_text('schema = 1\n[[budget]]\nmodel = "*.tflite"\nsize = { max = 9000 }\n')
     settings = os.environ | {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "MLOPT_CACHE": str(tmp_path / "c"),
         "RUNNER_TEMP": str(tmp_path), "GITHUB_OUTPUT": str(tmp_path / "outputs"), "BUDGET": "budget.toml",

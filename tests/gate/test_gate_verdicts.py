@@ -372,12 +372,12 @@ OPS = '[[budget]]\nmodel = "*"\nops = { forbid = ["TANH"] }\n'
 
 
 def test_operations_that_cannot_be_read_are_not_measured(bench):
-    def read_ops(file):
-        raise MeasurementFailed("this host", file, "it is no model")
+    def open_model(file):
+        raise MeasurementFailed("this host", file, "nobody reads such files")
 
-    assert bench.only_check(bench.model(), budget=OPS, read_ops=read_ops).status is Status.ERROR
-    assert bench.only_check(bench.model(), budget=OPS, read_ops=lambda f: ("ADD", "TANH")).status is Status.FAIL
-    assert bench.only_check(bench.model(), budget=OPS, read_ops=lambda f: ("ADD",)).status is Status.PASS
+    assert bench.only_check(bench.model(), budget=OPS, open_model=open_model).status is Status.ERROR
+    assert bench.only_check(bench.model(), budget=OPS, open_model=lambda f: ("ADD", "TANH")).status is Status.FAIL
+    assert bench.only_check(bench.model(), budget=OPS, open_model=lambda f: ("ADD",)).status is Status.PASS
 
 
 def test_instructions_of_the_host_are_counted_by_themselves(bench):

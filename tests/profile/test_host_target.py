@@ -170,6 +170,18 @@ def test_a_torn_or_missing_result_is_a_lost_measurement(tmp_path, text, words):
         read_result(file, ask("tflite"), "board")
 
 
+@pytest.mark.parametrize(("field", "value"), [
+    ("samples_us", ["100.0"]), ("samples_us", [True]), ("warmup_runs", "5"), ("warmup_runs", -1), ("burst", -5),
+    ("batch_per_sample", 0), ("operators_invoke_us", -1.0), ("memory", {"arena": -2}), ("memory", {"arena": "16512"}),
+    ("phases", {"load_ms": -0.5}), ("extra", {"instructions": 5}),
+])
+def test_an_answer_with_figures_that_cannot_be_is_a_lost_measurement_with_their_place(tmp_path, field, value):
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(measure.failed({"nonce": "n-1"}, "") | {field: value}))
+    with pytest.raises(TargetLost, match=rf"cannot be read: .*`\$\.{field}"):
+        read_result(file, ask("tflite"), "board")
+
+
 def test_an_answer_to_another_request_is_a_lost_measurement(tmp_path):
     file = tmp_path / "result.json"
     file.write_text(json.dumps(measure.failed({"nonce": "old"}, "")))

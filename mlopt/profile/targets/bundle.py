@@ -5,10 +5,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from mlopt import plain
-from mlopt.profile.contract import SCHEMA, RunRequest, RunResult
+from mlopt.documents import content
+from mlopt.profile.contract import LARGEST_RESULT, SCHEMA, RunRequest, RunResult, result_of
 from mlopt.profile.target import TargetLost
 
 _RUNNER = Path(__file__).parent.parent / "runner"
@@ -57,12 +56,10 @@ def read_result(file: Path, request: RunRequest, target: str) -> RunResult:
     carries an `error` is returned: the runtime refused, and says why.
     """
     try:
-        text = file.read_text()
+        result = result_of(content(file, most_bytes=LARGEST_RESULT))
     except OSError as err:
         raise TargetLost(target, "the measurement left no result") from err
-    try:
-        result = plain.from_plain(json.loads(text), RunResult)
-    except (ValueError, msgspec.ValidationError) as err:
+    except ValueError as err:
         raise TargetLost(target, f"the measurement's result cannot be read: {err}") from err
     if result.schema != SCHEMA:
         raise TargetLost(target, f"the result is of schema {result.schema}, this mlopt reads {SCHEMA}")

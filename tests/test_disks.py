@@ -1,0 +1,126 @@
+"""Which disk is full: the cache, the temporary folder and the result may lie on three."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlopt import disks
+from mlopt.disks import Place
+
+PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def _can_mount() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode == 0
+
+
+in_a_namespace = pytest.mark.skipif(not _can_mount(), reason="this system lets nobody mount a small disk of their own")
+
+SCRIPT = """
+import errno, os, sys
+from pathlib import Path
+from mlopt import cache, files
+from mlopt.cli.exit_codes import explained
+from mlopt.worker import Crew, Job
+
+def in_a_worker():
+    Crew().run(Job(task="trying", function="fill:" + sys.argv[1], arguments={"folder": sys.argv[2]}), object)
+
+sys.exit(explained(in_a_worker))
+"""
+FILL = """
+import tempfile
+from pathlib import Path
+from mlopt import cache, files
+
+def cache_entry(folder: str) -> None:
+    with files.new_folder(cache.default_root() / "entry") as made:
+        (made / "weights").write_bytes(bytes(4 << 20))
+
+def temporary(folder: str) -> None:
+    with open(Path(tempfile.gettempdir()) / "kept", "wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
+
+def result(folder: str) -> None:
+    files.write_atomically(Path(folder) / "report.html", bytes(4 << 20))
+"""
+
+
+@in_a_namespace
+@pytest.mark.parametrize(("small", "work", "says"), [
+    ("cache", "cache_entry", "MLOPT_CACHE"), ("temporary", "temporary", "TMPDIR"), ("result", "result", "report.html")])
+def test_the_disk_that_is_full_is_named_with_its_mount_point(tmp_path, small, work, says):
+    places = {name: tmp_path / name for name in ("cache", "temporary", "result")}
+    for place in places.values():
+        place.mkdir()
+    (tmp_path / "fill.py").write_text(FILL)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {
+        "MLOPT_CACHE": str(places["cache"]), "TMPDIR": str(places["temporary"]),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+    }
+    mount = f"mount -t tmpfs -o size=1m none {places[small]} && exec \"$@\""
+    command = [*PRIVATE, "sh", "-c", mount, "sh", sys.executable, str(tmp_path / "script.py"), work,
+               str(places["result"])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 2, done.stderr
+    assert f"No space left on device, on the disk that is mounted at {places[small]}." in said and says in said
+    assert "Traceback" not in said
+
+
+@in_a_namespace
+def test_a_page_for_a_full_disk_is_no_fault_of_the_standard_output(tmp_path):
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom mlopt import files\nfrom mlopt.cli.exit_codes import explained\n"
+        "sys.exit(explained(lambda: files.write_atomically(Path(sys.argv[1]) / 'page.html', bytes(4 << 20))))\n"
+    )
+    command = [*PRIVATE, "sh", "-c", f"mount -t tmpfs -o size=1m none {tmp_path} && exec \"$@\"", "sh",
+               sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3 and f"mounted at {tmp_path}" in " ".join(done.stderr.split())
+    assert "standard output" not in done.stderr
+
+
+def full(path=None):
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def test_a_named_file_tells_its_disk_and_who_else_could_hold_it(tmp_path):
+    places = [Place(what="finished stages", folder=tmp_path, elsewhere="name another folder in MLOPT_CACHE")]
+    said = str(disks.out_of_room(full(str(tmp_path / "a/b")), places))
+    assert said == (f"cannot write {tmp_path}/a/b: No space left on device, on the disk that is mounted at "
+                    f"{disks.mount_point(tmp_path)}. Make room there, or name another folder in MLOPT_CACHE.")
+
+
+def test_where_room_came_back_all_places_are_named_with_what_is_free(tmp_path):
+    places = [Place(what=name, folder=tmp_path / name, elsewhere=f"move {name}") for name in ("one", "two")]
+    for place in places:
+        place.folder.mkdir()
+    said = str(disks.out_of_room(full(), places))
+    assert said.startswith("cannot write one or two: No space left on device. Make room there: ")
+    assert all(f"{place.folder} has " in said and place.elsewhere in said for place in places)
+
+
+def test_a_mount_point_is_a_folder_above_that_is_on_the_same_disk(tmp_path):
+    found = disks.mount_point(tmp_path / "not/there/yet")
+    assert tmp_path.is_relative_to(found) and os.path.ismount(found)
+    assert found.stat().st_dev == tmp_path.stat().st_dev
+
+
+def test_a_lack_of_permission_asks_for_no_room(tmp_path):
+    said = str(disks.out_of_room(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "x")), []))
+    assert "Make it writable" in said and "room" not in said
+
+
+def test_the_probe_of_a_disk_leaves_nothing_behind(tmp_path):
+    assert disks.full([Place(what="x", folder=Path(tmp_path), elsewhere="")]) == ()
+    assert list(tmp_path.iterdir()) == []
