@@ -220,7 +220,7 @@ class _Conversation:
                 )
             _put(taken, path)
         except OSError as err:
-            return {"errno": err.errno, "path": str(err.filename or path)}
+            return {"errno": err.errno, "path": str(err.filename2 or err.filename or path)}
         finally:
             shutil.rmtree(taken, ignore_errors=True)
         return {}
@@ -240,7 +240,12 @@ def _put(folder: Path, path: Path) -> None:
         if err.errno != errno.EXDEV:
             raise
         with files.new_folder(path) as copy:             # the worker's folder lies on another disk
-            shutil.copytree(folder, copy, dirs_exist_ok=True)
+            for place in sorted(folder.rglob("*")):
+                target = copy / place.relative_to(folder)
+                if place.is_dir():
+                    target.mkdir()
+                else:
+                    shutil.copyfile(place, target)
 
 
 def _tell(process: "subprocess.Popen[bytes]", message: Any) -> None:

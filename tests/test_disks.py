@@ -28,20 +28,24 @@ import errno, os, sys
 from pathlib import Path
 from mlopt import cache, files
 from mlopt.cli.exit_codes import explained
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
 def in_a_worker():
-    Crew().run(Job(task="trying", function="fill:" + sys.argv[1], arguments={"folder": sys.argv[2]}), object)
+    job = Job(task="trying", function="fill:" + sys.argv[1], arguments={"folder": sys.argv[2]},
+              leaves=(cache.default_root() / "entry",), reach=Reach(writes=(Path(sys.argv[2]),)))
+    with Crew() as crew:
+        crew.run(job, object)
 
 sys.exit(explained(in_a_worker))
 """
 FILL = """
 import tempfile
 from pathlib import Path
-from mlopt import cache, files
+from mlopt import cache, files, worker
 
 def cache_entry(folder: str) -> None:
-    with files.new_folder(cache.default_root() / "entry") as made:
+    with worker.result(cache.default_root() / "entry") as made:
         (made / "weights").write_bytes(bytes(4 << 20))
 
 def temporary(folder: str) -> None:
