@@ -84,7 +84,7 @@ def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     for name in ("pipe", "endless", "."):
-        with pytest.raises(DocumentInvalid, match=r"it is a (named pipe|device|folder), where a regular file is needed"):
+        with pytest.raises(DocumentInvalid, match=r"it is a (named pipe|device|folder), where a regular"):
             content(tmp_path / name, most_bytes=100)
     with pytest.raises(FileNotFoundError):
         content(tmp_path / "none", most_bytes=100)
