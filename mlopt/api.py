@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlopt import extras
 from mlopt.cache import Cache
 from mlopt.errors import BadRequest
 from mlopt.model import SourceModel
@@ -126,8 +127,10 @@ def load(
 ) -> SourceModel:
     """Open a trained model and say what it is: signature, layers, sizes. Runs no code of the file's.
 
-    Raises `ModelUnreadable`, or `UntrustedCode` where the file carries code and `trust_code` is not set.
+    Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
+    without the extra `keras`.
     """
+    extras.require("keras", f"opening {model}")
     request = CompressRequest(
         model=Path(model), out=Path(model), trust_code=trust_code, custom_objects=tuple(custom_objects),
         input_shapes=input_shapes or {},

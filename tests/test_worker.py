@@ -58,7 +58,7 @@ def test_an_error_of_ours_keeps_its_class_its_sentence_and_its_facts():
 
 
 def test_a_missing_extra_ends_in_the_command_that_installs_it():
-    with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[torch\]'$"):
+    with pytest.raises(MissingExtra, match=r"pip install 'mlopt-edge\[torch\]'$"):
         run("lacks_torch")
 
 

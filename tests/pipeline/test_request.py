@@ -57,7 +57,7 @@ def test_without_formats_those_that_are_installed_make_files(monkeypatch):
 
 def test_where_no_format_is_installed_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(extras, "missing", lambda extra: ("tensorflow",))
-    with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[tflite\]'$"):
+    with pytest.raises(MissingExtra, match=r"pip install 'mlopt-edge\[tflite\]'$"):
         require_extras(wanted(asked()))
 
 
