@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
 
-.PHONY: demo gate test lint generated docs clean
+.PHONY: demo gate test lint generated docs clean system-packages
 
 # Train a small network on bundled digits, compress it, show the table and where the report is.
 demo: .venv/demo-ready
@@ -18,6 +18,10 @@ gate: demo
 test: .venv/test-ready lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+# Programs that some tests need, e.g. sshd, adb, qemu, valgrind: without them those tests are skipped.
+system-packages:
+	@.ci/install-system-packages
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .

@@ -14,12 +14,7 @@ import pytest
 from mlopt.errors import DataMismatch, MissingExtra, OutputUnwritable, WorkerCrashed, WorkerTimeout
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
-HERE = "worker_functions"
-
-
-@pytest.fixture(autouse=True)
-def _functions_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "support"))
+HERE = "worker_functions"         # in tests/support, which pytest puts on the path
 
 
 def run(

@@ -37,11 +37,11 @@ def cache(tmp_path_factory):
 def mlopt(cache):
     """Run `mlopt ...` and give back what it did."""
 
-    def call(*arguments, cache_folder=cache, cwd=None):
+    def call(*arguments, cache_folder=cache, cwd=None, started_by=list):
         environment = os.environ | {"MLOPT_CACHE": str(cache_folder), "COLUMNS": "120"}
         return subprocess.run(
-            [MLOPT, *map(str, arguments)], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300,
-            check=False,
+            started_by([MLOPT, *map(str, arguments)]), env=environment, cwd=cwd, capture_output=True, text=True,
+            timeout=300, check=False,
         )
 
     return call
