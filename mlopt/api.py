@@ -237,6 +237,8 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
         request = request.following(recipe)
     chosen = wanted(request)
     require_extras(chosen)
+    if request.track:
+        extras.require("tracking", "--track")
     bundle.check_ours(request.out)
     store = Cache()
     with bundle.claimed(request.out, store.root / "locks"), Crew() as crew:

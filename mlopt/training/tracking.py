@@ -114,7 +114,7 @@ def _client(track: str) -> tuple[Any, str]:
     uri = track.removeprefix("mlflow:")
     if not uri:
         raise BadRequest("a training is tracked at mlflow:URI, e.g. mlflow:http://127.0.0.1:5000")
-    extras.require("tracking", "--track mlflow:URI")
+    extras.require("tracking", "--track")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
