@@ -43,7 +43,8 @@ def test_the_wheel_is_typed_and_licensed(names):
 
 def test_the_wheel_names_its_converters_and_its_command(wheel):
     """And is mlopt-edge for pip: the name `mlopt` is another project's."""
-    (found,) = importlib.metadata.distributions(path=[str(wheel)])
+    folder = zipfile.Path(wheel, f"mlopt_edge-{mlopt.__version__}.dist-info/")
+    found = importlib.metadata.PathDistribution(folder)
     points = {(point.group, point.name) for point in found.entry_points}
     assert points == {
         ("console_scripts", "mlopt"), ("mlopt.converters", "tflite"), ("mlopt.converters", "onnx"),

@@ -13,9 +13,7 @@ SMOOTHING = 0.8         # of the seconds a step takes, from one call to the next
 
 # What TensorBoard's own `scalar` writes beside a number, so that it draws a curve. TensorFlow's `tf.summary.scalar`
 # would import tensorboard, which TensorFlow does not bring; writing takes nothing of it.
-_CURVE = tf.compat.v1.SummaryMetadata(
-    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class="DATA_CLASS_SCALAR"
-)
+_CURVE = tf.compat.v1.SummaryMetadata(plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
 
 
 class Board:
