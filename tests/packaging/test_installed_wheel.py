@@ -129,10 +129,11 @@ def given(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uv():
-    beside = Path(sys.executable).with_name("uv")
-    if not beside.exists():
-        needs_program("uv")
-    return str(beside) if beside.exists() else "uv"
+    beside = Path(sys.executable).with_name("uv")       # where `make test` puts it
+    if beside.exists():
+        return str(beside)
+    needs_program("uv")
+    return "uv"
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,18 @@ def test_the_gate_judges_a_file_and_its_report_without_any_runtime(environment):
     assert done.returncode == 0, done.stderr
     checks = {check["metric"]: check["status"] for check in json.loads(done.stdout)["checks"]}
     assert checks == {"size": "pass", "accuracy": "pass"}
+
+
+def test_a_limit_that_needs_the_runtime_is_judged_with_it_and_names_the_command_without(environment):
+    budget = 'schema = 1\n[[budget]]\nmodel = "*.tflite"\nops = { allow = ["NO_SUCH_OPERATION"] }\n'
+    (environment.work / "operations.toml").write_text(budget)
+    done = environment.mlopt("gate", "given.tflite", "--budget", "operations.toml", "--json")
+    (check,) = json.loads(done.stdout)["checks"]
+    if "tflite" in environment.formats:
+        assert (done.returncode, check["status"]) == (1, "fail") and "CONV_2D" in check["sentence"]
+    else:
+        assert (done.returncode, check["status"]) == (3, "error") and install("tflite") in check["sentence"]
+        assert "Traceback" not in check["sentence"]
 
 
 @pytest.mark.parametrize("environment", ["keras", "torch"], indirect=True)
