@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
 
-.PHONY: demo gate test fuzz lint generated docs clean
+.PHONY: demo gate test fuzz lint generated docs clean system-packages
 
 # Train a small network on bundled digits, compress it, show the table and where the report is.
 demo: .venv/demo-ready
@@ -22,6 +22,10 @@ test: .venv/test-ready lint
 # Damaged files of every format, two thousand each: for a scheduled run, of an hour or two.
 fuzz: .venv/test-ready
 	MLOPT_FUZZ_MUTATIONS=2000 $(BIN)/python -m pytest -n 2 --timeout 7200 tests/fuzz
+
+# Programs that some tests need, e.g. sshd, adb, qemu, valgrind: without them those tests are skipped.
+system-packages:
+	@.ci/install-system-packages
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlopt import extras
 from mlopt.cache import Cache
 from mlopt.errors import BadRequest
 from mlopt.model import SourceModel
@@ -126,9 +127,11 @@ def load(
 ) -> SourceModel:
     """Open a trained model and say what it is: signature, layers, sizes. Runs no code of the file's.
 
-    Raises `ModelUnreadable`, or `UntrustedCode` where the file carries code and `trust_code` is not set.
+    Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
+    without the extra `keras`.
     """
     path = _path(model)
+    extras.require("keras", f"opening {path}")
     request = CompressRequest(
         model=path, out=path, trust_code=trust_code, custom_objects=tuple(custom_objects),
         input_shapes=input_shapes or {},
@@ -243,6 +246,8 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
         request = request.following(recipe)
     chosen = wanted(request)
     require_extras(chosen)
+    if request.track:
+        extras.require("tracking", "--track")
     bundle.check_ours(request.out)
     store = Cache()
     with bundle.claimed(request.out, store.root / "locks"), Crew(store.root) as crew:

@@ -6,8 +6,8 @@ import platform
 import shutil
 from dataclasses import dataclass
 
-from mlopt import cache, extras, files, plain, sandbox
-from mlopt.errors import OutputUnwritable
+from mlopt import __version__, cache, extras, files, plain, sandbox
+from mlopt.errors import OutputUnwritable, install_command
 from mlopt.profile import latency
 
 _GIVES = {
@@ -15,8 +15,10 @@ _GIVES = {
     "tflite": "writes TFLite files and runs them in LiteRT",
     "onnx": "writes ONNX files and runs them in ONNX Runtime",
     "coreml": "writes Core ML packages; on Linux they run in mlopt's reference evaluator",
+    "torch": "takes a torch DataLoader of yours as samples; no PyTorch models yet",
+    "tracking": "tells trainings to an MLflow server",
 }
-_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert"}
+_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert", "mlflow": "mlflow-skinny"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class ExtraState:
 
     @property
     def remedy(self) -> str:
-        return f"pip install 'mlopt[{self.name}]'" if self.missing else ""
+        return install_command(self.name) if self.missing else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def diagnose() -> Diagnosis:
     host = latency.host()
     root = cache.default_root()
     return Diagnosis(
-        mlopt=extras.version("mlopt"), python=platform.python_version(),
+        mlopt=__version__, python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=host["processor"], features=tuple(host["features"]), cores=os.cpu_count() or 1,
         cache=str(root), cache_bytes=files.size(root) if root.is_dir() else 0,

@@ -23,6 +23,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+DISTRIBUTION = "mlopt-edge"      # what pip calls this project; the name `mlopt` is another one's there
+
+
+def install_command(extra: str) -> str:
+    """What a user types to get the packages of an extra.
+
+    >>> install_command("tflite")
+    "pip install 'mlopt-edge[tflite]'"
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
 
 class MloptError(Exception):
     """Base of everything a caller may want to catch."""
@@ -116,9 +127,10 @@ class OutOfReach(MloptError):
 
 
 class MissingExtra(MloptError):
-    def __init__(self, extra: str, package: str, purpose: str) -> None:
-        self.extra, self.package, self.purpose = extra, package, purpose
-        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'mlopt[{extra}]'")
+    def __init__(self, extra: str, packages: Sequence[str], purpose: str) -> None:
+        self.extra, self.packages, self.purpose = extra, list(packages), purpose
+        are = "is" if len(packages) == 1 else "are"
+        super().__init__(f"{purpose} needs {', '.join(packages)}, which {are} not installed: {install_command(extra)}")
 
 
 class WorkerFailed(MloptError):

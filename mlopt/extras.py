@@ -11,6 +11,7 @@ PACKAGES_BY_EXTRA: dict[str, tuple[str, ...]] = {
     "onnx": ("tensorflow", "tf_keras", "onnx", "onnxruntime", "tf2onnx"),
     "coreml": ("tensorflow", "tf_keras", "coremltools"),
     "torch": ("torch",),
+    "tracking": ("mlflow",),
 }
 
 
@@ -23,7 +24,7 @@ def require(extra: str, purpose: str) -> None:
     """Raise `MissingExtra`, whose sentence ends in the command that installs it, when a package is not there."""
     absent = missing(extra)
     if absent:
-        raise MissingExtra(extra, " and ".join(absent), purpose)
+        raise MissingExtra(extra, absent, purpose)
 
 
 def version(package: str) -> str:

@@ -53,4 +53,4 @@ def test_torch_is_hidden_from_the_test_process():
 def test_a_missing_extra_is_a_sentence_that_ends_in_its_install_command():
     with pytest.raises(MissingExtra) as caught:
         extras.require("torch", "opening x.pt")
-    assert str(caught.value) == "opening x.pt needs torch, which is not installed: pip install 'mlopt[torch]'"
+    assert str(caught.value) == "opening x.pt needs torch, which is not installed: pip install 'mlopt-edge[torch]'"

@@ -14,12 +14,7 @@ import pytest
 from mlopt.errors import DataMismatch, MissingExtra, OutputUnwritable, WorkerCrashed, WorkerTimeout
 from mlopt.worker import Cancelled, Crew, Job, Sees
 
-HERE = "worker_functions"
-
-
-@pytest.fixture(autouse=True)
-def _functions_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "support"))
+HERE = "worker_functions"         # in tests/support, which pytest puts on the path
 
 
 def run(
@@ -58,7 +53,7 @@ def test_an_error_of_ours_keeps_its_class_its_sentence_and_its_facts():
 
 
 def test_a_missing_extra_ends_in_the_command_that_installs_it():
-    with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[torch\]'$"):
+    with pytest.raises(MissingExtra, match=r"pip install 'mlopt-edge\[torch\]'$"):
         run("lacks_torch")
 
 

@@ -22,7 +22,7 @@ def open_model(file: Path) -> tuple[str, ...]:
     format = format_of(file)
     for package in _RUNTIMES[format]:
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra(format, package, f"opening {file.name}")
+            raise MissingExtra(format, [package], f"opening {file.name}")
     job = Job(task=f"opening {file.name}", function=f"mlopt_{format}.inventory:operations",
               arguments={"file": str(file.resolve())}, deadline_s=_DEADLINE_S, reach=Reach(reads=(file,)))
     with Crew() as crew:

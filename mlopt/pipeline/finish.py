@@ -3,14 +3,16 @@
 import os
 import platform
 
+import mlopt
 from mlopt import cache, choice, extras, plugins
+from mlopt.errors import install_command
 from mlopt.pipeline.bundle import placed
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Material
 from mlopt.profile import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
 
-_VERSIONS = ("mlopt", "tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx",
+_VERSIONS = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx",
              "coremltools", "numpy")
 
 
@@ -90,7 +92,7 @@ def _not_installed(request: CompressRequest) -> list[Finding]:
         lacks = extras.missing(door.extra)
         if lacks:
             wanting = ", ".join(lacks)
-            message = f"no {door.name} files were made, for want of {wanting}: pip install 'mlopt[{door.extra}]'"
+            message = f"no {door.name} files were made, for want of {wanting}: {install_command(door.extra)}"
             found.append(Finding(severity=Severity.NOTE, code="not-installed", about=door.name, message=message))
     return found
 
@@ -100,5 +102,5 @@ def _host() -> Host:
     return Host(
         processor=facts["processor"], features=tuple(facts["features"]), cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        versions={name: found for name in _VERSIONS if (found := extras.version(name))},
+        versions={"mlopt": mlopt.__version__} | {name: found for name in _VERSIONS if (found := extras.version(name))},
     )

@@ -153,10 +153,12 @@ def wanted(request: CompressRequest) -> tuple[Wanted, ...]:
             _require_any(door, request.precisions)
         chosen = [one for one in chosen if any(p.name in request.precisions for p in one.precisions)]
     if request.data is not None and request.test is not None and not _calibrates(chosen):
+        made = dict.fromkeys(p.name for one in chosen for p in one.precisions)
+        using = sorted({p.name for door in doors for p in door.precisions if p.needs_samples})
+        instead = f", or add a precision that uses it: {', '.join(using)}" if using else ""
         raise BadRequest(
-            f"--data would not be used: {', '.join(request.precisions)} need no calibration, and --test gives the "
-            f"samples to compare on. Leave --data out, or add a precision that uses it: "
-            f"{', '.join(sorted({p.name for door in doors for p in door.precisions if p.needs_samples}))}."
+            f"--data would not be used: {', '.join(made)} need no calibration, and --test gives the samples to compare "
+            f"on. Leave --data out{instead}."
         )
     return tuple(chosen)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlopt import telemetry
-from mlopt.errors import BadRequest, MissingExtra, OutputUnwritable
+from mlopt import extras, telemetry
+from mlopt.errors import BadRequest, OutputUnwritable
 from mlopt.files import write_atomically
 from mlopt.frameworks.fitting import EpochFacts, FitTask
 
@@ -130,12 +130,11 @@ def _client(track: str) -> tuple[Any, str]:
     uri = track.removeprefix("mlflow:")
     if not uri:
         raise BadRequest("a training is tracked at mlflow:URI, e.g. mlflow:http://127.0.0.1:5000")
-    try:
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-    except ImportError as err:
-        raise MissingExtra("tracking", "mlflow-skinny", "tracking a training with MLflow") from err
+    extras.require("tracking", "--track")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
     with _answering(uri):
         return MlflowClient(tracking_uri=uri), uri
 

@@ -77,7 +77,6 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     assert run.returncode == 2 and "there is no file" in run.stderr and "Traceback" not in run.stderr
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in Linux's /proc")
 def test_ctrl_c_leaves_no_process_and_no_file(model, tmp_path):
     temporary, page = tmp_path / "tmp", tmp_path / "page.html"
     temporary.mkdir()

@@ -243,6 +243,16 @@ def test_an_entry_may_return_a_tensorflow_dataset(tmp_path, monkeypatch):
     assert source.count == 3 and rows.ravel().tolist() == [1.0, 2.0, 3.0]
 
 
+def test_an_entry_may_give_its_pairs_as_lists_as_a_torch_loader_does(tmp_path, monkeypatch):
+    (tmp_path / "lists_entry.py").write_text(
+        "import numpy as np\ndef f(): return ([np.full((2, 1), i), np.full(2, 10 * i)] for i in range(3))"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    source = open_source("lists_entry:f")
+    (block,) = source.read(["x", "label"])
+    assert block["x"].ravel().tolist() == [0, 0, 1, 1, 2, 2] and block["label"].tolist() == [0, 0, 10, 10, 20, 20]
+
+
 def test_parquet_nulls_and_ragged_lists_name_their_row(tmp_path):
     pq.write_table(pa.table({"x": [[1.0, 2.0], None, [3.0, 4.0]]}), tmp_path / "a.parquet")
     with pytest.raises(DataUnreadable, match=r"column x is empty \(null\) in row 1"):

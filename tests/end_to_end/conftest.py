@@ -6,25 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from mlopt.testing import tiny
+from tiny_files import model_and_samples
 
 MLOPT = str(Path(sys.executable).with_name("mlopt"))
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """model.h5, and samples.npz / test.npz whose labels are the model's own answers: the source is right on all."""
+    """model.h5, samples.npz and test.npz."""
     folder = tmp_path_factory.mktemp("files")
-    model = tiny.build("small_convnet")
-    model.save(folder / "model.h5", save_format="h5")
-    wrapped = tiny.TinyModel(model)
-    for name, seed, count in (("samples", 1, 160), ("test", 2, 120)):
-        inputs = tiny.inputs_for(wrapped, count, seed)
-        labels = wrapped.predict(inputs)["label"].argmax(axis=1)
-        np.savez(folder / f"{name}.npz", image=inputs["image"], label=labels)
+    model_and_samples(folder)
     return folder
 
 
@@ -37,11 +29,11 @@ def cache(tmp_path_factory):
 def mlopt(cache):
     """Run `mlopt ...` and give back what it did."""
 
-    def call(*arguments, cache_folder=cache, cwd=None):
+    def call(*arguments, cache_folder=cache, cwd=None, started_by=list):
         environment = os.environ | {"MLOPT_CACHE": str(cache_folder), "COLUMNS": "120"}
         return subprocess.run(
-            [MLOPT, *map(str, arguments)], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300,
-            check=False,
+            started_by([MLOPT, *map(str, arguments)]), env=environment, cwd=cwd, capture_output=True, text=True,
+            timeout=300, check=False,
         )
 
     return call

@@ -1,23 +1,18 @@
 """What a user gets by `pip install`: the packages and nothing of the workshop."""
 
-import subprocess
-import sys
+import importlib.metadata
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import mlopt
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    dest = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(dest)], cwd=ROOT, check=True,
-        capture_output=True,
-    )
-    (wheel,) = dest.glob("*.whl")
+def names(wheel):
     return zipfile.ZipFile(wheel).namelist()
 
 
@@ -46,11 +41,13 @@ def test_the_wheel_is_typed_and_licensed(names):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_wheel_names_its_converters_and_its_command(tmp_path, names):
-    import importlib.metadata
-
-    points = {(p.group, p.name) for p in importlib.metadata.distribution("mlopt").entry_points}
-    assert points >= {
+def test_the_wheel_names_its_converters_and_its_command(wheel):
+    """And is mlopt-edge for pip: the name `mlopt` is another project's."""
+    folder = zipfile.Path(wheel, f"mlopt_edge-{mlopt.__version__}.dist-info/")
+    found = importlib.metadata.PathDistribution(folder)
+    points = {(point.group, point.name) for point in found.entry_points}
+    assert points == {
         ("console_scripts", "mlopt"), ("mlopt.converters", "tflite"), ("mlopt.converters", "onnx"),
         ("mlopt.converters", "coreml"), ("mlopt.recipes", "mlopt"),
     }
+    assert (found.name, found.version) == ("mlopt-edge", mlopt.__version__)

@@ -59,8 +59,20 @@ def test_without_formats_those_that_are_installed_make_files(monkeypatch):
 
 def test_where_no_format_is_installed_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(extras, "missing", lambda extra: ("tensorflow",))
-    with pytest.raises(MissingExtra, match=r"pip install 'mlopt\[tflite\]'$"):
+    with pytest.raises(MissingExtra, match=r"pip install 'mlopt-edge\[tflite\]'$"):
         require_extras(wanted(asked()))
+
+
+def test_data_for_a_format_that_never_calibrates_is_refused_without_naming_precisions_that_it_lacks():
+    said = r"--data would not be used: float32, float16, .* need no calibration.* Leave --data out\.$"
+    with pytest.raises(BadRequest, match=said):
+        wanted(asked(formats=("coreml",), data="a.npz", test="b.npz"))
+
+
+def test_tracking_that_is_not_installed_is_told_before_any_work(monkeypatch):
+    monkeypatch.setattr(extras, "missing", lambda extra: ("mlflow",) if extra == "tracking" else ())
+    with pytest.raises(MissingExtra, match=r"^--track needs mlflow, which is not installed: .*\[tracking\]'$"):
+        compress("absent.h5", out="absent", recipe="qat-int8", train="a.npz", track="mlflow:http://127.0.0.1:9")
 
 
 def test_one_file_by_two_paths_is_still_the_same_samples(tmp_path):

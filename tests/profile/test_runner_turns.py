@@ -1,11 +1,11 @@
 """Two files in one process: bursts that take turns, in the Python runner and in the native one."""
 
 import random
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from needs import needs_program
 
 from mlopt.errors import ModelUnreadable
 from mlopt.profile.contract import Arrival, RunRequest
@@ -143,8 +143,8 @@ def test_a_second_file_that_hangs_is_named(tiny_onnx, tmp_path, monkeypatch):
                                             tmp_path / "e.onnx")
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="the native runner needs a C compiler")
 def test_the_native_runner_takes_turns_too(tiny_tflite, tmp_path):
+    needs_program("cc")
     import json
     import subprocess
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from needs import needs_hardware
 
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Strategy
 from mlopt.frameworks.keras.fitting import arithmetic
@@ -86,8 +87,7 @@ def test_dense_layers_alone_are_not_worth_it():
 
 
 def test_a_rewritten_graph_multiplies_in_bfloat16_and_the_option_is_as_before_afterwards():
-    if not arithmetic._has_instructions():
-        pytest.skip("this processor has no bfloat16 instructions")
+    needs_hardware(arithmetic._has_instructions(), "instructions for bfloat16")
     random = np.random.default_rng(0)
     image, kernel = (random.normal(size=shape).astype(np.float32) for shape in ((8, 32, 32, 16), (3, 3, 16, 32)))
 

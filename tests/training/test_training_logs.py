@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from mlopt.errors import OutputUnwritable
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer
@@ -47,6 +48,8 @@ def test_event_files_hold_losses_validation_rate_and_waiting(task, tmp_path):
     told = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in read.Tensors("validation")]
     assert told == [(4 * f.epoch, pytest.approx(f.validation)) for f in result.epochs]
     assert read.Tensors("learning_rate")[-1].step == 8
+    curve = scalar_pb("validation", 0.5).value[0].metadata.plugin_data         # how TensorBoard itself writes a number
+    assert read.SummaryMetadata("validation").plugin_data == curve
 
 
 def test_events_come_at_most_twice_a_second_with_the_time_left(monkeypatch):

@@ -158,7 +158,8 @@ def _batches(text: str, batches: Iterable[Any]) -> Iterator[dict[str, np.ndarray
             return
         except Exception as err:     # the user's iterator may raise anything
             raise _failed(text, f"failed after {done:,} batches", err) from err
-        columns = _columns_of(batch) or ({"x": batch} if hasattr(batch, "__array__") else None)
+        pair = tuple(batch) if isinstance(batch, list) else batch      # torch's collate makes a list of each pair
+        columns = _columns_of(pair) or ({"x": batch} if hasattr(batch, "__array__") else None)
         if columns is None:
             raise DataUnreadable(
                 text, f"it gives {type(batch).__name__} where a batch was expected",

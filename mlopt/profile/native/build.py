@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlopt import extras, files
 from mlopt.cache import Cache
+from mlopt.errors import install_command
 from mlopt.profile.target import TargetUnusable
 
 SOURCES = Path(__file__).parent
@@ -40,7 +41,7 @@ def litert_version(target: str) -> str:
     """The installed LiteRT's version, when it is one whose C interface we know."""
     version = extras.version("ai-edge-litert")
     if not version:
-        raise TargetUnusable(target, "LiteRT is not installed", "pip install 'mlopt[tflite]'")
+        raise TargetUnusable(target, "LiteRT is not installed", install_command("tflite"))
     if version not in KNOWN_LITERT:
         raise TargetUnusable(
             target, f"the C interface of LiteRT {version} has not been checked against our runner",

@@ -1,11 +1,11 @@
 """Tiny TFLite files for the native runner, and loud skips where a machine lacks a tool."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_program
 
 from mlopt.profile.native import build, emulator
 from mlopt.profile.target import TargetUnusable
@@ -48,18 +48,17 @@ def tiny_files(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def emulated_arm():
-    """Whether ARM can be emulated here; the test is skipped, with the reason, where it cannot."""
+    """qemu, with all that it takes to emulate ARM here."""
+    needs_program("qemu-aarch64", "aarch64-linux-gnu-gcc")
     try:
-        qemu = emulator.find("the test")
         emulator.check_libraries("the test")
-        build.aarch64_library("the test")
-        build.aarch64_runner("the test")
-        return qemu
+        build.aarch64_library("the test")           # fetched once, where there is a network
     except TargetUnusable as err:
         pytest.skip(str(err))
+    build.aarch64_runner("the test")
+    return emulator.find("the test")
 
 
 @pytest.fixture
 def needs_valgrind():
-    if shutil.which("valgrind") is None:
-        pytest.skip("valgrind is not installed: apt-get install valgrind")
+    needs_program("valgrind")

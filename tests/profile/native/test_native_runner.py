@@ -127,8 +127,6 @@ def test_no_beginning_of_a_request_makes_the_reader_leave_its_memory(tmp_path):
     flags = ["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
     built = subprocess.run(["cc", *flags, build.SOURCES / "runner.c", "-o", program, "-ldl", "-lm"],
                            capture_output=True, text=True, check=False)
-    if built.returncode and "asan" in built.stderr:
-        pytest.skip("this compiler has no address sanitizer")
     assert built.returncode == 0, built.stderr
     whole = json.dumps(plain.to_plain(replace(REQUEST, file="no such file", cpus=(0, 1))))
     texts = [whole[:at] + tail for at in range(0, len(whole) + 1, 9) for tail in ("", '"', "\\")]

@@ -1,4 +1,7 @@
+import platform
+
 import pytest
+from needs import needs_hardware, needs_program
 
 from mlopt.profile.transports import AdbTransport, LocalTransport, SshTransport
 from mlopt.testing import adb_server, sshd
@@ -8,8 +11,7 @@ from mlopt.testing.adb_device import AdbDevice
 @pytest.fixture(scope="session")
 def shared_board(tmp_path_factory):
     """A board for tests that leave it as it was."""
-    if reason := sshd.missing():
-        pytest.skip(reason)
+    needs_program("ssh", "ssh-keygen", "sshd")
     with sshd.board(tmp_path_factory.mktemp("board")) as running:
         yield running
 
@@ -17,8 +19,7 @@ def shared_board(tmp_path_factory):
 @pytest.fixture
 def own_board(tmp_path):
     """A board for tests that break it."""
-    if reason := sshd.missing():
-        pytest.skip(reason)
+    needs_program("ssh", "ssh-keygen", "sshd")
     with sshd.board(tmp_path / "board") as running:
         yield running
 
@@ -32,8 +33,7 @@ def ssh_transport(shared_board):
 @pytest.fixture(scope="session")
 def adb(tmp_path_factory):
     """The address of an adb server of our own."""
-    if reason := adb_server.missing():
-        pytest.skip(reason)
+    needs_program("adb")
     with adb_server.adb_server(tmp_path_factory.mktemp("adb")) as address:
         yield address
 
@@ -49,6 +49,13 @@ def phone(adb, tmp_path):
 def shared_phone(adb, tmp_path_factory):
     with AdbDevice(folder=tmp_path_factory.mktemp("phone")).running() as device:
         yield device
+
+
+@pytest.fixture(scope="session")
+def phone_like_this_host():
+    """The native runner is built here for the phone that this host plays."""
+    needs_hardware(platform.machine() == "x86_64", "an x86_64 processor, for a runner that a phone gets")
+    needs_program("cc")
 
 
 @pytest.fixture(params=["host", "ssh", "adb"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -26,9 +25,6 @@ target = "%s"
 runs = %d
 p50 = { growth = "400%%" }
 """
-needs_native = pytest.mark.skipif(
-    platform.machine() != "x86_64" or shutil.which("cc") is None,
-    reason="the runner is built for an x86_64 phone: needs that processor here, and a C compiler")
 
 
 class Repository:
@@ -105,7 +101,7 @@ def test_a_board_that_loses_power_in_a_pair_is_not_measured_and_no_pass(own_boar
     assert "p50 was not measured: ssh:board" in check["sentence"] and raw == []
 
 
-@needs_native
+@pytest.mark.usefixtures("phone_like_this_host")
 def test_a_phone_times_both_files_in_turns_and_the_gate_decides(adb, repository, tmp_path):
     with AdbDevice(folder=tmp_path / "phone", properties={"ro.product.cpu.abi": "x86_64"}).running() as phone:
         repository.reach("adb", "-L", adb)
@@ -115,7 +111,7 @@ def test_a_phone_times_both_files_in_turns_and_the_gate_decides(adb, repository,
     assert check["processes"] == check["looks"][-1]["pairs"] and all(p["burst"] >= 1 for p in raw)
 
 
-@needs_native
+@pytest.mark.usefixtures("phone_like_this_host")
 def test_a_phone_that_is_unplugged_in_a_pair_is_not_measured_and_no_pass(adb, repository, tmp_path):
     with AdbDevice(folder=tmp_path / "phone", properties={"ro.product.cpu.abi": "x86_64"}).running() as phone:
         repository.reach("adb", "-L", adb)

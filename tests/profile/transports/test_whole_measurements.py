@@ -1,8 +1,6 @@
 """Real runners and runtimes at the far end: a board with our Python runner, a phone with the native one."""
 
 import math
-import platform
-import shutil
 import sys
 
 import flatbuffers
@@ -72,8 +70,7 @@ def test_a_board_measures_an_onnx_file(shared_board, onnx_file, tmp_path):
     assert list((tmp_path / "there").iterdir()) == []
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or shutil.which("cc") is None,
-                    reason="the runner is built for an x86_64 phone: needs that processor here, and a C compiler")
+@pytest.mark.usefixtures("phone_like_this_host")
 def test_a_phone_measures_a_tflite_file_with_the_native_runner(adb, tmp_path, tflite_file):
     with AdbDevice(folder=tmp_path / "phone", properties={"ro.product.cpu.abi": "x86_64"}).running() as phone:
         target = AdbTarget(f"{phone.serial},folder={phone.tmp}", server=adb)
