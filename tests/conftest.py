@@ -9,6 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # what a shell does to jobs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)    # else the programs that tests start never hear Ctrl-C
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:       # what nohup does
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from needs import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks, found by their names
 

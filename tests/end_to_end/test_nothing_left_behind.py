@@ -74,7 +74,7 @@ def test_a_run_that_is_stopped_leaves_nothing(place, files, number):
 def test_a_worker_that_is_killed_leaves_nothing(place, files):
     process = start(place, files / "model.h5")
     at_work(process).kill()
-    assert ended(process) in (0, 1, 2, 3)
+    assert ended(process) in (0, 1, 2, 3, 75)
     assert left(place) == []
 
 

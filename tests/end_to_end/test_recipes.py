@@ -121,7 +121,7 @@ def test_a_worker_that_the_system_kills_is_told_with_the_way_on(files, train, tm
         for worker in psutil.Process(process.pid).children():
             worker.kill()
         said = process.stderr.read()
-    assert process.returncode == 2 and "Traceback" not in said, said
+    assert process.returncode == 75 and "Traceback" not in said, said
     assert re.search(r"step 1, finetune: .*SIGKILL.* The same command goes on from its last checkpoint", said), said
     assert not (tmp_path / "bundle").exists()
 

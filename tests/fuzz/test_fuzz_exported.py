@@ -15,6 +15,7 @@ from mlopt.cli.exit_codes import Exit, explained
 from mlopt.errors import WorkerFailed
 from mlopt.profile.session import Settings, profile
 from mlopt.profile.targets import host
+from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
 FORMATS = ("tflite", "onnx")
@@ -96,7 +97,8 @@ def outcomes(format, files):
                 told[event["ended"]] = event["why"]
 
         job = Job(task=f"opening {len(left)} files", function="opening_many:open_each",
-                  arguments={"format": format, "files": left}, deadline_s=30.0 + 2.0 * len(left))
+                  arguments={"format": format, "files": left}, deadline_s=30.0 + 2.0 * len(left),
+                  reach=Reach(reads=tuple(map(Path, left))))
         try:
             with Crew() as crew:
                 crew.run(job, dict[str, str], hear)

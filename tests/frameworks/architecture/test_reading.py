@@ -130,6 +130,15 @@ def test_a_known_class_of_a_foreign_module_or_of_a_second_name_is_custom(name):
         assert refused(functional({**layer(name, "d"), **odd}), trust_code=True).layers
 
 
+@pytest.mark.parametrize("module", [["os"], {"a": 1}, 3, True])
+def test_a_module_that_is_no_text_is_refused_and_not_looked_up(module):
+    function = {"class_name": "function", "module": module, "config": "relu", "registered_name": "relu"}
+    assert refused(functional(layer("Dense", "d", activation=function))).layers
+    assert refused(functional({**layer("Dense", "d"), "module": module})).layers
+    inner = {"class_name": "Zeros", "module": module, "config": {}}
+    assert refused(functional(layer("Dense", "d", units=inner))).layers
+
+
 def test_a_function_of_another_module_of_keras_is_no_activation():
     for module in ("keras.utils", "keras.config", "keras.saving", "keras.src.utils.file_utils"):
         function = {"class_name": "function", "module": module, "config": "relu", "registered_name": "relu"}

@@ -96,7 +96,7 @@ class _Reader:
         if not is_function or not isinstance(node.get("config"), str):
             return self._refuse(place, f"{shown(node)} where an activation belongs", node)
         name, registered = node["config"], node.get("registered_name")
-        at_home = node.get("module") is None or node["module"] in names.ACTIVATION_MODULES
+        at_home = _lives_in(node, names.ACTIVATION_MODULES)
         if name in names.ACTIVATIONS and at_home and registered in (None, name):
             return {key: node[key] for key in ("module", "class_name", "config", "registered_name") if key in node}
         own = name.rpartition(">")[2]
@@ -254,9 +254,9 @@ class _Reader:
 
     def _is_known(self, node: Mapping[str, Any], kinds: frozenset[str], modules: frozenset[str]) -> bool:
         """Whether an object is of one of these classes, says that it lives where they do, and has no second name."""
-        kind, module = node.get("class_name"), node.get("module")
-        there = module is None or (isinstance(module, str) and module in modules)
-        return isinstance(kind, str) and kind in kinds and there and node.get("registered_name") in (None, kind)
+        kind = node.get("class_name")
+        known = isinstance(kind, str) and kind in kinds
+        return known and _lives_in(node, modules) and node.get("registered_name") in (None, kind)
 
     def _custom(self, node: Mapping[str, Any], place: str, depth: int) -> Any:
         """An object of a class that the user supplies: written so that it is looked up by that name alone."""
@@ -354,8 +354,13 @@ def _is_of_keras(node: Mapping[str, Any]) -> bool:
         names.MODEL_MODULES | names.LAYER_MODULES | names.GRAPH_LAYER_MODULES | names.INITIALIZER_MODULES
         | names.REGULARIZER_MODULES | names.CONSTRAINT_MODULES | names.POLICY_MODULES
     )
+    return node["class_name"] in known and _lives_in(node, modules)
+
+
+def _lives_in(node: Mapping[str, Any], modules: frozenset[str]) -> bool:
+    """Whether an object says that it lives in one of these, or does not say where."""
     module = node.get("module")
-    return node["class_name"] in known and (module is None or module in modules)
+    return module is None or (isinstance(module, str) and module in modules)
 
 
 def _why_code(kind: str) -> str:
