@@ -42,12 +42,12 @@ def content(path: Path, *, most_bytes: int) -> bytes:
     return found
 
 
-def json_value(text: bytes | str, *, nan_allowed: bool = False) -> Any:
+def json_value(text: bytes | str, *, nan_allowed: bool = False, infinity_allowed: bool = False) -> Any:
     """The value of a JSON text in UTF-8. Raises `DocumentInvalid`.
 
     Refused are NaN and infinities (also as `1e999`), a key that stands twice in an object, text with half a surrogate
     pair, whole numbers of more than 64 bits, and nesting deeper than 64 levels. With `nan_allowed`, NaN is read: for
-    what mlopt's own programs write to each other.
+    what mlopt's own programs write to each other. With `infinity_allowed`, infinities are: Keras writes limits so.
 
     >>> json_value('{"a": [1, 2.5, null]}')
     {'a': [1, 2.5, None]}
@@ -62,7 +62,7 @@ def json_value(text: bytes | str, *, nan_allowed: bool = False) -> Any:
         raise DocumentInvalid(f"it nests lists and objects deeper than {DEEPEST} levels") from err
     except ValueError as err:
         raise DocumentInvalid(f"this is no JSON: {err}") from err
-    _refuse(value, nan_allowed=nan_allowed)
+    _refuse(value, nan_allowed=nan_allowed, infinity_allowed=infinity_allowed)
     return value
 
 
@@ -93,7 +93,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _Place = tuple["_Place", str | int] | None       # the way back to the outermost value
 
 
-def _refuse(value: Any, *, nan_allowed: bool) -> None:
+def _refuse(value: Any, *, nan_allowed: bool, infinity_allowed: bool) -> None:
     """Every value below `value`, without recursion."""
     waiting: list[tuple[Any, _Place, int]] = [(value, None, 0)]
     while waiting:
@@ -108,7 +108,8 @@ def _refuse(value: Any, *, nan_allowed: bool) -> None:
         elif isinstance(found, str):
             _refuse_text(found, place)
         elif isinstance(found, float):
-            if not (math.isfinite(found) or (nan_allowed and math.isnan(found))):
+            allowed = nan_allowed if math.isnan(found) else infinity_allowed or math.isfinite(found)
+            if not allowed:
                 raise DocumentInvalid(f"{found} is no number of JSON, at {_text(place)}")
         elif isinstance(found, int) and not -_LARGEST_WHOLE < found < _LARGEST_WHOLE:
             raise DocumentInvalid(f"a whole number has more than 64 bits, at {_text(place)}")

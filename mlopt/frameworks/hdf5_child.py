@@ -11,7 +11,8 @@ from typing import Any
 
 import h5py
 
-LARGEST_PIECE = 16 << 20     # bytes of a dataset in memory at a time
+LARGEST_PIECE = 16 << 20     # bytes of a dataset in memory at a time, where it is not packed in larger pieces
+MOST_MEMORY = 2 << 30        # of this process: Keras writes each weight in one piece, which is read in parts
 TRAINING_STATE = ("/optimizer", "/_optimizer", "/metrics")   # groups that Keras never needs for inference
 _STORES = {"layers", "_layer_checkpoint_dependencies"}     # where files of weights alone keep them
 
@@ -58,7 +59,8 @@ def _datasets(file: h5py.File) -> Any:
                 if entry.id not in seen:
                     seen.add(entry.id)
                     pending.append((name, entry))
-            elif isinstance(entry, h5py.Dataset):
+            elif isinstance(entry, h5py.Dataset) and entry.id not in seen:
+                seen.add(entry.id)
                 if entry.external or entry.is_virtual:
                     raise Refused(f"its dataset {name} reads another file")
                 _read_attributes(entry)
@@ -89,11 +91,14 @@ def _text(value: Any) -> str | None:
 def main() -> None:
     path, most_bytes, most_seconds = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CPU, (int(most_seconds), int(most_seconds)))     # a loop over damage ends us
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     try:
         found = contents(path, int(most_bytes))
     except Refused as reason:
         found = {"refused": str(reason)}
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, MemoryError) as err:
+    except MemoryError:
+        found = {"refused": f"reading it takes more than {MOST_MEMORY >> 20:,} MiB of memory"}
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError) as err:
         found = {"damaged": " ".join(str(err).split()) or type(err).__name__}
     sys.stdout.write(json.dumps(found))
 

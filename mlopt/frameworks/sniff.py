@@ -1,7 +1,6 @@
 """What kind of model a path holds, told from its content; no framework is imported and nothing of it is run."""
 
 import enum
-import json
 import lzma
 import re
 import shutil
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlopt import archives
+from mlopt.documents import DocumentInvalid, json_value
 from mlopt.errors import ModelUnreadable
 from mlopt.frameworks import hdf5
 from mlopt.frameworks.hdf5 import AGAIN
@@ -143,7 +144,7 @@ def _zip(path: Path) -> Sniffed:
             names = {entry.filename for entry in entries}
             if "config.json" not in names:
                 raise ModelUnreadable(path, _foreign_zip(names), TAKES)
-            _check_members(path, entries)
+            _check_members(path, entries)          # before any of them is read
             if WEIGHTS not in names:
                 raise ModelUnreadable(path, f"this .keras file has no weights (no {WEIGHTS})", AGAIN)
             config = _parsed(path, archive.read("config.json").decode())
@@ -164,6 +165,8 @@ def _check_members(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     if len(entries) > MAX_ZIP_MEMBERS or len({entry.filename for entry in entries}) < len(entries):
         raise ModelUnreadable(path, f"its zip archive has {len(entries)} members, or some twice", AGAIN)
     for entry in entries:
+        if reason := archives.why_not(entry):
+            raise ModelUnreadable(path, f"its member {entry.filename!r} {reason}", "Save it as Keras does.")
         parts = entry.filename.replace("\\", "/").split("/")
         if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
             raise ModelUnreadable(path, f"its member {entry.filename!r} points outside of the archive", AGAIN)
@@ -200,8 +203,8 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     if len(text) > MAX_CONFIG_BYTES:
         raise ModelUnreadable(path, f"its architecture has {len(text)} characters", "That is no Keras model.")
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as err:
+        config = json_value(text, nan_allowed=True, infinity_allowed=True)
+    except DocumentInvalid as err:
         raise ModelUnreadable(path, f"its architecture is no valid JSON: {err}", AGAIN) from err
     if not isinstance(config, dict):
         raise ModelUnreadable(path, "its architecture is no JSON object", AGAIN)

@@ -127,7 +127,7 @@ def test_an_unknown_method_and_a_password_are_told(tmp_path):
     with pytest.raises(DataUnreadable, match="method 77 of zip"):
         open_source(path)
     path.write_bytes(with_byte_of_directory(content, 8, 1))
-    with pytest.raises(DataUnreadable, match=r"x.npy in it is encrypted. Store it without a password"):
+    with pytest.raises(DataUnreadable, match=r"x.npy in it is encrypted. Give an .npz"):
         open_source(path)
 
 

@@ -41,6 +41,26 @@ def zip_model(path: Path, **members: bytes) -> Path:
     return path
 
 
+def test_a_limit_at_infinity_is_read_and_a_key_that_stands_twice_is_not(tmp_path):
+    text = '{"class_name": "Sequential", "config": {"name": "m", "layers": [], "max_value": Infinity, "x": NaN}}'
+    path = h5_model(tmp_path / "m.h5")
+    for change, found in (("", None), (', "config": {}', "stands twice")):
+        with h5py.File(path, "a") as file:
+            file.attrs["model_config"] = text[:-1] + change + "}"
+        if found is None:
+            assert sniff(path).config["config"]["max_value"] == float("inf")
+        else:
+            assert found in refusal(path)
+
+
+def test_a_dataset_that_has_two_names_counts_once(tmp_path):
+    path = h5_model(tmp_path / "m.h5")
+    with h5py.File(path, "a") as file:
+        for name in "abcdefghij":
+            file[name] = file["model_weights/dense/kernel:0"]
+    assert sniff(path).weight_bytes == 64 * 64 * 4
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ModelUnreadable) as caught:
         sniff(path)

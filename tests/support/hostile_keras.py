@@ -32,6 +32,8 @@ def keras_files(folder: Path, mark: Path, secret: Path) -> Iterator[tuple[str, P
         yield f"h5-{name}", h5(folder / f"{name}.h5", plain, "2.15.0", change)
         yield f"keras-{name}", zipped(folder / f"{name}.keras", plain, "3.10.0", change)
     yield "keras-member-outside", zipped(folder / "outside.keras", plain, "3.10.0", extra={f"../../{mark.name}": b"x"})
+    for name, method in (("bzip2", zipfile.ZIP_BZIP2), ("lzma", zipfile.ZIP_LZMA)):
+        yield f"keras-{name}", repacked(zipped(folder / f"{name}.keras", plain, "3.10.0"), method)
     yield "keras-member-absolute", zipped(folder / "absolute.keras", plain, "3.10.0", extra={str(mark): b"x"})
 
 
@@ -208,6 +210,15 @@ def h5(path: Path, text: str, version: str, change: Any = None) -> Path:
         group["d/d/bias:0"] = np.ones(2, np.float32)
         if change is not None:
             change(file)
+    return path
+
+
+def repacked(path: Path, method: int) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return path
 
 

@@ -143,6 +143,16 @@ def changes_of_assets(secret: Path) -> dict[str, Callable[[Path], None]]:
         asset.unlink()
         asset.symlink_to(secret)
 
+    def folder_linked(path: Path) -> None:
+        elsewhere = path.with_name(f"{path.name}-elsewhere")
+        (path / "assets").rename(elsewhere)
+        (path / "assets").symlink_to(elsewhere)
+
+    def weights_linked(path: Path) -> None:
+        elsewhere = path.with_name(f"{path.name}-elsewhere")
+        (path / "variables").rename(elsewhere)
+        (path / "variables").symlink_to(elsewhere)
+
     def constant(path: Path) -> None:
         """The path stands in the function itself, in place of what its object gives."""
         with edited(path) as meta:
@@ -159,6 +169,8 @@ def changes_of_assets(secret: Path) -> dict[str, Callable[[Path], None]]:
         "asset-absolute": renamed(str(secret)),
         "asset-linked": linked,
         "asset-constant": constant,
+        "assets-folder-linked": folder_linked,
+        "variables-folder-linked": weights_linked,
     }
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mlopt import archives
 from mlopt.data import declared
 from mlopt.data import splits as split_names
 from mlopt.data.readers.npy_header import MAGIC, read_header
@@ -30,11 +31,9 @@ _BROKEN = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError,
     OverflowError, IndexError,
 )
-_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}   # what numpy writes; zipfile unpacks others without a bound
 _MOST_MEMBERS = 10_000
 _LAST_CHARACTER = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)     # half a character each: nothing could be written with them
-_ENCRYPTED = 1      # bit of a member's flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,13 +202,9 @@ class NpzSource:
         for info in infos:
             if names[info.filename] > 1:
                 raise DataUnreadable(self.path, f"it holds {info.filename} twice", "Give each array a name of its own.")
-            if info.flag_bits & _ENCRYPTED:
-                raise DataUnreadable(self.path, f"{info.filename} in it is encrypted", "Store it without a password.")
-            if info.compress_type not in _METHODS:
-                raise DataUnreadable(
-                    self.path, f"{info.filename} in it is packed by method {info.compress_type} of zip, not by deflate",
-                    "Give an .npz as numpy.savez or numpy.savez_compressed writes it.",
-                )
+            if reason := archives.why_not(info):
+                remedy = "Give an .npz as numpy.savez or numpy.savez_compressed writes it."
+                raise DataUnreadable(self.path, f"{info.filename} in it {reason}", remedy)
         declared.check_unpacked(self.path, sum(info.file_size for info in infos), self.packed_bytes)
 
     def _member(self, name: str, file: BinaryIO, size: int) -> Member | None:

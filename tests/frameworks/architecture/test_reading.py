@@ -182,12 +182,12 @@ def test_nesting_without_end_is_refused_in_a_sentence():
     deep = layer("Dense", "d")
     for _ in range(150):
         deep = functional(deep)
-    with pytest.raises(ModelUnreadable, match="nested more than 100 deep"):
+    with pytest.raises(ModelUnreadable, match="nested more than 64 deep"):
         read(FILE, deep)
     value: object = 1
     for _ in range(150):
         value = [value]
-    assert "100 deep" in refused(functional(layer("Reshape", "r", target_shape=value))).layers["r.target_shape"]
+    assert "64 deep" in refused(functional(layer("Reshape", "r", target_shape=value))).layers["r.target_shape"]
 
 
 @pytest.mark.parametrize("config", [{}, {"class_name": "Functional"}, {"class_name": 3, "config": {}}])

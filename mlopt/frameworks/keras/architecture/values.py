@@ -7,7 +7,7 @@ part, and the objects that a value may hold are listed here, each with the parts
 from collections.abc import Mapping
 from typing import Any
 
-MAX_DEPTH = 100      # of values and objects in each other; a dozen nested models stay far below
+from mlopt.documents import DEEPEST as MAX_DEPTH
 
 
 class Unfit(Exception):

@@ -58,7 +58,10 @@ def check(folder: Path, stored: SavedModel) -> None:
 
 def _foreign_assets(folder: Path, meta: Any) -> Iterator[tuple[str, str]]:
     """Files that the model names as its own, and that do not lie in its assets folder."""
-    home = (folder / "assets").resolve()
+    home = folder.resolve() / "assets"
+    for part in ("assets", "variables"):
+        if (folder / part).is_symlink():
+            yield part, "a link to another folder"
     for asset in meta.asset_file_def:
         name = PurePosixPath(asset.filename)
         inside = bool(name.parts) and not name.is_absolute() and ".." not in name.parts and "\0" not in asset.filename
