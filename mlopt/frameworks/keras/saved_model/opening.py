@@ -1,6 +1,8 @@
 """Open SavedModel folders by their serving signature, after every operation that they could run was judged."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt.frameworks.keras.graph import FlatGraph, Owner, flatten
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import chatter_held, tf
-from mlopt.frameworks.keras.saved_model import judging
+from mlopt.frameworks.keras.saved_model import cleaning, judging
 from mlopt.frameworks.sniff import Sniffed
 from mlopt.model import Signature, TensorSpec
 
@@ -18,11 +20,18 @@ SERVING = "serving_default"
 
 def open_folder(sniffed: Sniffed, *, trust_code: bool, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
     """The model behind `serving_default`, or behind the only signature there is."""
-    stored = judging.parsed(sniffed.path)
-    if not trust_code:
-        judging.check(sniffed.path, stored)
-    with chatter_held():
-        loaded = tf.saved_model.load(str(sniffed.path))
+    with TemporaryDirectory(prefix="mlopt-") as folder:
+        stored = judging.parsed(sniffed.path)
+        if not trust_code:
+            stored = cleaning.cleaned(stored)
+            judging.check(sniffed.path, stored)
+        copy = cleaning.written(sniffed.path, stored, Path(folder))
+        with chatter_held():
+            loaded = tf.saved_model.load(str(copy))
+        return _opened(sniffed, loaded, input_shapes)
+
+
+def _opened(sniffed: Sniffed, loaded: Any, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
     function = _signature(sniffed, loaded)
     given = dict(function.structured_input_signature[1])
     raw_inputs, raw_outputs = sorted(given), sorted(function.structured_outputs)

@@ -1,7 +1,7 @@
 """The operations of TensorFlow that a graph may run: they compute, and keep state in variables and tables.
 
-None of them touches a file, a process, the network or Python, or calls a device elsewhere. Those that write and read
-checkpoints, and the one that fills a table from a file, are judged by where they stand: see `judging`.
+None of them touches a file, a process, the network or Python, or calls a device elsewhere. The one that reads a
+checkpoint, and the one that fills a table from a file, are judged by where they stand: see `judging`.
 """
 
 from mlopt.frameworks.keras.architecture.names import words
@@ -141,6 +141,13 @@ OPERATIONS = words(
     VarIsInitializedOp Variable VariableShape VariableV2
     """
 )
-SAVING = words("SaveV2 MergeV2Checkpoints")      # write a checkpoint
-RESTORING = words("RestoreV2")                    # read one
+RESTORING = words("RestoreV2")                    # reads a checkpoint
+# what making, filling and restoring a table takes; only this runs as a model of objects is opened
+RUN_WHEN_OPENED = words(
+    """
+    AnonymousHashTable AnonymousMutableDenseHashTable AnonymousMutableHashTable AnonymousMutableHashTableOfTensors Const
+    HashTableV2 Identity IdentityN InitializeTableV2 LookupTableImportV2 MutableDenseHashTableV2 MutableHashTableV2
+    MutableHashTableOfTensorsV2 NoOp Pack PartitionedCall Placeholder StatefulPartitionedCall
+    """
+)
 FILLING_FROM_FILE = words("InitializeTableFromTextFile InitializeTableFromTextFileV2")
