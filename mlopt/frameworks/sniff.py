@@ -22,7 +22,8 @@ TAKES = "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, o
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 
-MAX_CONFIG_BYTES = 64 << 20     # the largest architecture JSON seen in the wild is a few MB
+MAX_CONFIG_BYTES = 16 << 20     # the largest architecture JSON seen in the wild is a few MB
+MAX_CONFIG_VALUES = 1_000_000   # each takes some hundred bytes of memory, however short its text is
 MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and protobuf stop at 2 GiB anyway
 MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
 MAX_ZIP_MEMBERS = 10_000
@@ -202,6 +203,9 @@ def _foreign_zip(names: set[str]) -> str:
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     if len(text) > MAX_CONFIG_BYTES:
         raise ModelUnreadable(path, f"its architecture has {len(text)} characters", "That is no Keras model.")
+    if text.count(",") + text.count(":") > MAX_CONFIG_VALUES:
+        found = f"its architecture has more than {MAX_CONFIG_VALUES:,} values"
+        raise ModelUnreadable(path, found, "That is no Keras model.")
     try:
         config = json_value(text, nan_allowed=True, infinity_allowed=True)
     except DocumentInvalid as err:

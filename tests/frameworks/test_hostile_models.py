@@ -1,13 +1,16 @@
 """Model files made to run commands, write, or read what is not theirs: none does, by any way of opening a model."""
 
+import json
 import sys
 
+import numpy as np
 import pytest
-from hostile_keras import keras_files
+import tf_keras
+from hostile_keras import dense, h5, keras_files, layer, model, of_version
 from hostile_saved_models import benign, saved_models
 from inotify import Watch
 
-from mlopt.errors import MloptError
+from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.frameworks import open_model, open_trainable
 
 pytestmark = [
@@ -85,3 +88,21 @@ def test_custom_objects_open_no_door_beside_their_own_name(corpus, swish):
 def test_harmless_saved_models_that_look_alike_open(tmp_path):
     for name, path in benign(tmp_path):
         assert open_model(path).source.parameters == 8, name
+
+
+def test_keras_reads_no_checkpoint_that_lies_beside_a_file_without_a_suffix(tmp_path):
+    architecture = json.dumps(of_version(model(dense()), "2.15.0"))
+    path = h5(tmp_path / "model", architecture, "2.15.0")
+    beside = tf_keras.Sequential([tf_keras.layers.Input((4,), name="x"), tf_keras.layers.Dense(2, name="d")])
+    beside.save_weights(str(path), save_format="tf")
+    with Watch(tmp_path / "model.index") as watch:
+        opened = open_model(path)
+        assert not watch.opened()
+    assert opened.predict({"x": np.ones((1, 4), np.float32)})["d"].tolist() == [[5.0, 5.0]]      # the file's ones
+
+
+def test_a_small_file_that_declares_a_huge_layer_is_refused_within_the_budget(tmp_path):
+    """2.4 billion weights in a file of 12 kB: ten gigabytes, and the file is gone through before they are missed."""
+    architecture = json.dumps(of_version(model(layer("Dense", units=600_000_000)), "2.15.0"))
+    with pytest.raises(ModelUnreadable, match=r"takes more than 4,\d{3},\d{3},\d{3} bytes of memory"):
+        open_model(h5(tmp_path / "wide.h5", architecture, "2.15.0"))

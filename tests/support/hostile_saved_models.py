@@ -117,7 +117,35 @@ def objects(mark: Path, secret: Path) -> dict[str, Any]:
                 return super()._restore_from_tensors(tensors)
 
     restored = Restored(tf.string, tf.int64, -1)
-    return {"made": Made(), "initialised": Initialised(), "restored": restored}
+    class Swapped(TrackableResource):
+        """Calls one function; another that claims to do the same takes its place as the graph is optimised."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.harmless = _implementation("GPU", lambda x: tf.random.uniform(()) + x)
+            self.writing = _implementation("CPU", self._write)
+            self.writing.get_concrete_function()
+
+        @staticmethod
+        def _write(x: Any) -> Any:
+            save = tf.raw_ops.SaveV2(
+                prefix=str(mark), tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)])
+            with tf.control_dependencies([save]):
+                return tf.constant(1.0) + x
+
+        def _create_resource(self) -> Any:
+            return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
+
+        def _initialize(self) -> Any:
+            return self.harmless(tf.random.uniform(())) * 2
+
+    return {"made": Made(), "swapped": Swapped(), "initialised": Initialised(), "restored": restored}
+
+
+def _implementation(device: str, function: Any) -> Any:
+    return tf.function(
+        function, autograph=False, input_signature=[tf.TensorSpec((), tf.float32)],
+        experimental_attributes={"api_implements": "impl", "api_preferred_device": device})
 
 
 def table(words: Path) -> Any:
@@ -164,11 +192,28 @@ def changes_of_assets(secret: Path) -> dict[str, Callable[[Path], None]]:
                         added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(str(secret)))
                         node.input[1] = "where:output:0"
 
+    def restored_as_a_constant(path: Path) -> None:
+        """A class that TensorFlow knows takes the place of the asset: its path is a constant of the graph."""
+        with edited(path) as meta:
+            where = meta.graph_def.node.add(name="", op="Const")
+            where.attr["dtype"].type = tf.string.as_datatype_enum
+            where.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(str(secret)))
+            for node in meta.object_graph_def.nodes:
+                if node.WhichOneof("kind") == "asset":
+                    node.registered_name = "tf.TrackableConstant"
+
+    def weights_file_linked(path: Path) -> None:
+        [data] = (path / "variables").glob("*.data*")
+        data.unlink()
+        data.symlink_to(secret)
+
     return {
         "asset-above": renamed(f"../../{secret.name}"),
         "asset-absolute": renamed(str(secret)),
         "asset-linked": linked,
         "asset-constant": constant,
+        "asset-restored-as-a-constant": restored_as_a_constant,
+        "weights-linked": weights_file_linked,
         "assets-folder-linked": folder_linked,
         "variables-folder-linked": weights_linked,
     }
@@ -246,6 +291,21 @@ def graphs(mark: Path, secret: Path) -> dict[str, Callable[[Path], Path]]:
             first.input.append("^write")
         return path
 
+    def signature_restores_elsewhere(path: Path) -> Path:
+        """The saver's file name is fed where variables are restored, and a constant where a signature runs."""
+        graph(path)
+        with edited(path) as meta:
+            nodes = {node.name: node for node in meta.graph_def.node}
+            source = meta.saver_def.filename_tensor_name.partition(":")[0]
+            while nodes[source].op != "Const":
+                source = nodes[source].input[0].partition(":")[0]
+            nodes[source].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(str(secret)))
+            again = meta.graph_def.node.add()
+            again.CopyFrom(next(node for node in meta.graph_def.node if node.op == "RestoreV2"))
+            again.name = "again"
+            nodes["y"].input[1] = "again"
+        return path
+
     def signature_fills_a_table(path: Path) -> Path:
         """The file is an asset where the model is initialised, and any file where the signature runs."""
         words = path.with_suffix(".txt")
@@ -281,6 +341,7 @@ def graphs(mark: Path, secret: Path) -> dict[str, Callable[[Path], Path]]:
         "initialising-writes": lambda path: graph(path, lambda: tf.io.write_file(str(mark), "run")),
         "restore-writes-a-checkpoint": restore_writes_a_checkpoint,
         "restore-reads-elsewhere": restore_reads_elsewhere,
+        "signature-restores-elsewhere": signature_restores_elsewhere,
         "first-value-writes": first_value_writes,
         "signature-fills-a-table": signature_fills_a_table,
     }

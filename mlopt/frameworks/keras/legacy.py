@@ -42,7 +42,10 @@ def load_h5(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_code: 
     with h5py.File(sniffed.path, "r") as file:
         if "model_weights" not in file:
             raise ValueError("the file has an architecture but no weights (no model_weights group)")
-    model.load_weights(str(sniffed.path))
+    with TemporaryDirectory(prefix="mlopt-") as folder:
+        named = Path(folder, "model.h5")         # by its name Keras decides what to read, and whether beside the file
+        named.symlink_to(sniffed.path.resolve())
+        model.load_weights(str(named))
     return model
 
 

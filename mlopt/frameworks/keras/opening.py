@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mlopt import files, memory
 from mlopt.errors import BadRequest, MloptError, ModelUnreadable
 from mlopt.frameworks.keras import layers, legacy
 from mlopt.frameworks.keras.architecture import reading as architecture
@@ -13,6 +14,9 @@ from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.frameworks.sniff import Container, Sniffed
 from mlopt.model import Signature, TensorSpec
+
+OPENING_BYTES = 4 << 30     # of memory, beside what TensorFlow holds already
+OPENING_FACTOR = 20         # and for each byte of the file: weights are held some times over while they are read
 
 
 def open_sniffed(
@@ -23,10 +27,15 @@ def open_sniffed(
     input_shapes: Mapping[str, Sequence[int]],
 ) -> OpenedModel:
     """Check, rebuild and prove a model; see `mlopt.frameworks.open_model`."""
+    budget = OPENING_BYTES + OPENING_FACTOR * files.size(sniffed.path)
     try:
-        return _opened(sniffed, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes)
-    except (MloptError, MemoryError):
+        with memory.ceiling(budget):
+            return _opened(sniffed, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes)
+    except MloptError:
         raise
+    except (MemoryError, tf.errors.ResourceExhaustedError) as err:
+        found = f"opening it takes more than {budget:,} bytes of memory"
+        raise ModelUnreadable(sniffed.path, found, "It is damaged, or made to exhaust memory.") from err
     except Exception as err:     # a framework may raise anything over a damaged file; what it was stays the cause
         if legacy.is_of_the_system(err):
             raise
@@ -68,7 +77,7 @@ def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -
     try:
         model, loaded_by = first()
     except legacy.LOADING_ERRORS as error:
-        if legacy.is_of_the_system(error):
+        if legacy.is_of_the_system(error) or isinstance(error, tf.errors.ResourceExhaustedError):
             raise
         try:
             model, loaded_by = second()

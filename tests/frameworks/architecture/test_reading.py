@@ -257,6 +257,26 @@ def test_any_json_is_read_or_refused_and_never_ends_otherwise(config):
             return
 
 
+def test_a_tensor_is_of_numbers():
+    for dtype, value in (("S1500000000", [1]), ("object", [1]), ("float32", ["text"])):
+        mean = {"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}}
+        assert refused(functional(layer("Rescaling", "r", scale=mean))).layers
+
+
+@pytest.mark.parametrize("call", [["_CONSTANT_VALUE", -1, 5.0, {"repeats": 9}], [[["_CONSTANT_VALUE", -1, 5.0, {}]]],
+                                  {"args": [5.0], "kwargs": {}}])
+def test_a_function_that_would_run_at_once_on_constants_is_refused(call):
+    on_a_layer = ["x", 0, 0, {"y": ["_CONSTANT_VALUE", -1, 2.0]}]
+    one = {**layer("TFOpLambda", "f", function="repeat"), "inbound_nodes": [on_a_layer]}
+    assert read(FILE, functional(one))["config"]["layers"] == [one]
+    assert "runs at once" in refused(functional({**one, "inbound_nodes": [on_a_layer, call]})).layers["f"]
+
+
+def test_a_name_cannot_steer_a_terminal():
+    said = str(refused(functional(layer("Lambda", "a\x1b[31m\n\u202eb"))))
+    assert said.isprintable() and "Lambda" in said
+
+
 def test_tensors_slices_and_shapes_are_values():
     node = {"args": [{"class_name": "__keras_tensor__", "config": {
         "shape": [None, 4], "dtype": "float32", "keras_history": ["input", 0, 0]}}], "kwargs": {

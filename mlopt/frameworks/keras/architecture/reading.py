@@ -12,6 +12,7 @@ from mlopt.errors import ModelUnreadable, UntrustedCode
 from mlopt.frameworks.keras.architecture import names, operations, values
 from mlopt.frameworks.keras.architecture.settings import SETTINGS, Kind
 from mlopt.frameworks.keras.architecture.values import MAX_DEPTH, Unfit, shown
+from mlopt.words import clean as printable
 
 TRUST = "If you trust whoever made the file, add --trust-code."
 CUSTOM = "Give your own classes and functions with --custom-objects module:NAME."
@@ -71,6 +72,9 @@ class _Reader:
         if self._is_known(node, names.LAYERS, names.LAYER_MODULES):
             return self._written(node, place, depth, self._settings)
         if self._is_known(node, names.GRAPH_LAYERS, names.GRAPH_LAYER_MODULES | names.LAYER_MODULES):
+            calls = node.get("inbound_nodes")
+            if isinstance(calls, list) and not all(values.names_a_layer(call) for call in calls):
+                return self._refuse(place, f"{kind} that is called on no layer, so that it runs at once", None)
             return self._written(node, place, depth, self._graph_settings(kind))
         if node.get("registered_name") in (None, kind) and kind in _held_by(names.APPLICATION_LAYERS, module):
             return self._written(node, place, depth, self._settings)
@@ -326,7 +330,7 @@ _Read = Callable[[Any, str, int], Any]
 
 def _said(place: str) -> str:
     """A place for a message; the settings of the model itself stand in the model."""
-    return f"model{place}" if not place or place.startswith(".") else place
+    return printable(f"model{place}" if not place or place.startswith(".") else place)
 
 
 def _named(node: Mapping[str, Any], outer: str, *, whole: bool) -> str:

@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlopt.documents import DEEPEST as MAX_DEPTH
+from mlopt.frameworks.keras.architecture.names import words
+from mlopt.words import clean as printable
+
+DTYPES = words(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128"
+)
 
 
 class Unfit(Exception):
@@ -50,6 +56,23 @@ def value(node: Any, depth: int = 0) -> Any:
     raise Unfit(f"a {type(node).__name__}", node)
 
 
+def names_a_layer(node: Any) -> bool:
+    """Whether what a layer is called with holds a tensor of another: ["name", 0, 0, ...] or a `__keras_tensor__`."""
+    pending = [node]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, Mapping):
+            if found.get("class_name") == "__keras_tensor__":
+                return True
+            pending.extend(found.values())
+        elif isinstance(found, list):
+            indices = found[1:3] if found and isinstance(found[0], str) else []
+            if len(indices) == 2 and all(isinstance(index, int) and index >= 0 for index in indices):
+                return True        # a constant stands in the place of a layer with an index of -1
+            pending.extend(found)
+    return False
+
+
 def shown(node: Any) -> str:
     """A part of a file for a message: what it is, and its beginning.
 
@@ -58,7 +81,7 @@ def shown(node: Any) -> str:
     """
     if isinstance(node, Mapping):
         kind, module, inner = node.get("class_name"), node.get("module"), node.get("config")
-        name = f"{module}.{inner if kind == 'function' else kind}" if isinstance(module, str) else str(kind)
+        name = printable(f"{module}.{inner if kind == 'function' else kind}" if isinstance(module, str) else str(kind))
         if "class_name" not in node:
             return "a dictionary"
         return f"function {name}" if kind == "function" else f"an object of {name}"[:100]
@@ -117,7 +140,9 @@ def _tensor(node: Mapping[str, Any], depth: int) -> dict[str, Any]:
     if not _has(config, "value", "dtype"):
         raise Unfit(f"{shown(node)} without a value and a type", node)
     assert isinstance(config, Mapping)
-    inner = {"value": plain(config["value"], depth + 1), "dtype": word(config["dtype"], depth + 1)}
+    if config["dtype"] not in DTYPES:           # a text's length can stand in its type
+        raise Unfit(f"a tensor of {shown(config['dtype'])}", node)
+    inner = {"value": _nested(config["value"], (int, float), "numbers", depth + 1), "dtype": config["dtype"]}
     return {"class_name": node["class_name"], "config": inner}
 
 
