@@ -52,8 +52,7 @@ def main() -> None:
         result = _call(request["function"], request["arguments"])
         answer: dict[str, Any] = {"result": plain.to_plain(result)}
     except MloptError as err:
-        kind = f"{type(err).__module__}:{type(err).__qualname__}"
-        answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
+        answer = {"error": _told(_out_of_reach(err, request["task"], reach) or err)}
     except MemoryError:
         answer = {"error": {"class": None, "message": "ran out of memory", "traceback": "", "killed": True}}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
@@ -75,11 +74,21 @@ def _held_in(request: dict[str, Any], own: Path) -> sandbox.Reach | None:
     return reach
 
 
-def _unexpected(err: Exception, task: str, reach: sandbox.Reach | None) -> dict[str, Any]:
+def _out_of_reach(err: Exception, task: str, reach: sandbox.Reach | None) -> OutOfReach | None:
+    """What is to be said in place of `err` where we kept this process from something: that is no fault of any file."""
     kept_from = sandbox.refusal(err, reach) if reach is not None else ""
-    if kept_from:
-        error = OutOfReach(task, kept_from)
-        return {"class": "mlopt.errors:OutOfReach", "message": str(error), "facts": error.facts()}
+    return OutOfReach(task, kept_from) if kept_from else None
+
+
+def _told(error: MloptError) -> dict[str, Any]:
+    kind = f"{type(error).__module__}:{type(error).__qualname__}"
+    return {"class": kind, "message": str(error), "facts": plain.to_plain(error.facts())}
+
+
+def _unexpected(err: Exception, task: str, reach: sandbox.Reach | None) -> dict[str, Any]:
+    kept = _out_of_reach(err, task, reach)
+    if kept is not None:
+        return _told(kept)
     return _storage_error(err) if isinstance(err, OSError) else _bug(err)
 
 
@@ -109,8 +118,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        error = disks.out_of_room(err, cache.places())
-        return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
+        return _told(disks.out_of_room(err, cache.places()))
     return _bug(err)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlopt import files
-from mlopt.errors import ModelUnreadable, WorkerCrashed
+from mlopt.errors import ModelUnreadable, OutOfReach, WorkerCrashed
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate.budget import BudgetError
 from mlopt.gate.inventory import open_model
@@ -129,6 +129,17 @@ def test_a_baseline_file_that_does_not_open_is_bad_input_where_something_is_comp
     with pytest.raises(BudgetError, match="nothing can be compared with it"):
         bench.judge(file, budget=growth, base=True, open_model=refuse_the_baseline)
     assert bench.judge(file, budget=SIZE, base=True, open_model=refuse_the_baseline).exit is Exit.PASS
+
+
+def test_a_baseline_file_that_its_process_may_not_read_leaves_the_growth_not_measured(bench):
+    def keep_from_the_baseline(file):
+        if file.parent.name == "base":
+            raise OutOfReach("opening", str(file))
+        return ("ADD",)
+
+    growth = SIZE.replace('max = "1 MiB"', 'growth = "5%"')
+    verdict = bench.judge(bench.model(base="us=100"), budget=growth, base=True, open_model=keep_from_the_baseline)
+    assert verdict.exit is Exit.NOT_MEASURED and "was kept from" in verdict.checks[0].sentence
 
 
 @pytest.mark.parametrize("role", ["model", "baseline", "report", "figures", "budget"])

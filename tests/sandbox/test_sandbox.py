@@ -1,5 +1,6 @@
 """What a worker is kept from, tried for real: the oracle is what lies on the disk, and what a server was sent."""
 
+import importlib
 import json
 import os
 import select
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from mlopt import diagnosis, sandbox
 from mlopt.errors import OutOfReach, WorkerCrashed
 from mlopt.sandbox import Network, Reach, landlock
+from mlopt.testing.tiny import TinyModel, build
 from mlopt.worker import Crew, Job
 
 HERE = "reaching"
@@ -116,6 +119,21 @@ def test_a_refusal_names_the_path_and_the_way_out(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutOfReach, match="was kept from"):
         run("read", str, path=tmp_path / "file")
+
+
+@KERNEL
+@pytest.mark.parametrize("format", ["tflite", "onnx", "coreml"])
+def test_a_sound_model_that_a_worker_was_not_given_is_out_of_reach_and_not_damaged(format, tmp_path):
+    pytest.importorskip("coremltools" if format == "coreml" else "onnx")
+    model = TinyModel(build("small_convnet"))
+    file = tmp_path / ("m.mlpackage" if format == "coreml" else f"m.{format}")
+    importlib.import_module(f"mlopt_{format}.exporter").export(model, model.signature, file)
+    job = Job(task="opening", function=f"mlopt_{format}.inventory:operations", arguments={"file": str(file)})
+    with Crew() as crew:
+        with pytest.raises(OutOfReach) as caught:
+            crew.run(job, list)
+        assert Path(caught.value.wanted).is_relative_to(file)
+        assert crew.run(replace(job, reach=Reach(reads=(file,))), list)
 
 
 @KERNEL
