@@ -4,10 +4,13 @@ import datetime
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from permissions import heeding_permissions
 
 from mlopt import files
 from mlopt.errors import ModelUnreadable, OutOfReach, WorkerCrashed
@@ -154,6 +157,31 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(gate, tmp_p
         else:
             gate(names=[pipe.name if role == "model" else "m.tflite"], baseline=pipe if role == "baseline" else None,
                  report=pipe if role == "report" else None)
+
+
+@pytest.mark.parametrize("role", ["model", "baseline"])
+def test_a_pipe_inside_a_package_is_refused_by_name_and_not_waited_for(gate, tmp_path, role):
+    for name in ("m.mlpackage", "base.mlpackage"):
+        (tmp_path / name).mkdir()
+    pipe = tmp_path / ("m.mlpackage" if role == "model" else "base.mlpackage") / "weights"
+    os.mkfifo(pipe)
+    with pytest.raises(BudgetError, match="weights: it is a named pipe, where a regular file is needed"):
+        gate(names=["m.mlpackage"], baseline=tmp_path / "base.mlpackage")
+
+
+@pytest.mark.parametrize("spoiled", ["m.tflite", "base/m.tflite"])
+def test_a_file_that_this_user_may_not_read_is_bad_input(tmp_path, tiny, spoiled):
+    (tmp_path / "mlopt-budget.toml").write_text("schema = 1\n" + SIZE)
+    (tmp_path / "base").mkdir()
+    for name in ("m.tflite", "base/m.tflite"):
+        (tmp_path / name).write_bytes(tiny)
+    (tmp_path / spoiled).chmod(0)
+    command = [sys.executable, "-c", "from mlopt.cli import main; main()", "gate", "check", "--baseline", "base"]
+    done = subprocess.run(
+        heeding_permissions(command), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{spoiled}: it cannot be read: Permission denied" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_update_accepts_no_figure_of_a_file_that_does_not_open(tmp_path, tiny):
