@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt import diagnosis, sandbox
+from mlopt import diagnosis
 from mlopt.errors import OutOfReach, WorkerCrashed
 from mlopt.sandbox import Network, Reach, landlock
 from mlopt.testing.tiny import TinyModel, build
@@ -136,13 +136,54 @@ def test_a_sound_model_that_a_worker_was_not_given_is_out_of_reach_and_not_damag
         assert crew.run(replace(job, reach=Reach(reads=(file,))), list)
 
 
+BY_AN_ORDINARY_USER = """
+import sys
+from pathlib import Path
+import permissions, reaching
+from mlopt import sandbox
+function, path, given, own = sys.argv[1:]
+permissions.become_ordinary()
+reach = sandbox.Reach(reads=(Path(given),) if given else ())
+sandbox.enter(reach, Path(own), sys.path)
+try:
+    getattr(reaching, function)(Path(path))
+except PermissionError as err:
+    print("refused", sandbox.refusal(err, reach, Path(own), sys.path))
+"""
+
+
 @KERNEL
-def test_a_file_that_the_user_may_not_write_either_is_no_matter_of_ours(tmp_path):
-    if os.getuid() == 0:
-        blamed = sandbox.refusal(FileNotFoundError(2, "no", str(tmp_path / "none")), Reach())
-    else:
-        blamed = sandbox.refusal(PermissionError(13, "no", "/usr/theirs"), Reach())
-    assert blamed == ""
+@pytest.mark.parametrize(("function", "name", "given", "ours"), [
+    ("read", "readable", "", True),                # anybody may read it, and only root may write it
+    ("read", "secret", "", False),                 # the file system's own rule, as below where it is not ours
+    ("write", "readable", "readable", False),
+    ("write", "open/writable", "open/writable", True),
+    ("write", "open/new", "", True),
+    ("write", "new", "", False),
+    ("write", "closed/new", "", False),            # nor can it be asked whether it is there
+])
+def test_an_ordinary_user_was_kept_by_us_from_what_the_file_system_would_allow_and_from_nothing_else(
+    function, name, given, ours
+):
+    with tempfile.TemporaryDirectory(dir="/tmp") as at:
+        folder = Path(at)
+        for file, bits in (("readable", 0o444), ("secret", 0), ("open/writable", 0o666), ("closed/file", 0o666)):
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text("x")
+            (folder / file).chmod(bits)
+        (folder / "own").mkdir()
+        for part, bits in (("own", 0o777), ("open", 0o777), ("closed", 0), ("", 0o555)):
+            (folder / part).chmod(bits)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", BY_AN_ORDINARY_USER, function, folder / name, folder / given if given else "",
+                 folder / "own"],
+                capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        finally:
+            for part in ("", "closed"):
+                (folder / part).chmod(0o755)
+    assert done.stdout.strip() == f"refused {folder / name if ours else ''}".strip()
 
 
 def test_the_user_can_turn_it_off(tmp_path, monkeypatch):
