@@ -17,7 +17,7 @@ from mlopt import diagnosis
 from mlopt.errors import OutOfReach, WorkerCrashed
 from mlopt.sandbox import Network, Reach, landlock
 from mlopt.testing.tiny import TinyModel, build
-from mlopt.worker import Crew, Job
+from mlopt.worker import Crew, Granting, Job
 
 HERE = "reaching"
 KERNEL = pytest.mark.skipif(landlock.version() < 6, reason="this kernel's Landlock has not all that is tried here")
@@ -248,6 +248,23 @@ def test_a_worker_leaves_nothing_but_its_results(tmp_path):
         with pytest.raises(WorkerCrashed, match="no result of it"):
             run("leave", leaves=(leaf,), place=tmp_path, path=tmp_path / "entry", text="poison")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_callers_answer_grants_the_one_name_that_it_says(tmp_path):
+    def answer(question):
+        return Granting(answer=str(tmp_path / "reference-1"), leaves=(tmp_path / "reference-1",))
+
+    def leave(*, obey):
+        job = Job(task="trying", function=f"{HERE}:leave_as_told", reach=Reach(),
+                  arguments={"other": tmp_path / "reference-2", "obey": obey})
+        with Crew(tmp_path) as crew:
+            crew.run(job, type(None), on_question=answer)
+
+    with pytest.raises(WorkerCrashed, match="no result of it"):
+        leave(obey=False)
+    assert list(tmp_path.iterdir()) == []
+    leave(obey=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["reference-1"]
 
 
 def test_a_result_with_a_link_or_a_pipe_in_it_is_not_taken(tmp_path):

@@ -92,6 +92,12 @@ def leave(path: Path, text: str) -> None:
         (folder / "inner" / "record").write_text(text)
 
 
+def leave_as_told(other: Path, *, obey: bool) -> None:
+    """What the caller names in its answer, or something else."""
+    told = Path(worker.ask("where"))
+    leave(told if obey else other, "made")
+
+
 def leave_link(path: Path, target: Path) -> None:
     with worker.result(path) as folder:
         (folder / "record").symlink_to(target)
