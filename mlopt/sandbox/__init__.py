@@ -7,6 +7,7 @@ has it; `held` says which hold. See docs/decisions/0006-sandbox.md.
 
 import enum
 import errno
+import itertools
 import json
 import os
 import socket
@@ -107,7 +108,9 @@ def enter(reach: Reach, own: Path, path: Sequence[str]) -> Held:
 
 
 def _granted(reach: Reach, own: Path, path: Iterable[str]) -> _Granted:
-    reads = None if reach.reads is None else (own, *places.needed(path), *map(places.resolved, reach.reads))
+    reads = None if reach.reads is None else (
+        own, *places.needed(path), *itertools.chain.from_iterable(map(places.resolved, reach.reads))
+    )
     return _Granted(
         writes=None if reach.writes is None else (own, *reach.writes), reads=reads,
         devices=tuple(places.devices(shared=reach.network is not Network.NOTHING)),

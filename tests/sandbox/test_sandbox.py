@@ -220,6 +220,28 @@ def test_the_links_of_a_hubs_snapshot_lead_to_its_files(tmp_path):
     assert run("read", str, reach=Reach(reads=(snapshot,)), path=snapshot / "model.h5") == "weights"
 
 
+@KERNEL
+@pytest.mark.parametrize("secret", ["models--a--b/key", "models--a--b/snapshots/4567/key"])
+def test_what_lies_beside_the_files_of_a_snapshot_is_out_of_reach(tmp_path, secret):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    (tmp_path / secret).parent.mkdir(exist_ok=True)
+    (tmp_path / secret).write_text("secret")
+    with pytest.raises(OutOfReach):
+        run("read", str, reach=Reach(reads=(snapshot,)), path=tmp_path / secret)
+
+
+@KERNEL
+def test_blobs_that_are_a_link_lead_nowhere(tmp_path):
+    (tmp_path / "snapshots" / "0123").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "key").write_text("secret")
+    (tmp_path / "blobs").symlink_to("home")
+    with pytest.raises(OutOfReach):
+        run("read", str, reach=Reach(reads=(tmp_path / "snapshots" / "0123",)), path=tmp_path / "blobs" / "key")
+
+
 # ---- what a worker leaves -----------------------------------------------------------------------------------------
 
 
