@@ -34,8 +34,9 @@ def open_file(path: Path) -> io.BufferedReader:
 def files_below(folder: Path) -> Listing:
     """Every file of a folder, at any depth.
 
-    A link to a file counts as the file where that lies in the folder too, or in its hub's `blobs`. Raises `DataUnreadable` for a link that
-    leaves the folder or leads nowhere, for a pipe, a socket or a device, and for a name that is not UTF-8.
+    A link to a file counts as the file where that lies in the folder too, or in its hub's `blobs`. Raises
+    `DataUnreadable` for a link that leaves the folder or leads nowhere, for a pipe, a socket or a device, and for a
+    name that is not UTF-8.
     """
     found: list[Path] = []
     linked: list[Path] = []

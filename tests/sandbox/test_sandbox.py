@@ -88,15 +88,8 @@ def test_every_attempt_gets_through_where_nothing_holds_it(world, tmp_path):
     """Else the test above would prove nothing. Names of no network are left out."""
     given, _, victim = world
     ended = run("attempts", dict[str, str], reach=None, **given)
-    failed = {name for name, how in ended.items() if how != "done"}
-    assert failed <= {"look a name up", "move away", "delete"} | _of_the_entry_that_is_gone(ended)
+    assert {name for name, how in ended.items() if how != "done"} <= {"look a name up"}
     victim.wait(10)
-
-
-def _of_the_entry_that_is_gone(ended):
-    gone = ended["delete"] == "done" and ended["move away"] == "FileNotFoundError"
-    assert gone
-    return {"move away", "trace another process", "write another's memory", "read another's environment"}
 
 
 @KERNEL
