@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -67,6 +67,14 @@ class Job:
     deadline_s: float = DEADLINE_S
 
 
+@dataclass(frozen=True, kw_only=True)
+class Granting:
+    """An answer to a worker's question, with the folders that it may leave behind from now on; exact names only."""
+
+    answer: Any
+    leaves: tuple[Path, ...]
+
+
 class Cancelled(MloptError):
     """The crew was told to stop while this worker ran."""
 
@@ -103,7 +111,8 @@ class Crew:
     ) -> T:
         """Run `job` in a fresh process and give back what it returned; may be called from several threads.
 
-        `on_event` gets what the function emits, `on_question` answers what it asks; both run in the calling thread.
+        `on_event` gets what the function emits, `on_question` answers what it asks, with a `Granting` where the answer
+        names what is to be left behind; both run in the calling thread.
 
         Raises the `MloptError` that the function raised, `WorkerCrashed`, `WorkerTimeout` or `Cancelled`.
         """
@@ -184,7 +193,7 @@ class _Conversation:
 
     def listen(self, events: IO[bytes], *, until: float) -> dict[str, Any] | None:
         """The worker's answer, or None when it ended or ran out of time without one."""
-        pending = b""
+        pending, leaves = b"", self.job.leaves
         while (left := until - time.monotonic()) > 0:
             if not select.select([events], [], [], min(left, 1.0))[0]:
                 continue
@@ -199,16 +208,19 @@ class _Conversation:
                         self.on_event(message["event"])
                 elif "question" in message:
                     assert self.on_question is not None, f"nobody answers {message['question']!r}"
-                    _tell(self.process, plain.to_plain(self.on_question(message["question"])))
+                    answer = self.on_question(message["question"])
+                    if isinstance(answer, Granting):
+                        leaves, answer = (*leaves, *answer.leaves), answer.answer
+                    _tell(self.process, plain.to_plain(answer))
                 elif "leaves" in message:
-                    _tell(self.process, self._taken(message["leaves"], Path(message["as"])))
+                    _tell(self.process, self._taken(message["leaves"], Path(message["as"]), leaves))
                 else:
                     return message
         return None
 
-    def _taken(self, name: str, path: Path) -> dict[str, Any]:
+    def _taken(self, name: str, path: Path, leaves: Sequence[Path]) -> dict[str, Any]:
         """Put what the worker made in its place, after a look at it; what the worker is told."""
-        if name != Path(name).name or not any(_is_named(path, leaf) for leaf in self.job.leaves):
+        if name != Path(name).name or not any(_is_named(path, leaf) for leaf in leaves):
             raise WorkerCrashed(self.job.task, f"wanted to leave {path}, which is no result of it")
         taken = self.own.with_name(f"{self.own.name}.{name}")     # where the worker itself cannot reach it any more
         try:

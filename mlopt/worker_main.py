@@ -29,7 +29,8 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     own = Path(request["own"])
     sys.path.extend(p for p in request["path"] if p not in sys.path)
-    reach = _held_in(request, own)                   # before this process has a second thread
+    imported = [*sys.path, *request["converters"]]
+    reach = _held_in(request, own, imported)         # before this process has a second thread
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
     _hide_others(worker.Sees(request["sees"]), request["user_modules"])
@@ -47,40 +48,46 @@ def main() -> None:
     def emit(fields: dict[str, Any]) -> None:
         send({"event": plain.to_plain(fields)})
 
+    def kept_from(err: Exception) -> OutOfReach | None:
+        """What is to be said in place of `err` where we kept this process from something: no file is at fault then."""
+        wanted = sandbox.refusal(err, reach, own, imported) if reach is not None else ""
+        return OutOfReach(request["task"], wanted) if wanted else None
+
     worker.connect(worker.Line(emit=emit, ask=ask, leave=leave, own=own))
     try:
         result = _call(request["function"], request["arguments"])
         answer: dict[str, Any] = {"result": plain.to_plain(result)}
     except MloptError as err:
-        kind = f"{type(err).__module__}:{type(err).__qualname__}"
-        answer = {"error": {"class": kind, "message": str(err), "facts": plain.to_plain(err.facts())}}
+        answer = {"error": _told(kept_from(err) or err)}
     except MemoryError:
         answer = {"error": {"class": None, "message": "ran out of memory", "traceback": "", "killed": True}}
     except Exception as err:   # noqa: BLE001  # whatever it was goes to the caller, with its traceback
-        answer = {"error": _unexpected(err, request["task"], reach)}
+        kept = kept_from(err)
+        answer = {"error": _told(kept) if kept is not None else _unexpected(err)}
     send(answer)
     pipe.close()
     sys.stdout.flush()
     os._exit(0)                # frameworks take seconds to tear down, and some crash while they do
 
 
-def _held_in(request: dict[str, Any], own: Path) -> sandbox.Reach | None:
+def _held_in(request: dict[str, Any], own: Path, imported: list[str]) -> sandbox.Reach | None:
     """From here on this process reaches what its request says, beside its own folder; None where it reaches all."""
     if request["reach"] is None:
         return None
     reach = plain.from_plain(request["reach"], sandbox.Reach)
     if request["user_modules"] and reach.reads is not None:
         reach = replace(reach, reads=(*reach.reads, Path.cwd()))
-    sandbox.enter(reach, own, [*sys.path, *request["converters"]])
+    sandbox.enter(reach, own, imported)
     return reach
 
 
-def _unexpected(err: Exception, task: str, reach: sandbox.Reach | None) -> dict[str, Any]:
-    kept_from = sandbox.refusal(err, reach) if reach is not None else ""
-    if kept_from:
-        error = OutOfReach(task, kept_from)
-        return {"class": "mlopt.errors:OutOfReach", "message": str(error), "facts": error.facts()}
+def _unexpected(err: Exception) -> dict[str, Any]:
     return _storage_error(err) if isinstance(err, OSError) else _bug(err)
+
+
+def _told(error: MloptError) -> dict[str, Any]:
+    kind = f"{type(error).__module__}:{type(error).__qualname__}"
+    return {"class": kind, "message": str(error), "facts": plain.to_plain(error.facts())}
 
 
 def _call(function: str, arguments: dict[str, Any]) -> Any:
@@ -109,8 +116,7 @@ def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:
 
 def _storage_error(err: OSError) -> dict[str, Any]:
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        error = disks.out_of_room(err, cache.places())
-        return {"class": "mlopt.errors:OutputUnwritable", "message": str(error), "facts": error.facts()}
+        return _told(disks.out_of_room(err, cache.places()))
     return _bug(err)
 
 

@@ -1,14 +1,18 @@
-"""The one door to the user's files: regular files only, and in a folder none that lies elsewhere."""
+"""The one door to the user's files: regular files only, and in a folder none that lies elsewhere.
+
+The snapshot of a hub's repository is a folder of links into the `blobs` beside it, which count as its own.
+"""
 
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlopt import files
 from mlopt.errors import DataUnreadable
+from mlopt.sandbox.places import resolved
 
 _REMOVE = "Remove it from the folder, or put the file itself there."
 
@@ -30,12 +34,13 @@ def open_file(path: Path) -> io.BufferedReader:
 def files_below(folder: Path) -> Listing:
     """Every file of a folder, at any depth.
 
-    A link to a file counts as the file where that lies in the folder too. Raises `DataUnreadable` for a link that
-    leaves the folder or leads nowhere, for a pipe, a socket or a device, and for a name that is not UTF-8.
+    A link to a file counts as the file where that lies in the folder too, or in its hub's `blobs`. Raises
+    `DataUnreadable` for a link that leaves the folder or leads nowhere, for a pipe, a socket or a device, and for a
+    name that is not UTF-8.
     """
     found: list[Path] = []
     linked: list[Path] = []
-    inside = os.path.realpath(folder)
+    inside = resolved(folder)
     pending = [Path()]
     while pending:
         here = pending.pop()
@@ -71,7 +76,7 @@ def as_unreadable(source: str | Path) -> Iterator[None]:
         raise DataUnreadable(err.filename or source, os.strerror(err.errno or 0)) from err
 
 
-def _link_inside(folder: Path, place: Path, inside: str) -> Path:
+def _link_inside(folder: Path, place: Path, inside: Sequence[Path]) -> Path:
     try:
         target = os.path.realpath(folder / place, strict=True)
         files.open_regular(Path(target)).close()
@@ -81,7 +86,7 @@ def _link_inside(folder: Path, place: Path, inside: str) -> Path:
         raise DataUnreadable(folder, f"{place} is a link to nothing", _REMOVE) from err
     except OSError as err:
         raise DataUnreadable(folder, f"{place} is a link that leads nowhere ({err.strerror})", _REMOVE) from err
-    if os.path.commonpath([target, inside]) != inside:
+    if not any(Path(target).is_relative_to(part) for part in inside):
         raise DataUnreadable(folder, f"{place} is a link to a file outside of the folder ({target})", _REMOVE)
     return place
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlopt
-from mlopt.errors import MissingExtra, MloptError, ModelUnreadable, WorkerFailed
+from mlopt.errors import MissingExtra, MloptError, ModelUnreadable, OutOfReach, WorkerFailed
 from mlopt.gate import evidence, limits, timing
 from mlopt.gate.baseline import Stored
 from mlopt.gate.budget import ON_A_TARGET, Budget, BudgetError, Metric, ModelBudget, Waiver
@@ -20,7 +20,9 @@ from mlopt.profile.contract import DeviceFacts
 from mlopt.profile.target import TargetLost, TargetUnusable
 from mlopt.report import Report
 
-UNMEASURED = (TargetLost, TargetUnusable, MeasurementFailed, ModelUnreadable, MissingExtra, WorkerFailed)  # exit code 3
+UNMEASURED = (          # exit code 3
+    TargetLost, TargetUnusable, MeasurementFailed, ModelUnreadable, MissingExtra, OutOfReach, WorkerFailed,
+)
 HOST = "host"
 OnStep = Callable[[str, int, int], None]       # what is being done, done, of
 

@@ -94,8 +94,17 @@ def _model(name: str, path: Path, budget: Budget, *, baseline: Path | None, coun
         raise BudgetError(budget.path, 0, f"no budget matches {name!r}; there are {globs}")
     _refuse_what_is_no_file(path, "there is no such file")
     old = _baseline(name, path, baseline, count)
-    return Model(name=name, path=path, digest=files.digest(path), budgets=budgets, baseline=old,
-                 baseline_digest=files.digest(old) if old else "")
+    return Model(name=name, path=path, digest=_digest(path), budgets=budgets, baseline=old,
+                 baseline_digest=_digest(old) if old else "")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return files.digest(path)
+    except files.NotRegular as err:
+        raise BudgetError(Path(err.filename), 0, f"it is {err.strerror}") from err
+    except OSError as err:
+        raise BudgetError(Path(err.filename or path), 0, f"it cannot be read: {err.strerror}") from err
 
 
 def _baseline(name: str, path: Path, baseline: Path | None, count: int) -> Path | None:

@@ -33,7 +33,7 @@ from mlopt.pipeline.training import Product, Training, untrained
 from mlopt.recipe.steps import Recipe
 from mlopt.report import Candidate, Finding, Severity
 from mlopt.sandbox import Reach
-from mlopt.worker import Cancelled, Crew, Job, Sees
+from mlopt.worker import Cancelled, Crew, Granting, Job, Sees
 
 _SYNTHESISED_FOR_CALIBRATION = 128    # of SYNTHESISED_SAMPLES; the rest are compared on
 
@@ -185,15 +185,14 @@ class Run:
                 self._float_ready(ready, entries[ready])
             self._hear_export(event)
 
-        def answer(question: str) -> ReferenceTask | None:
+        def answer(question: str) -> Granting | None:
             assert question == "reference"
             entry = self._reference_entry()
             if entry.exists():
                 self._set(self.reference, entry)
                 return None
-            return ReferenceTask(
-                samples=self.proof.result(), samples_name=self._proof_name(), dest=entry
-            )
+            wanted = ReferenceTask(samples=self.proof.result(), samples_name=self._proof_name(), dest=entry)
+            return Granting(answer=wanted, leaves=(entry,))
 
         while True:
             try:
@@ -238,8 +237,6 @@ class Run:
         leaves = (task.describe, *task.floats.values())
         if task.synthesise is not None:
             leaves = (*leaves, task.synthesise)
-        if task.reference:
-            leaves = (*leaves, self.store.root / "reference-*")      # named once the samples are there
         job = Job(
             task=words, function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
             sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects), leaves=leaves,

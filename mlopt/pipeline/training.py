@@ -219,7 +219,8 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
         network = Network.LOOPBACK
-    if task.track or environment.get("TF_CONFIG") or task.strategy is Strategy.TPU:
+    given = task.strategy in _CLUSTERS and environment.get("TF_CONFIG")      # a step that trains alone ignores it
+    if task.track or given or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING
     if not task.track:
         return Reach(reads=reads, writes=writes, network=network)

@@ -7,13 +7,14 @@ has it; `held` says which hold. See docs/decisions/0006-sandbox.md.
 
 import enum
 import errno
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,15 @@ class Held:
     reading: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Granted:
+    """The places of a reach; None for all there is. What may be written may be read."""
+
+    writes: tuple[Path, ...] | None
+    reads: tuple[Path, ...] | None
+    devices: tuple[Path, ...]
+
+
 class SandboxBroken(MloptError):
     """The protections could not be tried at all."""
 
@@ -72,18 +82,16 @@ def tried() -> Held:
     return Held(**json.loads(process.stdout))
 
 
-def enter(reach: Reach, own: Path, path: list[str]) -> Held:
+def enter(reach: Reach, own: Path, path: Sequence[str]) -> Held:
     """Hold this process, which must have one thread, and all that it starts, to `reach`, from now on.
 
     `own` is its own folder, `path` lists the folders that modules are imported from.
     """
     network = _left(reach.network)                  # before files: a network of one's own is asked for in /proc
-    reads = None if reach.reads is None else (*places.needed(path), *map(places.resolved, reach.reads))
-    writes = None if reach.writes is None else (own, *reach.writes)
+    granted = _granted(reach, own, path)
+    writes, reads = granted.writes, granted.reads
     kept = landlock.restrict(
-        writes=writes, reads=reads if writes is not None or reads is None else (*reads, own),
-        devices=places.devices(shared=reach.network is not Network.NOTHING),
-        network=reach.network is not Network.NOTHING,
+        writes=writes, reads=reads, devices=granted.devices, network=reach.network is not Network.NOTHING
     )
     version = landlock.version()
     if reach.network is Network.NOTHING and not network and kept and version >= landlock.TCP_SINCE:
@@ -99,6 +107,16 @@ def enter(reach: Reach, own: Path, path: list[str]) -> Held:
     )
 
 
+def _granted(reach: Reach, own: Path, path: Iterable[str]) -> _Granted:
+    reads = None if reach.reads is None else (
+        own, *places.needed(path), *itertools.chain.from_iterable(map(places.resolved, reach.reads))
+    )
+    return _Granted(
+        writes=None if reach.writes is None else (own, *reach.writes), reads=reads,
+        devices=tuple(places.devices(shared=reach.network is not Network.NOTHING)),
+    )
+
+
 def _left(network: Network) -> str:
     """Leave the network as far as is asked for; how, or "" where that is not possible."""
     if network is Network.NOTHING and seccomp.refuse_sockets():
@@ -106,8 +124,12 @@ def _left(network: Network) -> str:
     return "a private network" if network is not Network.EVERYTHING and private_network.enter() else ""
 
 
-def refusal(error: BaseException, reach: Reach) -> str:
-    """What the kernel kept this process from, in words, where that is behind `error`; "" where it is not."""
+def refusal(error: BaseException, reach: Reach, own: Path, path: Sequence[str]) -> str:
+    """What the kernel kept this process from, in words, where that is behind `error`; "" where it is not.
+
+    The others are what `enter` was given.
+    """
+    granted = _granted(reach, own, path)
     for cause in _behind(error):
         if isinstance(cause, socket.gaierror) and reach.network is not Network.EVERYTHING:
             return "the network"
@@ -117,16 +139,26 @@ def refusal(error: BaseException, reach: Reach) -> str:
             if cause.errno in _WITHOUT_A_PATH and reach.network is Network.NOTHING:
                 return _WITHOUT_A_PATH[cause.errno]
             continue
-        path = Path(os.fsdecode(cause.filename)).absolute()      # a link is named as it was asked for
-        if _allowed_without_us(path):
-            return str(path)
+        asked = Path(os.fsdecode(cause.filename)).absolute()     # a link is named as it was asked for
+        if _kept_by_us(asked, granted):
+            return str(asked)
     return ""
 
 
-def _allowed_without_us(path: Path) -> bool:
-    """Whether the file system's own rules let this user at `path`: `access` does not ask Landlock."""
-    place = path if path.exists() else path.parent
-    return os.access(place, os.R_OK) and os.access(place, os.W_OK)
+def _kept_by_us(asked: Path, granted: _Granted) -> bool:
+    """Whether the file system's own rules allow this user what was not granted: `access` does not ask Landlock."""
+    place = asked if os.path.exists(asked) else asked.parent          # noqa: PTH110  # `Path.exists` may be refused
+    return (_outside(asked, granted.reads, granted) and os.access(asked, os.R_OK)) or (
+        _outside(asked, granted.writes, granted) and os.access(place, os.W_OK)
+    )
+
+
+def _outside(asked: Path, allowed: Iterable[Path] | None, granted: _Granted) -> bool:
+    if allowed is None:
+        return False
+    real = Path(os.path.realpath(asked))
+    everywhere = (*allowed, *granted.devices, *(granted.writes or ()))
+    return not any(real.is_relative_to(os.path.realpath(place)) for place in everywhere)
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

@@ -48,13 +48,14 @@ def devices(*, shared: bool) -> Iterator[Path]:
         yield _SHARED               # drivers of accelerators share memory too
 
 
-def resolved(path: Path) -> Path:
-    """What is read where `path` is named: the snapshot of a hub's repository consists of links into its `blobs`."""
+def resolved(path: Path) -> tuple[Path, ...]:
+    """What is read where `path` is named: itself, and the `blobs` that the snapshot of a hub's repository links to."""
     whole = path.resolve()
     for parent in whole.parents:
-        if parent.name == "snapshots" and (parent.parent / "blobs").is_dir():
-            return parent.parent
-    return whole
+        blobs = parent.parent / "blobs"
+        if parent.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink():
+            return whole, blobs
+    return (whole,)
 
 
 def _mapped() -> set[str]:

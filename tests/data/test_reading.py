@@ -93,6 +93,19 @@ def test_a_link_to_another_file_of_the_folder_counts_as_that_file(tmp_path):
     assert images[0] == images[1] == (tmp_path / "all/1.png").read_bytes()
 
 
+def test_the_snapshot_of_a_hub_is_read_through_its_links_into_its_blobs_and_no_further(tmp_path):
+    picture(tmp_path / "blobs/abc.png")
+    snapshot = tmp_path / "snapshots/0123"
+    (snapshot / "cats").mkdir(parents=True)
+    (snapshot / "cats/1.png").symlink_to("../../../blobs/abc.png")
+    images = next(open_source(snapshot).read(["image"]))["image"]
+    assert list(images) == [(tmp_path / "blobs/abc.png").read_bytes()]
+    picture(tmp_path / "beside.png")
+    (snapshot / "cats/2.png").symlink_to("../../../beside.png")
+    with pytest.raises(DataUnreadable, match=r"cats/2.png is a link to a file outside of the folder"):
+        open_source(snapshot)
+
+
 def test_a_folder_that_is_a_link_is_one_like_any_other_when_it_is_named(tmp_path):
     picture(tmp_path / "data/cats/1.png")
     (tmp_path / "data/cats/2.png").symlink_to("1.png")

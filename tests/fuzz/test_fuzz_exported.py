@@ -80,7 +80,7 @@ def test_a_damaged_file_opens_for_the_gate_or_is_refused_in_our_words(
         Path(files[-1]).write_bytes(content)
     told = outcomes(format, files)
     assert told.keys() == set(files)
-    assert told[files[0]] == "" and any(told.values())
+    assert told[files[0]] == "" and 0 < sum(not why for why in told.values()) < len(told)
     assert all(why == "" or why.startswith(file) or "was ended by" in why for file, why in told.items())
 
 

@@ -4,13 +4,16 @@ import datetime
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from permissions import heeding_permissions
 
 from mlopt import files
-from mlopt.errors import ModelUnreadable, WorkerCrashed
+from mlopt.errors import ModelUnreadable, OutOfReach, WorkerCrashed
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate.budget import BudgetError
 from mlopt.gate.inventory import open_model
@@ -131,6 +134,17 @@ def test_a_baseline_file_that_does_not_open_is_bad_input_where_something_is_comp
     assert bench.judge(file, budget=SIZE, base=True, open_model=refuse_the_baseline).exit is Exit.PASS
 
 
+def test_a_baseline_file_that_its_process_may_not_read_leaves_the_growth_not_measured(bench):
+    def keep_from_the_baseline(file):
+        if file.parent.name == "base":
+            raise OutOfReach("opening", str(file))
+        return ("ADD",)
+
+    growth = SIZE.replace('max = "1 MiB"', 'growth = "5%"')
+    verdict = bench.judge(bench.model(base="us=100"), budget=growth, base=True, open_model=keep_from_the_baseline)
+    assert verdict.exit is Exit.NOT_MEASURED and "was kept from" in verdict.checks[0].sentence
+
+
 @pytest.mark.parametrize("role", ["model", "baseline", "report", "figures", "budget"])
 def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(gate, tmp_path, tiny, role):
     names = {"model": "p.tflite", "figures": stored_figures.NAME}
@@ -143,6 +157,31 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(gate, tmp_p
         else:
             gate(names=[pipe.name if role == "model" else "m.tflite"], baseline=pipe if role == "baseline" else None,
                  report=pipe if role == "report" else None)
+
+
+@pytest.mark.parametrize("role", ["model", "baseline"])
+def test_a_pipe_inside_a_package_is_refused_by_name_and_not_waited_for(gate, tmp_path, role):
+    for name in ("m.mlpackage", "base.mlpackage"):
+        (tmp_path / name).mkdir()
+    pipe = tmp_path / ("m.mlpackage" if role == "model" else "base.mlpackage") / "weights"
+    os.mkfifo(pipe)
+    with pytest.raises(BudgetError, match="weights: it is a named pipe, where a regular file is needed"):
+        gate(names=["m.mlpackage"], baseline=tmp_path / "base.mlpackage")
+
+
+@pytest.mark.parametrize("spoiled", ["m.tflite", "base/m.tflite"])
+def test_a_file_that_this_user_may_not_read_is_bad_input(tmp_path, tiny, spoiled):
+    (tmp_path / "mlopt-budget.toml").write_text("schema = 1\n" + SIZE)
+    (tmp_path / "base").mkdir()
+    for name in ("m.tflite", "base/m.tflite"):
+        (tmp_path / name).write_bytes(tiny)
+    (tmp_path / spoiled).chmod(0)
+    command = [sys.executable, "-c", "from mlopt.cli import main; main()", "gate", "check", "--baseline", "base"]
+    done = subprocess.run(
+        heeding_permissions(command), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{spoiled}: it cannot be read: Permission denied" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_update_accepts_no_figure_of_a_file_that_does_not_open(tmp_path, tiny):

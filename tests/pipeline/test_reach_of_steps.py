@@ -39,6 +39,13 @@ def test_a_cluster_on_this_machine_has_loopback_and_a_given_one_the_network(task
     assert step_reach(alone, STORE, {"TF_CONFIG": "{}"}).network is Network.EVERYTHING
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ONE, Strategy.AUTO, Strategy.MIRRORED])
+def test_a_cluster_in_the_environment_opens_no_network_for_a_step_that_trains_alone(task, monkeypatch, strategy):
+    monkeypatch.setattr("mlopt.pipeline.training._GPUS", "no-such-device*")
+    reach = step_reach(replace(task, strategy=strategy), STORE, {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'})
+    assert reach.network is Network.NOTHING
+
+
 def test_a_tracked_step_reaches_its_server_and_writes_where_the_tracker_does(task, tmp_path):
     assert step_reach(replace(task, track="mlflow:http://server"), STORE, {}).network is Network.EVERYTHING
     local = step_reach(replace(task, track=f"mlflow:sqlite:///{tmp_path}/new/runs.db"), STORE, {})

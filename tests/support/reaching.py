@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mlopt import worker
 
+_ATTACH, _DETACH = 16, 17           # requests of ptrace
+
 
 def write(path: Path) -> None:
     path.write_text("written by a payload")
@@ -29,10 +31,10 @@ def attempts(*, secret: Path, entry: Path, port: int, unix: str, abstract: str, 
         "append": lambda: entry.open("a").close(),
         "truncate by name": lambda: os.truncate(entry, 0),
         "truncate while opening": lambda: os.close(os.open(entry, os.O_RDONLY | os.O_TRUNC)),
-        "delete": entry.unlink,
         "new folder": (entry.parent / "new").mkdir,
         "new link": lambda: (entry.parent / "link").symlink_to("/etc/passwd"),
-        "move away": lambda: entry.rename(own / "mine"),
+        "move away": lambda: entry.rename(own / "mine").rename(entry),
+        "delete": entry.unlink,
         "move in": lambda: _made(own / "theirs").rename(entry.parent / "theirs"),
         "link a secret in": lambda: os.link(secret, own / "linked"),
         "read a secret": secret.read_text,
@@ -44,10 +46,10 @@ def attempts(*, secret: Path, entry: Path, port: int, unix: str, abstract: str, 
         "look a name up": lambda: socket.getaddrinfo("localhost.invalid", 80),
         "connect to a file socket": lambda: socket.socket(socket.AF_UNIX).connect(unix),
         "connect to an abstract socket": lambda: socket.socket(socket.AF_UNIX).connect("\0" + abstract),
-        "end another process": lambda: os.kill(victim, signal.SIGTERM),
-        "trace another process": lambda: _system(16, victim),
+        "trace another process": lambda: _trace(victim),
         "write another's memory": lambda: Path(f"/proc/{victim}/mem").open("r+b").close(),
         "read another's environment": lambda: Path(f"/proc/{victim}/environ").read_bytes(),
+        "end another process": lambda: os.kill(victim, signal.SIGTERM),      # last: the others need it alive
     }
     ended = {}
     for name, one in tries.items():
@@ -92,6 +94,12 @@ def leave(path: Path, text: str) -> None:
         (folder / "inner" / "record").write_text(text)
 
 
+def leave_as_told(other: Path, *, obey: bool) -> None:
+    """What the caller names in its answer, or something else."""
+    told = Path(worker.ask("where"))
+    leave(told if obey else other, "made")
+
+
 def leave_link(path: Path, target: Path) -> None:
     with worker.result(path) as folder:
         (folder / "record").symlink_to(target)
@@ -134,7 +142,10 @@ def _link(path: Path, target: Path) -> Path:
     return path
 
 
-def _system(request: int, pid: int) -> None:
+def _trace(pid: int) -> None:
+    """Attach and let go again, so that it goes on as if nothing had been."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.ptrace(request, pid, None, None) != 0:
+    if libc.ptrace(_ATTACH, pid, None, None) != 0:
         raise OSError(ctypes.get_errno(), "ptrace")
+    os.waitpid(pid, 0)
+    libc.ptrace(_DETACH, pid, None, None)
