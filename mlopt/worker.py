@@ -30,7 +30,7 @@ from typing import IO, Any, TypeVar
 from mlopt import disks, files, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 from mlopt.run_folder import RunFolder
-from mlopt.sandbox import Reach
+from mlopt.sandbox import Reach, variables
 
 T = TypeVar("T")
 OnEvent = Callable[[dict[str, Any]], None]
@@ -155,7 +155,9 @@ class Crew:
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
             "converters": [str(path) for path in plugins.converter_sources().values()],
         }
-        environment = os.environ | telemetry.OFF | {
+        held = request["reach"] is not None and job.reach is not None and job.reach.network is sandbox.Network.NOTHING
+        inherited = variables.kept(os.environ) if held and not job.user_modules else dict(os.environ)
+        environment = inherited | dict(telemetry.OFF) | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OPENBLAS_NUM_THREADS": "1",      # workers share the cores: spinning threads made one 20 times slower

@@ -14,11 +14,11 @@ from tensorflow.python.framework import op_def_registry
 
 from mlopt.errors import ModelUnreadable
 from mlopt.frameworks.keras.saved_model import tracing
+from mlopt.sandbox.places import resolved
 
 _KEPT_OF_NODES = frozenset({"_output_shapes", "_class", "_read_only_resource_inputs"})
 _KEPT_OF_FUNCTIONS = frozenset({"_input_shapes", "_construction_context"})
 _SETTINGS_OF_A_SESSION = ("config_proto", "executor_type", "config")       # how to run a called function
-_HUB = ("snapshots", "blobs")      # a hub's cache holds files of a model as links into the second
 
 
 def cleaned(stored: SavedModel) -> SavedModel:
@@ -61,13 +61,10 @@ def written(model: Path, kept: SavedModel, folder: Path) -> Path:
 
 def own_file(model: Path, name: Path) -> Path:
     """Where the file of a model lies in truth; raises `ModelUnreadable` where that is no regular file of its own."""
-    whole = model.resolve()
-    homes = [whole]
-    if whole.parent.name == _HUB[0] and (whole.parent.parent / _HUB[1]).is_dir():
-        homes.append(whole.parent.parent / _HUB[1])
+    whole, *blobs = resolved(model)
     inside = name.parts and not name.is_absolute() and ".." not in name.parts and "\0" not in str(name)
     target = (whole / name).resolve() if inside else None
-    if target is None or not any(target.is_relative_to(home) for home in homes):
+    if target is None or not any(target.is_relative_to(home) for home in (whole, *blobs)):
         raise ModelUnreadable(model, f"its file {name} does not lie in its own folder", "Copy the model with cp -rL.")
     if not target.is_file():
         raise ModelUnreadable(model, f"its file {name} is missing, or no regular file", "Copy the whole folder.")
