@@ -2,12 +2,12 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from needs import needs_kernel, needs_program, succeeds
 
 from mlopt import disks
 from mlopt.disks import Place
@@ -15,13 +15,12 @@ from mlopt.disks import Place
 PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def _can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode == 0
 
+@pytest.fixture
+def private_mounts():
+    needs_program("unshare")
+    needs_kernel(succeeds(*PRIVATE, "true"), "it lets nobody mount a small disk of their own")
 
-in_a_namespace = pytest.mark.skipif(not _can_mount(), reason="this system lets nobody mount a small disk of their own")
 
 SCRIPT = """
 import errno, os, sys
@@ -58,7 +57,7 @@ def result(folder: str) -> None:
 """
 
 
-@in_a_namespace
+@pytest.mark.usefixtures("private_mounts")
 @pytest.mark.parametrize(("small", "work", "says"), [
     ("cache", "cache_entry", "MLOPT_CACHE"), ("temporary", "temporary", "TMPDIR"), ("result", "result", "report.html")])
 def test_the_disk_that_is_full_is_named_with_its_mount_point(tmp_path, small, work, says):
@@ -81,7 +80,7 @@ def test_the_disk_that_is_full_is_named_with_its_mount_point(tmp_path, small, wo
     assert "Traceback" not in said
 
 
-@in_a_namespace
+@pytest.mark.usefixtures("private_mounts")
 def test_a_page_for_a_full_disk_is_no_fault_of_the_standard_output(tmp_path):
     script = (
         "import sys\nfrom pathlib import Path\nfrom mlopt import files\nfrom mlopt.cli.exit_codes import explained\n"

@@ -5,12 +5,12 @@ namespace with nothing in it keeps the attempts of the first test from going any
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from needs import needs_kernel, needs_program, succeeds
 
 from mlopt.testing import tiny
 
@@ -18,14 +18,6 @@ ALONE = ["unshare", "--map-root-user", "--net"]
 OBSERVED = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg"]
 MLOPT = [sys.executable, "-c", "from mlopt.cli import main; main()"]
 LONG_S = 15             # ONNX Runtime looks its server's name up about 9 s after it was loaded
-
-pytestmark = [
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
-    pytest.mark.skipif(
-        subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode != 0,
-        reason="this system's kernel allows no network namespace",
-    ),
-]
 
 RECIPE = """\
 about: One epoch.
@@ -41,6 +33,12 @@ session = onnxruntime.InferenceSession(__import__("sys").argv[1], providers=["CP
 while time.monotonic() < until:
     time.sleep(0.1)
 """
+
+
+@pytest.fixture(autouse=True)
+def observer():
+    needs_program("strace", "unshare")
+    needs_kernel(succeeds(*ALONE, "true"), "it lets nobody make a network of their own")
 
 
 class Place:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from needs import needs_kernel
 
 from mlopt import diagnosis, sandbox
 from mlopt.errors import OutOfReach, WorkerCrashed
@@ -17,7 +18,12 @@ from mlopt.sandbox import Network, Reach, landlock
 from mlopt.worker import Crew, Job
 
 HERE = "reaching"
-KERNEL = pytest.mark.skipif(landlock.version() < 6, reason="this kernel's Landlock has not all that is tried here")
+KERNEL = pytest.mark.usefixtures("everything_of_landlock")
+
+
+@pytest.fixture
+def everything_of_landlock():
+    needs_kernel(landlock.version() >= 6, "its Landlock has not all that is tried here; Linux 6.12 has")
 
 
 @pytest.fixture(autouse=True)
