@@ -6,12 +6,11 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlopt import plain, sandbox
+from mlopt import plain, run_folder, sandbox
 from mlopt.errors import ModelUnreadable, install_command
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.runner import device
@@ -45,8 +44,7 @@ class HostTarget:
             raise TargetUnusable(self.name, f"{name} is not installed", install_command(request.format))
         request = replace(request, file=str(file.resolve()), beside=str(beside.resolve()) if beside else "",
                           nonce=request.nonce or secrets.token_hex(8))
-        with tempfile.TemporaryDirectory(prefix="mlopt-profile-") as folder:
-            place = Path(folder)
+        with run_folder.temporary() as place:
             asked, answer = place / "request.json", place / "result.json"
             write_request(asked, request)
             runner = write_runner(place / "runner.zip")
