@@ -8,7 +8,7 @@
 75   a process or a device that did the work was lost: killed, out of memory, past its deadline, unplugged
 130  stopped by Ctrl-C, SIGTERM or SIGHUP
 
-`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares the others.
+`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares 70 and 130. What would be 75 is 3.
 """
 
 import errno
