@@ -15,7 +15,7 @@ _RESULT = "Result"
 def compress(
     model: Annotated[
         Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False,
-                             parser=settings.path)
+                             parser=settings.path_of("MODEL"))
     ],
     data: Annotated[
         str | None,
@@ -73,7 +73,7 @@ def compress(
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result.", rich_help_panel=_RESULT,
-                                  show_default="NAME-mlopt beside the model")
+                                  parser=settings.path_of("--out"), show_default="NAME-mlopt beside the model")
     ] = None,
     to: Annotated[
         str, typer.Option(help="Formats: tflite, onnx, coreml.", metavar="NAMES", rich_help_panel=_RESULT,
