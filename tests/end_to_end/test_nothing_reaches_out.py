@@ -7,6 +7,7 @@ namespace with nothing in it keeps the attempts of the first test from going any
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ until = time.monotonic() + float(__import__("sys").argv[2])
 session = onnxruntime.InferenceSession(__import__("sys").argv[1], providers=["CPUExecutionProvider"])
 while time.monotonic() < until:
     time.sleep(0.1)
+"""
+IN_A_WORKER = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
+from mlopt.worker import Crew, Job
+file, seconds = sys.argv[1], float(sys.argv[2])
+with Crew() as crew:
+    job = Job(task="holding", function="worker_functions:hold_a_session",
+              arguments={{"file": file, "seconds": seconds}})
+    assert crew.run(job, float) >= seconds
 """
 
 
@@ -100,6 +111,11 @@ def test_the_observer_sees_what_onnx_runtime_does_where_nobody_switches_it_off(p
 
 def test_a_long_profile_reaches_out_nowhere_and_writes_nothing_aside(place, onnx_file):
     attempts = place.observed([*MLOPT, "profile", onnx_file, "--rate", "20", "--runs", 20 * LONG_S])
+    assert (attempts, place.written()) == ([], [])
+
+
+def test_a_worker_that_outlives_the_look_up_reaches_out_nowhere(place, onnx_file):
+    attempts = place.observed([sys.executable, "-c", IN_A_WORKER, onnx_file, LONG_S])
     assert (attempts, place.written()) == ([], [])
 
 
