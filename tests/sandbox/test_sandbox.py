@@ -26,11 +26,6 @@ def everything_of_landlock():
     needs_kernel(landlock.version() >= 6, "its Landlock has not all that is tried here; Linux 6.12 has")
 
 
-@pytest.fixture(autouse=True)
-def _functions_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
-
-
 NOTHING = Reach()
 
 
