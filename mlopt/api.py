@@ -228,7 +228,7 @@ def profile_files(
     """
     from mlopt.profile import session
 
-    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    paths = [_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
     if not paths:
         raise ValueError("profile_files takes at least one file")
     if compare and len(paths) != 2:

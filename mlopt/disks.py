@@ -11,6 +11,8 @@ from pathlib import Path
 from mlopt.errors import OutputUnwritable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_A_DISK = (*_FULL, errno.EIO, errno.EROFS)
+_STEPS = {errno.ENOENT: "Create the folder"}
 _PROBE_BYTES = 1 << 16      # a disk that takes no more than that is full for us
 
 
@@ -30,12 +32,12 @@ def out_of_room(err: OSError, places: Sequence[Place]) -> OutputUnwritable:
     half-written file went; then all places are named, with what is free there.
     """
     found = os.strerror(err.errno or 0)
-    step = "Make room there" if err.errno in _FULL else "Make it writable"
-    if err.filename:
-        path = Path(os.fsdecode(err.filename))
+    step = _STEPS.get(err.errno or 0, "Make room there" if err.errno in _FULL else "Make it writable")
+    if named := err.filename2 or err.filename:      # who copies or renames writes the second
+        path = Path(os.fsdecode(named))
         elsewhere = next((f", or {p.elsewhere}" for p in places if path.is_relative_to(p.folder)), "")
-        return OutputUnwritable(path, f"{found}, on the disk that is mounted at {mount_point(path)}",
-                                f"{step}{elsewhere}.")
+        disk = f", on the disk that is mounted at {mount_point(path)}" if err.errno in _OF_A_DISK else ""
+        return OutputUnwritable(path, f"{found}{disk}", f"{step}{elsewhere}.")
     if which := full(places):
         disks = " and ".join(dict.fromkeys(str(mount_point(p.folder)) for p in which))
         return OutputUnwritable(" and ".join(f"{p.what} in {p.folder}" for p in which),
@@ -52,12 +54,12 @@ def full(places: Sequence[Place]) -> tuple[Place, ...]:
 
 
 def name_if_full(err: BaseException, path: Path) -> None:
-    """Give an error of a full disk that names no file the name `path`, where that one's disk takes nothing more.
+    """Give an error of a full disk the name `path`, where that one's disk takes nothing more.
 
     For handlers that still have the half-written file: once it is deleted, nobody can tell.
     """
-    if isinstance(err, OSError) and err.errno in _FULL and not err.filename and _is_full(path.parent):
-        err.filename = str(path)
+    if isinstance(err, OSError) and err.errno in _FULL and _is_full(path if path.is_dir() else path.parent):
+        err.filename, err.filename2 = str(path), None
 
 
 def mount_point(path: Path) -> Path:

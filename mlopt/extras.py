@@ -5,11 +5,12 @@ import importlib.util
 
 from mlopt.errors import MissingExtra
 
+RUNTIME_OF_FORMAT = {"tflite": "ai_edge_litert", "onnx": "onnxruntime", "coreml": "coremltools"}
 PACKAGES_BY_EXTRA: dict[str, tuple[str, ...]] = {
     "keras": ("tensorflow", "tf_keras", "keras"),
-    "tflite": ("tensorflow", "tf_keras", "ai_edge_litert"),
-    "onnx": ("tensorflow", "tf_keras", "onnx", "onnxruntime", "tf2onnx"),
-    "coreml": ("tensorflow", "tf_keras", "coremltools"),
+    "tflite": ("tensorflow", "tf_keras", RUNTIME_OF_FORMAT["tflite"]),
+    "onnx": ("tensorflow", "tf_keras", "onnx", RUNTIME_OF_FORMAT["onnx"], "tf2onnx"),
+    "coreml": ("tensorflow", "tf_keras", RUNTIME_OF_FORMAT["coreml"]),
     "torch": ("torch",),
     "tracking": ("mlflow",),
 }
@@ -17,7 +18,7 @@ PACKAGES_BY_EXTRA: dict[str, tuple[str, ...]] = {
 
 def missing(extra: str) -> tuple[str, ...]:
     """The packages of `extra` that are not installed; of an extra that is not ours nothing is known to be missing."""
-    return tuple(name for name in PACKAGES_BY_EXTRA.get(extra, ()) if importlib.util.find_spec(name) is None)
+    return _absent(PACKAGES_BY_EXTRA.get(extra, ()))
 
 
 def require(extra: str, purpose: str) -> None:
@@ -25,6 +26,19 @@ def require(extra: str, purpose: str) -> None:
     absent = missing(extra)
     if absent:
         raise MissingExtra(extra, absent, purpose)
+
+
+def require_runtime(format: str, purpose: str, *others: str) -> None:
+    """Raise `MissingExtra` when what opens files of `format`, or one of the `others`, is not installed.
+
+    Less than the extra of that name, which brings what exports such files as well.
+    """
+    if absent := _absent((RUNTIME_OF_FORMAT[format], *others)):
+        raise MissingExtra(format, absent, purpose)
+
+
+def _absent(packages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in packages if importlib.util.find_spec(name) is None)
 
 
 def version(package: str) -> str:

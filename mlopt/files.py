@@ -31,7 +31,11 @@ _IRREGULAR = {
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, or leave what was there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as err:
+        err.filename = str(path)        # nobody has asked for the other name
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

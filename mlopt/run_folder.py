@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -40,6 +41,13 @@ class RunFolder:
     def new(self) -> Path:
         """A folder of its own, empty, for one worker."""
         return Path(tempfile.mkdtemp(dir=self.path))
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[Path]:
+    """An empty folder among the temporary files, for one block."""
+    with RunFolder(Path(tempfile.gettempdir())) as run:
+        yield run.new()
 
 
 def _locked(lock: Path) -> IO[str] | None:

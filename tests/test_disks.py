@@ -2,26 +2,25 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from needs import needs_kernel, needs_program, succeeds
 
-from mlopt import disks
+from mlopt import disks, files
 from mlopt.disks import Place
 
 PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def _can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*PRIVATE, "true"], capture_output=True, check=False).returncode == 0
 
+@pytest.fixture
+def private_mounts():
+    needs_program("unshare")
+    needs_kernel(succeeds(*PRIVATE, "true"), "it lets nobody mount a small disk of their own")
 
-in_a_namespace = pytest.mark.skipif(not _can_mount(), reason="this system lets nobody mount a small disk of their own")
 
 SCRIPT = """
 import errno, os, sys
@@ -58,7 +57,7 @@ def result(folder: str) -> None:
 """
 
 
-@in_a_namespace
+@pytest.mark.usefixtures("private_mounts")
 @pytest.mark.parametrize(("small", "work", "says"), [
     ("cache", "cache_entry", "MLOPT_CACHE"), ("temporary", "temporary", "TMPDIR"), ("result", "result", "report.html")])
 def test_the_disk_that_is_full_is_named_with_its_mount_point(tmp_path, small, work, says):
@@ -81,7 +80,7 @@ def test_the_disk_that_is_full_is_named_with_its_mount_point(tmp_path, small, wo
     assert "Traceback" not in said
 
 
-@in_a_namespace
+@pytest.mark.usefixtures("private_mounts")
 def test_a_page_for_a_full_disk_is_no_fault_of_the_standard_output(tmp_path):
     script = (
         "import sys\nfrom pathlib import Path\nfrom mlopt import files\nfrom mlopt.cli.exit_codes import explained\n"
@@ -90,8 +89,73 @@ def test_a_page_for_a_full_disk_is_no_fault_of_the_standard_output(tmp_path):
     command = [*PRIVATE, "sh", "-c", f"mount -t tmpfs -o size=1m none {tmp_path} && exec \"$@\"", "sh",
                sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 3 and f"mounted at {tmp_path}" in " ".join(done.stderr.split())
+    assert done.returncode == 2 and f"mounted at {tmp_path}" in " ".join(done.stderr.split())
     assert "standard output" not in done.stderr
+
+
+BUNDLE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from mlopt.cli.exit_codes import explained
+from mlopt.pipeline import bundle
+
+made = Path(sys.argv[1])
+candidate = SimpleNamespace(path="one/" + made.name, format="one", precision="float32")
+material = SimpleNamespace(entries={("one", "float32"): made.parent})
+sys.exit(explained(lambda: bundle.write(SimpleNamespace(candidates=(candidate,)), material, Path(sys.argv[2]))))
+"""
+UPDATE = "import sys; from mlopt.cli import main; sys.argv[0] = 'mlopt'; main()"
+
+
+def on_a_small_disk(at, script, *arguments, before=":"):
+    mount = f"mount -t tmpfs -o size=1m none {at} && {before}; exec \"$@\""
+    command = [*PRIVATE, "sh", "-c", mount, "sh", sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=at.parent)
+    return done.returncode, " ".join(done.stderr.split())
+
+
+@pytest.mark.usefixtures("private_mounts")
+@pytest.mark.parametrize("made", ["model.tflite", "model.mlpackage"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_result_that_does_not_fit_names_its_own_disk_and_not_the_one_it_is_copied_from(tmp_path, made, inside):
+    (tmp_path / "entry/model.mlpackage/Data").mkdir(parents=True)
+    (tmp_path / "entry/model.tflite").write_bytes(bytes(4 << 20))
+    (tmp_path / "entry/model.mlpackage/Data/weight.bin").write_bytes(bytes(4 << 20))
+    small = tmp_path / "small"
+    small.mkdir()
+    out = small if inside else small / "bundle"         # a folder that is a disk of its own is filled from inside
+    code, said = on_a_small_disk(small, BUNDLE, tmp_path / "entry" / made, out)
+    assert code == 2 and said == (
+        f"mlopt: cannot write {out}: No space left on device, on the disk that is mounted at {small}. "
+        "Make room there, or choose another folder with --out."
+    )
+
+
+@pytest.mark.usefixtures("private_mounts")
+@pytest.mark.parametrize(("command", "name", "remedy"), [
+    (["check", "--markdown"], "gate.md", "name another file"),
+    (["update", "--out"], "baseline.json", "choose another file with --out"),
+])
+def test_a_gates_file_that_does_not_fit_is_told_as_every_full_disk(tmp_path, command, name, remedy):
+    (tmp_path / "m.tflite").write_bytes(b"no model")
+    (tmp_path / "mlopt-budget.toml").write_text(
+        'schema = 1\n[[budget]]\nmodel = "*.tflite"\nsize = { max = 50_000 }\n')
+    small = tmp_path / "small"
+    small.mkdir()
+    code, said = on_a_small_disk(small, UPDATE, "gate", command[0], "m.tflite", command[1], small / name,
+                                 before=f"cat /dev/zero > {small}/filler 2> /dev/null")
+    assert code == 2 and said.endswith(
+        f"mlopt: cannot write {small}/{name}: No space left on device, on the disk that is mounted at {small}. "
+        f"Make room there, or {remedy}."
+    )
+
+
+def test_a_file_in_no_folder_asks_for_the_folder_and_keeps_its_own_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_atomically(tmp_path / "not-there/page.html", b"")
+    assert str(disks.out_of_room(caught.value, [])) == (
+        f"cannot write {tmp_path}/not-there/page.html: No such file or directory. Create the folder.")
 
 
 def full(path=None):

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 
+from mlopt import run_folder
 from mlopt.run_folder import RunFolder
 
 KILLED = (
@@ -33,6 +35,21 @@ def test_a_folder_of_a_killed_run_goes_with_the_next_run(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     with RunFolder(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [folder.path]
+
+
+def test_a_temporary_folder_of_a_killed_process_goes_with_the_next_one(tmp_path, monkeypatch):
+    script = (
+        "import os, signal; from mlopt import run_folder\n"
+        "with run_folder.temporary() as folder:\n"
+        "    (folder / 'half-done').write_text('x')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}, check=False)
+    assert len(list(tmp_path.rglob("half-done"))) == 1
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with run_folder.temporary() as folder:
+        assert list(folder.iterdir()) == [] and list(tmp_path.iterdir()) == [folder.parent]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_a_living_run_stays(tmp_path):

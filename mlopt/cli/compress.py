@@ -15,7 +15,7 @@ _RESULT = "Result"
 def compress(
     model: Annotated[
         Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False,
-                             parser=settings.path)
+                             parser=settings.path_of("MODEL"))
     ],
     data: Annotated[
         str | None,
@@ -73,7 +73,7 @@ def compress(
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the result.", rich_help_panel=_RESULT,
-                                  show_default="NAME-mlopt beside the model")
+                                  parser=settings.path_of("--out"), show_default="NAME-mlopt beside the model")
     ] = None,
     to: Annotated[
         str, typer.Option(help="Formats: tflite, onnx, coreml.", metavar="NAMES", rich_help_panel=_RESULT,
@@ -98,9 +98,9 @@ def compress(
 ) -> None:
     """Compress MODEL to TFLite, ONNX and Core ML files, prove each in its own runtime, and recommend.
 
-    Exit codes: 0 each format has a recommended file; 1 one has none within --max-drop; 2 bad input, nothing was
-    written; 3 a file could not be made or proven, the others were; 75 a process was killed, or ran out of memory or
-    time: the same command goes on.
+    Exit codes: 0 each format has a recommended file; 1 one has none within --max-drop; 2 bad input or a full
+    disk, no result was written; 3 a file could not be made or proven, the others were; 75 a process was killed, or ran
+    out of memory or time: the same command goes on.
     """
     from mlopt import api
     from mlopt.cli import exit_codes

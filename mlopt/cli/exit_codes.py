@@ -2,13 +2,13 @@
 
 0    everything asked for was made, and each format has a recommended file
 1    a format has no file within the limit; the nearest is named
-2    the model, the data, the folder or the command line cannot be worked with; nothing was written
+2    the model, the data, the folder or the command line cannot be worked with, or a disk is full; no result was written
 3    a file that was asked for could not be made or proven; the others were
 70   a bug in mlopt itself
 75   a process or a device that did the work was lost: killed, out of memory, past its deadline, unplugged
 130  stopped by Ctrl-C, SIGTERM or SIGHUP
 
-`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares the others.
+`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares 70 and 130. What would be 75 is 3.
 """
 
 import errno
@@ -71,8 +71,7 @@ def explained(command: Callable[[], Any]) -> int:
     except OSError as err:
         if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or _traceback_wanted():
             return _bug(err)
-        _say(_unwritten(err))
-        return Exit.INCOMPLETE
+        return _unwritten(err)
     except Exception as err:   # noqa: BLE001  # the last door before a user's terminal
         return _bug(err)
     return Exit.DONE
@@ -96,14 +95,16 @@ def _crashed(err: "WorkerCrashed") -> int:
     return Exit.BUG
 
 
-def _unwritten(err: OSError) -> str:
-    """Which disk is full; where none is, it was the standard output."""
+def _unwritten(err: OSError) -> int:
+    """A disk that is full is a place that cannot be worked with; where none is, it was the standard output."""
     from mlopt import cache, disks
 
     places = (*cache.places(), disks.Place(what="files", folder=Path.cwd(), elsewhere="work in another folder"))
     if err.filename or (err.errno != errno.EIO and disks.full(places)):
-        return str(disks.out_of_room(err, places))
-    return f"standard output could not be written: {err.strerror}. What was made is in the result's folder."
+        _say(str(disks.out_of_room(err, places)))
+        return Exit.BAD_INPUT
+    _say(f"standard output could not be written: {err.strerror}. What was made is in the result's folder.")
+    return Exit.INCOMPLETE
 
 
 def _bug(err: Exception) -> int:

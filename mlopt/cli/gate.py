@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlopt.cli import settings
+
 if TYPE_CHECKING:
     from mlopt.gate.verdict import Verdict
 
@@ -28,10 +30,11 @@ app = typer.Typer(
     help="Hold model files to a budget: `mlopt gate FILES` checks, the other commands prepare it.",
 )
 
-Budget = Annotated[Path, typer.Option("--budget", help="Budget file.", show_default="mlopt-budget.toml")]
+Budget = Annotated[Path, typer.Option("--budget", help="Budget file.", show_default="mlopt-budget.toml",
+                                      parser=settings.path_of("--budget"))]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="report.json of `mlopt compress`: accuracy, agreement, MACs.",
-                              show_default=False)
+                              parser=settings.path_of("--report"), show_default=False)
 ]
 On = Annotated[
     list[str] | None,
@@ -45,7 +48,8 @@ AsJson = Annotated[
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(help="Model files.", show_default="all that the budget's globs find below its folder"),
+    typer.Argument(help="Model files.", show_default="all that the budget's globs find below its folder",
+                   parser=settings.path_of("FILES")),
 ]
 _DEFAULT = Path("mlopt-budget.toml")
 
@@ -57,6 +61,7 @@ def check(
     baseline: Annotated[
         Path | None,
         typer.Option(help="Accepted model file, or a folder of files with the same names: measured again, in turns.",
+                     parser=settings.path_of("--baseline"),
                      show_default="mlopt-baseline.json beside the budget, for exact figures alone"),
     ] = None,
     report: ReportOption = None,
@@ -65,14 +70,16 @@ def check(
     as_json: AsJson = False,
     markdown: Annotated[
         Path | None, typer.Option(help="Write a comment for a pull request there.", rich_help_panel=_OUTPUT,
-                                  show_default=False)] = None,
+                                  parser=settings.path_of("--markdown"), show_default=False)] = None,
     junit: Annotated[
-        Path | None, typer.Option(help="Write JUnit XML there.", rich_help_panel=_OUTPUT, show_default=False)] = None,
+        Path | None, typer.Option(help="Write JUnit XML there.", rich_help_panel=_OUTPUT,
+                                  parser=settings.path_of("--junit"), show_default=False)] = None,
     sarif: Annotated[
-        Path | None, typer.Option(help="Write SARIF 2.1.0 there.", rich_help_panel=_OUTPUT, show_default=False)] = None,
+        Path | None, typer.Option(help="Write SARIF 2.1.0 there.", rich_help_panel=_OUTPUT,
+                                  parser=settings.path_of("--sarif"), show_default=False)] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json-file", help="Write the JSON there as well.", rich_help_panel=_OUTPUT,
-                                  show_default=False)] = None,
+                                  parser=settings.path_of("--json-file"), show_default=False)] = None,
 ) -> None:
     """Check files against their budgets. On GitHub it also annotates the budget's lines and writes the step's summary.
 
@@ -145,7 +152,8 @@ def update(
     report: ReportOption = None,
     on: On = None,
     out: Annotated[
-        Path | None, typer.Option(help="The baseline file.", show_default="mlopt-baseline.json beside the budget")
+        Path | None, typer.Option(help="The baseline file.", parser=settings.path_of("--out"),
+                                  show_default="mlopt-baseline.json beside the budget")
     ] = None,
 ) -> None:
     """Write the exact figures of accepted files to mlopt-baseline.json, for growth limits and ratchets. Commit it.

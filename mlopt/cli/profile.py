@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from mlopt.cli import settings
+
 _CONDITIONS = "Conditions"
 _OUTPUT = "Output"
 
 
 def profile(
-    files: Annotated[list[Path], typer.Argument(help="Exported .tflite or .onnx files.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="Exported .tflite or .onnx files.", show_default=False,
+                                   parser=settings.path_of("FILES"))
+    ],
     on: Annotated[
         str, typer.Option(help="host, ssh:HOST, adb:SERIAL, emulated:cortex-a72 or emulated:cortex-a76.",
                           rich_help_panel=_CONDITIONS)
@@ -37,14 +42,15 @@ def profile(
     ] = False,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write one self-contained page with every figure there.",
-                                  rich_help_panel=_OUTPUT, show_default=False)
+                                  parser=settings.path_of("--html"), rich_help_panel=_OUTPUT, show_default=False)
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a trace for Perfetto or Chrome there.", rich_help_panel=_OUTPUT,
-                                  show_default=False)
+                                  parser=settings.path_of("--trace"), show_default=False)
     ] = None,
     model_explorer: Annotated[
         Path | None, typer.Option(help="Write node data of the first file for Model Explorer there.",
+                                  parser=settings.path_of("--model-explorer"),
                                   rich_help_panel=_OUTPUT, show_default=False)
     ] = None,
     as_json: Annotated[

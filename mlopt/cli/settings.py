@@ -1,5 +1,6 @@
 """Text of the command line to values; what does not parse says what it should look like."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mlopt.errors import MloptError
@@ -11,15 +12,18 @@ class BadSetting(MloptError):
         super().__init__(f"{option} takes {wanted}; got {text!r}")
 
 
-def path(text: str) -> Path:
-    """Where the model is; an empty path would be taken for the current folder.
+def path_of(option: str) -> Callable[[str | Path], Path]:
+    """What reads the path that `option` takes; an empty one would be taken for the current folder.
 
-    >>> str(path("nets/model.h5"))
+    >>> str(path_of("MODEL")("nets/model.h5"))
     'nets/model.h5'
     """
-    if not text.strip():
-        raise BadSetting("MODEL", text, "the name of a file or folder")
-    return Path(text)
+    def path(text: str | Path) -> Path:
+        if not str(text).strip():
+            raise BadSetting(option, str(text), "the name of a file or folder")
+        return Path(text)
+
+    return path
 
 
 def names(text: str) -> tuple[str, ...]:

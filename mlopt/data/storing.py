@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mlopt import files
+from mlopt import disks, files
 from mlopt.data.samples import file_name
+from mlopt.disks import Place
 from mlopt.errors import OutputUnwritable
 
 
@@ -137,4 +138,6 @@ def _as_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise OutputUnwritable(path, os.strerror(err.errno or 0), "Make room, or choose another place.") from err
+        disks.name_if_full(err, path)
+        samples = Place(what="the samples", folder=path.parent, elsewhere="choose another place")
+        raise disks.out_of_room(err, [samples]) from err

@@ -1,14 +1,13 @@
 """Whether a file is what its name says: its converter opens it in a worker of its own, and reads its operations."""
 
-import importlib.util
 from pathlib import Path
 
-from mlopt.errors import MissingExtra
+from mlopt import extras
 from mlopt.gate.measuring import MeasurementFailed, format_of
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
-_RUNTIMES = {"tflite": ("ai_edge_litert",), "onnx": ("onnx", "onnxruntime"), "coreml": ("coremltools",)}
+_CHECKERS = {"onnx": ("onnx",)}          # what else a file must pass, by format
 _DEADLINE_S = 120.0
 
 
@@ -20,9 +19,7 @@ def open_model(file: Path) -> tuple[str, ...]:
     (the process that opened it was killed or hung).
     """
     format = format_of(file)
-    for package in _RUNTIMES[format]:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(format, [package], f"opening {file.name}")
+    extras.require_runtime(format, f"opening {file.name}", *_CHECKERS.get(format, ()))
     job = Job(task=f"opening {file.name}", function=f"mlopt_{format}.inventory:operations",
               arguments={"file": str(file.resolve())}, deadline_s=_DEADLINE_S, reach=Reach(reads=(file,)))
     with Crew() as crew:

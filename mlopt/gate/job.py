@@ -1,14 +1,15 @@
 """The three commands as functions: from paths on disk and real targets to a verdict, a calibration, a baseline."""
 
 import datetime
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlopt import files as disk
+from mlopt import disks
+from mlopt.disks import Place
 from mlopt.documents import DocumentInvalid, content
-from mlopt.errors import MloptError, OutputUnwritable
+from mlopt.errors import MloptError
+from mlopt.files import write_atomically
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate import noise
 from mlopt.gate.budget import UNITS, Budget, BudgetError, LatencyBudget, Metric, load_budget
@@ -117,7 +118,8 @@ def update_baseline(
     try:
         stored_figures.write(path, after)
     except OSError as err:
-        raise OutputUnwritable(path, os.strerror(err.errno or 0), "Choose another file with --out.") from err
+        place = Place(what="the baseline", folder=path.parent, elsewhere="choose another file with --out")
+        raise disks.out_of_room(err, [place]) from err
     moved = [_moved(n, before, fact) for n, fact in sorted(found.items()) if before.values.get(n) != fact.value]
     done = f"{len(found)} figures, {len(moved)} of them new, in {path}"
     return Updated(path=path, failures=figures.failures,
@@ -133,9 +135,10 @@ def write_output(verdict: Verdict, kind: str, path: Path) -> None:
         "markdown": lambda v: markdown.to_markdown(v).encode(),
     }
     try:
-        disk.write_atomically(path, makers[kind](verdict))
+        write_atomically(path, makers[kind](verdict))
     except OSError as err:
-        raise OutputUnwritable(path, os.strerror(err.errno or 0), "Name another file.") from err
+        place = Place(what="the verdict", folder=path.parent, elsewhere="name another file")
+        raise disks.out_of_room(err, [place]) from err
 
 
 class _Floors:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlopt import files, manifest
+from mlopt import disks, files, manifest
 from mlopt.data.samples import Samples
+from mlopt.disks import Place
 from mlopt.errors import OutputUnwritable
 from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
 from mlopt.pipeline import golden
@@ -101,11 +102,14 @@ def write(report: Report, material: Material, out: Path) -> None:
             _fill(staging, report, material)
             staging.chmod(0o755)
             (files.replace_content if staging.parent == out else files.replace_folder)(staging, out)
+        except OSError as err:
+            disks.name_if_full(err, out)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as err:
-        remedy = "Make room, or choose another folder with --out."
-        raise OutputUnwritable(out, os.strerror(err.errno or 0), remedy) from err
+        result = Place(what="the result", folder=out.parent, elsewhere="choose another folder with --out")
+        raise disks.out_of_room(err, [result]) from err
 
 
 def _fill(folder: Path, report: Report, material: Material) -> None:
@@ -114,11 +118,21 @@ def _fill(folder: Path, report: Report, material: Material) -> None:
             made = material.entries[candidate.format, candidate.precision] / Path(candidate.path).name
             target = folder / candidate.path
             target.parent.mkdir(exist_ok=True)
-            (shutil.copytree if made.is_dir() else shutil.copyfile)(made, target)
+            _copy(made, target)
     (folder / manifest.NAME).write_bytes(manifest.to_json(_manifest(folder, report, material)))
     written = (json.to_json(report), markdown.to_markdown(report).encode(), to_html(report).encode())
     for name, content in zip(_REPORTS, written, strict=True):
         (folder / name).write_bytes(content)
+
+
+def _copy(made: Path, target: Path) -> None:
+    """A file, or a folder with all in it. Its first error ends it; `shutil.copytree` would hide what kind it was."""
+    for path in (made, *made.rglob("*")):
+        there = target / path.relative_to(made)
+        if path.is_dir():
+            there.mkdir()
+        else:
+            shutil.copyfile(path, there)
 
 
 def _manifest(folder: Path, report: Report, material: Material) -> Manifest:

@@ -59,7 +59,7 @@ class CompressRequest:
         return replace(self, exports=() if asked else recipe.export, asked_seed=seed)
 
     def __post_init__(self) -> None:
-        _check_text("the model", str(self.model))
+        _check_named("the model", str(self.model))
         for option in ("data", "test", "train", "recipe"):
             _check_text(f"--{option}", getattr(self, option))
         if not 0 <= self.max_drop < 1:
@@ -110,6 +110,10 @@ def _check_text(option: str, text: str | None) -> None:
         return
     if not text.strip():
         raise BadRequest(f"{option} is empty: leave it out, or name something")
+    _check_named(option, text)
+
+
+def _check_named(option: str, text: str) -> None:
     try:
         text.encode()                    # it stands in the report
         os.lstat(Path(text).expanduser())

@@ -10,12 +10,11 @@ import contextlib
 import json
 import platform
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlopt import plain
+from mlopt import plain, run_folder
 from mlopt.documents import content
 from mlopt.profile import latency
 from mlopt.profile.contract import LARGEST_RESULT, RunRequest, RunResult, result_of
@@ -144,8 +143,7 @@ def _bench(file: Path, runner: Path, library: Path, request: RunRequest) -> Iter
     """A folder where every path is short and the same on every machine: path lengths move the stack, and counts."""
     if not file.is_file():
         raise TargetUnusable("the native runner", f"there is no file {file}")
-    with tempfile.TemporaryDirectory(prefix="mlopt-") as name:
-        folder = Path(name)
+    with run_folder.temporary() as folder:
         for link, path in (("runner", runner), ("library.so", library), ("model", file)):
             (folder / link).symlink_to(path.resolve())
         (folder / "request.json").write_text(json.dumps(plain.to_plain(request)))

@@ -1,5 +1,6 @@
 """The one table: what each way to end comes out as, for a program that reads exit codes."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -48,7 +49,6 @@ def test_a_real_worker_ends_the_command_by_how_it_ended_itself(function, argumen
     script = f"""
 import sys
 from typing import Any
-from typing import Any
 sys.path.insert(0, {str(SUPPORT)!r})
 from mlopt.cli.exit_codes import explained
 from mlopt.worker import Crew, Job
@@ -65,7 +65,13 @@ def test_no_code_of_the_command_line_that_means_a_failure_is_a_gates_pass():
     assert Exit.LOST not in list(GateExit) and Exit.BUG not in list(GateExit)
 
 
-@pytest.mark.parametrize("page", ["docs/how-to/compress.md", "mlopt/cli/exit_codes.py"])
-def test_the_table_on_the_page_has_every_code(page):
-    text = (ROOT / page).read_text()
-    assert all(f"| {code:d} |" in text or f"\n{code:d} " in text for code in Exit)
+OF_THE_GATE = {*GateExit, Exit.BUG, Exit.INTERRUPTED}
+
+
+@pytest.mark.parametrize(("page", "row", "codes"), [
+    ("docs/how-to/compress.md", r"^\| (\d+) \| ", set(Exit)), ("mlopt/cli/exit_codes.py", r"^(\d+)  +\w", set(Exit)),
+    ("docs/how-to/gate.md", r"^\| (\d+) \| [a-z]", OF_THE_GATE),
+    ("action.yml", r"(?:description: |, )(\d+) (?=[a-z])", OF_THE_GATE),
+])
+def test_the_table_on_the_page_has_every_code_and_no_other(page, row, codes):
+    assert {int(code) for code in re.findall(row, (ROOT / page).read_text(), re.MULTILINE)} == {int(c) for c in codes}

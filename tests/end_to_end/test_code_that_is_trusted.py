@@ -1,10 +1,15 @@
 """Code that a model needs, and that the user trusts, runs where it can do little."""
 
 import pytest
+from needs import needs_kernel
 
 from mlopt.sandbox import landlock
 
-pytestmark = pytest.mark.skipif(landlock.version() < 2, reason="this kernel's Landlock cannot hold a worker")
+
+@pytest.fixture(autouse=True)
+def landlock_that_holds_a_worker():
+    needs_kernel(landlock.version() >= landlock.LEAST_VERSION, "its Landlock cannot hold a worker")
+
 
 MODULE = """
 from pathlib import Path

@@ -5,12 +5,13 @@ namespace with nothing in it keeps the attempts of the first test from going any
 """
 
 import os
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_kernel, needs_program, succeeds
 
 from mlopt.testing import tiny
 
@@ -18,14 +19,6 @@ ALONE = ["unshare", "--map-root-user", "--net"]
 OBSERVED = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg"]
 MLOPT = [sys.executable, "-c", "from mlopt.cli import main; main()"]
 LONG_S = 15             # ONNX Runtime looks its server's name up about 9 s after it was loaded
-
-pytestmark = [
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
-    pytest.mark.skipif(
-        subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode != 0,
-        reason="this system's kernel allows no network namespace",
-    ),
-]
 
 RECIPE = """\
 about: One epoch.
@@ -41,6 +34,22 @@ session = onnxruntime.InferenceSession(__import__("sys").argv[1], providers=["CP
 while time.monotonic() < until:
     time.sleep(0.1)
 """
+IN_A_WORKER = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
+from mlopt.worker import Crew, Job
+file, seconds = sys.argv[1], float(sys.argv[2])
+with Crew() as crew:
+    job = Job(task="holding", function="worker_functions:hold_a_session",
+              arguments={{"file": file, "seconds": seconds}})
+    assert crew.run(job, float) >= seconds
+"""
+
+
+@pytest.fixture(autouse=True)
+def observer():
+    needs_program("strace", "unshare")
+    needs_kernel(succeeds(*ALONE, "true"), "it lets nobody make a network of their own")
 
 
 class Place:
@@ -102,6 +111,11 @@ def test_the_observer_sees_what_onnx_runtime_does_where_nobody_switches_it_off(p
 
 def test_a_long_profile_reaches_out_nowhere_and_writes_nothing_aside(place, onnx_file):
     attempts = place.observed([*MLOPT, "profile", onnx_file, "--rate", "20", "--runs", 20 * LONG_S])
+    assert (attempts, place.written()) == ([], [])
+
+
+def test_a_worker_that_outlives_the_look_up_reaches_out_nowhere(place, onnx_file):
+    attempts = place.observed([sys.executable, "-c", IN_A_WORKER, onnx_file, LONG_S])
     assert (attempts, place.written()) == ([], [])
 
 

@@ -23,6 +23,7 @@ from mlopt.testing import tiny
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")   # of Keras, as it saves
 
 CHILD = Path(__file__).parents[1] / "support" / "opening_child.py"
+READY_S = 240.0          # what importing TensorFlow takes on a busy machine, and more
 LONGEST_S = 60.0         # for one file: opening this network takes a tenth of a second
 REFUSALS = {"ModelUnreadable", "UntrustedCode"}
 
@@ -43,26 +44,38 @@ class Opener:
         )
         os.close(writing)
         self.answers = os.fdopen(reading, "rb", buffering=0)
+        ready = self._line(READY_S)
+        assert ready == b"ready\n", f"the process that opens files did not start: {ready!r}"
 
     def open(self, path: Path) -> tuple[str, str]:
         """(how it ended, what was said)."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{path}\n")
         self.process.stdin.flush()
-        until, answer = time.monotonic() + LONGEST_S, b""
-        while not answer.endswith(b"\n"):
+        answer = self._line(LONGEST_S)
+        if answer:
+            ended, said = json.loads(answer)
+            return ended, str(said)
+        if answer is None:
+            ended, said = "hang", ""
+        else:                                   # the process ended over this file
+            status = self.process.wait()
+            ended, said = "killed" if status < 0 else "traceback", f"exit status {status}"
+        self.close()
+        self._start()
+        return ended, said
+
+    def _line(self, seconds: float) -> bytes | None:
+        """What the process says next; empty where it ended, None where it says nothing for so long."""
+        until, line = time.monotonic() + seconds, b""
+        while not line.endswith(b"\n"):
             if not select.select([self.answers], [], [], max(0.0, until - time.monotonic()))[0]:
-                self.close()
-                self._start()
-                return "hang", ""
+                return None
             piece = self.answers.read(1 << 16)
-            if not piece:                       # the process ended over this file
-                self.close()
-                self._start()
-                return "killed", ""
-            answer += piece
-        ended, said = json.loads(answer)
-        return ended, str(said)
+            if not piece:
+                return b""
+            line += piece
+        return line
 
     def close(self) -> None:
         assert self.process.stdin is not None

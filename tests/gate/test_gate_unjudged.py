@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mlopt_tflite import flatfile
 from permissions import heeding_permissions
 
 from mlopt import files
@@ -40,16 +41,26 @@ def gate(tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    b"", RANDOM, b"\x1c\0\0\0TFL3" + RANDOM, "the first half", "the tables of a file without operations",
-], ids=["empty", "random bytes", "random bytes behind the mark", "half a file", "no operations"])
+    b"", RANDOM, b"\x1c\0\0\0TFL3" + RANDOM, "the first half",
+], ids=["empty", "random bytes", "random bytes behind the mark", "half a file"])
 def test_a_tflite_file_that_litert_does_not_load_breaks_a_size_limit_that_it_keeps(gate, tmp_path, tiny, content):
-    content = {"the first half": tiny[: len(tiny) // 2], "the tables of a file without operations": b""}.get(
-        content, content)
-    (tmp_path / "m.tflite").write_bytes(content)
+    (tmp_path / "m.tflite").write_bytes(tiny[: len(tiny) // 2] if content == "the first half" else content)
     verdict = gate(names=["m.tflite"])
     (check,) = verdict.checks
     assert (verdict.exit, check.status, check.rule) == (Exit.BROKEN, Status.FAIL, "opens")
     assert "size was not judged" in check.sentence and "m.tflite: " in check.sentence
+
+
+def test_a_tflite_file_that_loads_and_does_nothing_is_not_measured(gate, tmp_path, tiny):
+    model = flatfile.parse(tiny, "tiny")
+    for graph in model.subgraphs:
+        graph.operators, graph.outputs = [], graph.inputs
+    model.signatureDefs = []                    # they name tensors that are no outputs any more
+    flatfile.write(model, tmp_path / "m.tflite")
+    verdict = gate(names=["m.tflite"])
+    (check,) = verdict.checks
+    assert (verdict.exit, check.status, check.rule) == (Exit.NOT_MEASURED, Status.ERROR, "opens")
+    assert "it holds no operation" in check.sentence
 
 
 @pytest.mark.parametrize("content", [b"", RANDOM, b"\x08\x07"], ids=["empty", "random bytes", "no graph"])

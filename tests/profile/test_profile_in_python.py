@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import mlopt
+from mlopt.errors import BadRequest
 from mlopt.profile.target import TargetUnusable
 
 
@@ -36,6 +37,11 @@ def test_a_senseless_call_is_a_value_error(files):
 def test_a_missing_file_is_an_error_of_ours(tmp_path):
     with pytest.raises(TargetUnusable, match="there is no file"):
         mlopt.profile_files(tmp_path / "none.onnx")
+
+
+def test_an_empty_path_is_not_the_current_folder():
+    with pytest.raises(BadRequest, match="path is empty"):
+        mlopt.profile_files("")
 
 
 def test_the_call_is_there_whatever_was_imported_before():

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from needs import needs_kernel
 
 from mlopt import diagnosis
 from mlopt.errors import OutOfReach, WorkerCrashed
@@ -20,12 +21,12 @@ from mlopt.testing.tiny import TinyModel, build
 from mlopt.worker import Crew, Granting, Job
 
 HERE = "reaching"
-KERNEL = pytest.mark.skipif(landlock.version() < 6, reason="this kernel's Landlock has not all that is tried here")
+KERNEL = pytest.mark.usefixtures("everything_of_landlock")
 
 
-@pytest.fixture(autouse=True)
-def _functions_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
+@pytest.fixture
+def everything_of_landlock():
+    needs_kernel(landlock.version() >= 6, "its Landlock has not all that is tried here; Linux 6.12 has")
 
 
 NOTHING = Reach()

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 MOST_BYTES = 6 << 30        # of address space: a damaged file may ask for any number of bytes
 MOST_SECONDS = 60.0
+READY_SECONDS = 240.0       # what its imports take on a busy machine, and more
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}       # a fork has one thread: so must its parent
 
 
@@ -41,6 +43,9 @@ class ForkingProcess:
         request = {"arguments": list(command[-2:]), "words": str(words), "deadline_s": min(deadline_s, MOST_SECONDS)}
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], READY_SECONDS + MOST_SECONDS)[0]:
+            self._process.kill()
+            raise TimeoutError("the process that forks does not answer")
         status = json.loads(self._process.stdout.readline())
         return status, words.read_text(errors="replace")
 

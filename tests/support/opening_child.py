@@ -1,9 +1,10 @@
-"""Open the models whose paths come on standard input, one a line, and say of each how it ended: a worker for fuzzers.
+"""Say "ready", open the models whose paths come on standard input, one a line, and say of each how it ended.
 
 A native library may end the process over a damaged file. That is what mlopt's own workers are for; here the line that
 was begun says which file it was.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -21,6 +22,9 @@ from mlopt.frameworks import open_model  # noqa: E402
 
 def main() -> None:
     answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    for slow in ("tensorflow", "tf_keras", "keras"):
+        importlib.import_module(slow)               # before anybody counts the seconds
+    answers.write("ready\n")
     for line in sys.stdin:
         try:
             opened = open_model(line.rstrip("\n"))

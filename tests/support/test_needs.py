@@ -1,4 +1,4 @@
-"""Skips: allowed on a developer's machine, failures in CI unless hardware is missing."""
+"""Skips: allowed on a developer's machine, failures in CI but for hardware, the kernel and the network."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 CONFTEST = "from needs import pytest_make_collect_report, pytest_runtest_makereport"
 TESTS = """
 import pytest
-from needs import needs_hardware, needs_program
+from needs import needs_hardware, needs_kernel, needs_network, needs_program
 
 @pytest.fixture
 def server():
@@ -20,6 +20,8 @@ def server():
 def test_passes():
     needs_program("sh")
     needs_hardware(True, "anything")
+    needs_kernel(True, "anything")
+    needs_network(True, "anything")
 
 def test_program():
     needs_program("sh", "mlopt-no-such-program")
@@ -33,6 +35,16 @@ def test_mark():
 
 def test_hardware():
     needs_hardware(False, "an Apple processor")
+
+def test_kernel():
+    needs_kernel(False, "it has no Landlock")
+
+@pytest.fixture
+def index():
+    needs_network(False, "no wheel could be fetched")
+
+def test_network(index):
+    pass
 
 @pytest.mark.xfail(reason="known")
 def test_known():
@@ -57,13 +69,15 @@ def suite(folder: Path, required: str) -> tuple[dict[str, int], str]:
 @pytest.mark.parametrize("not_required", ["", "0"])
 def test_on_a_developers_machine_what_is_missing_is_skipped_with_its_reason(tmp_path, not_required):
     counts, words = suite(tmp_path, not_required)
-    assert counts == {"passed": 1, "skipped": 5, "xfailed": 1}
+    assert counts == {"passed": 1, "skipped": 7, "xfailed": 1}
     assert "not installed: mlopt-no-such-program. `make system-packages` installs what tests need." in words
 
 
-def test_where_programs_are_required_only_hardware_is_a_reason_to_skip(tmp_path):
+def test_where_programs_are_required_only_what_no_package_mends_is_a_reason_to_skip(tmp_path):
     counts, words = suite(tmp_path, "1")
-    assert counts == {"passed": 1, "failed": 1, "skipped": 1, "error": 3, "xfailed": 1}     # errors: before the test
-    assert "not on this hardware: an Apple processor" in words
+    assert counts == {"passed": 1, "failed": 1, "skipped": 3, "error": 3, "xfailed": 1}     # errors: before the test
+    for allowed in ("not on this hardware: an Apple processor", "not with this kernel: it has no Landlock",
+                    "not without a network: no wheel could be fetched"):
+        assert allowed in words
     for forbidden in ("mlopt-no-such-program", "mlopt-no-such-server", "I say so", "mlopt_no_such_module"):
         assert re.search(rf"skipped where MLOPT_TESTS_REQUIRE_PROGRAMS forbids it: .*{forbidden}", words)

@@ -42,6 +42,17 @@ def divide_by_zero() -> float:
     return 1 / 0
 
 
+def hold_a_session(file: str, seconds: float) -> float:
+    """Keep an ONNX file open as the workers do that run one; how long that was. Sleeping is the point."""
+    from mlopt_onnx.session import open_session
+
+    began = time.monotonic()
+    held = open_session(Path(file).read_bytes())
+    time.sleep(seconds)
+    del held
+    return time.monotonic() - began
+
+
 def write_to_a_full_disk() -> None:
     with Path("/dev/full").open("wb", buffering=0) as file:
         file.write(b"x")

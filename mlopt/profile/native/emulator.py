@@ -3,10 +3,10 @@
 import functools
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlopt import run_folder
 from mlopt.profile.native import build
 from mlopt.profile.target import TargetUnusable
 
@@ -87,8 +87,7 @@ def plugin(qemu: Qemu, program: Path, target: str) -> Path:
     said = ""
     for interface in _INTERFACES:
         built = build.count_plugin(interface, target)
-        with tempfile.TemporaryDirectory(prefix="mlopt-") as name:
-            folder = Path(name)
+        with run_folder.temporary() as folder:
             shutil.copy(built, folder / "count.so")
             command = qemu.command(folder, CORES[0], target, "./count.so,out=counts")
             done = build.finished([*command, str(program)], target, timeout_s=_PROBE_S, cwd=folder)

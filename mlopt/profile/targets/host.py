@@ -1,25 +1,23 @@
 """The machine that mlopt runs on: a fresh process for every measurement, started from the same zip as on a board."""
 
-import importlib.util
 import os
 import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlopt import plain, sandbox
-from mlopt.errors import ModelUnreadable, install_command
+from mlopt import extras, plain, run_folder, sandbox
+from mlopt.errors import ModelUnreadable
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.runner import device
-from mlopt.profile.target import TargetLost, TargetUnusable
+from mlopt.profile.target import TargetLost
 from mlopt.profile.targets.bundle import measured, read_result, runner_command, write_request, write_runner
 from mlopt.sandbox import start
 
-_RUNTIMES = {"tflite": ("ai_edge_litert", "LiteRT"), "onnx": ("onnxruntime", "ONNX Runtime")}    # by extra, too
+_RUN_HERE = ("tflite", "onnx")
 _START_SECONDS = 240.0      # import, load and profile, before and beside the timed runs, on a busy machine
 
 
@@ -40,13 +38,11 @@ class HostTarget:
         for each in filter(None, (file, beside)):
             if not each.exists():
                 raise ModelUnreadable(each, "there is no such file")
-        module, name = _RUNTIMES.get(request.format, ("", ""))      # the runner refuses other formats itself
-        if module and importlib.util.find_spec(module) is None:
-            raise TargetUnusable(self.name, f"{name} is not installed", install_command(request.format))
+        if request.format in _RUN_HERE:         # the runner refuses other formats itself
+            extras.require_runtime(request.format, f"measuring {file.name}")
         request = replace(request, file=str(file.resolve()), beside=str(beside.resolve()) if beside else "",
                           nonce=request.nonce or secrets.token_hex(8))
-        with tempfile.TemporaryDirectory(prefix="mlopt-profile-") as folder:
-            place = Path(folder)
+        with run_folder.temporary() as place:
             asked, answer = place / "request.json", place / "result.json"
             write_request(asked, request)
             runner = write_runner(place / "runner.zip")

@@ -5,11 +5,11 @@ import hashlib
 import re
 import secrets
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlopt import run_folder
 from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.target import Ran, TargetLost, TargetUnusable, Transport
@@ -74,10 +74,10 @@ def measure_on(
     request = replace(request, nonce=request.nonce or secrets.token_hex(16))
     installed = f"{base}/mlopt-kit-{kit.digest[:16]}" if kit_stays else ""
     leftovers: list[str] = []
-    with _folder_on(transport, base, leftovers) as there, tempfile.TemporaryDirectory(prefix="mlopt-") as here:
+    with _folder_on(transport, base, leftovers) as there, run_folder.temporary() as here:
         _install(transport, installed or there, kit, compare=kit_stays)
         result = _measured(transport, there, (file, beside), request, kit, kit_folder=installed or there,
-                           here=Path(here))
+                           here=here)
     return replace(result, notes=(*result.notes, *leftovers)) if leftovers else result
 
 

@@ -1,8 +1,8 @@
 """A Linux board by ssh, measured by our Python runner with the runtime that is installed there."""
 
-import tempfile
 from pathlib import Path
 
+from mlopt import run_folder
 from mlopt.profile.contract import DeviceFacts, RunRequest, RunResult
 from mlopt.profile.target import Ran, TargetUnusable
 from mlopt.profile.targets.bundle import runner_command, write_runner
@@ -41,9 +41,9 @@ class SshTarget:
     def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
         """One fresh process on the board. What is missing there is `TargetUnusable`, with the command to install it."""
         self._check(request.format)
-        with tempfile.TemporaryDirectory(prefix="mlopt-") as here:
+        with run_folder.temporary() as here:
             kit = Kit(
-                files={"runner.zip": write_runner(Path(here) / "runner.zip")},
+                files={"runner.zip": write_runner(here / "runner.zip")},
                 command=lambda kit, asked, answer: runner_command(self._python, f"{kit}/runner.zip", asked, answer),
             )
             return measure_on(self.transport, file, request, base=self._folder, kit=kit, beside=beside)

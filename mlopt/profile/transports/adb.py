@@ -3,11 +3,11 @@
 import re
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlopt import run_folder
 from mlopt.errors import MloptError
 from mlopt.profile.contract import DeviceFacts
 from mlopt.profile.target import Ran, TargetLost, TargetUnusable
@@ -53,8 +53,8 @@ class AdbTransport:
         sized = self.run(["sh", "-c", f"wc -c < {shlex.quote(path)}"], timeout_s=_SHORT_S)
         if sized.status != 0 or not sized.out.strip().isdigit():
             raise shell.refused(self.name, "read", remote, tail((sized.err + sized.out).encode()))
-        with tempfile.TemporaryDirectory(prefix="mlopt-adb-") as folder:
-            came = Path(folder) / "pulled"
+        with run_folder.temporary() as folder:
+            came = folder / "pulled"
             called = self._adb("pull", path, str(came), timeout_s=shell.transfer_s(int(sized.out)))
             self._check_transfer(called, "read", remote)
             content = came.read_bytes() if came.is_file() else b""

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlopt import files
-from mlopt.errors import OutputUnwritable
+from mlopt import disks, files
+from mlopt.disks import Place
 from mlopt.profile.target import Ran, TargetLost, TargetUnusable
 from mlopt.profile.transports.call import MOST_OUTPUT, Called
 from mlopt.profile.transports.marker import Marker, Seen, lost_in, quoted, tail
@@ -92,4 +92,5 @@ def keep(local: Path, content: bytes) -> None:
     try:
         files.write_atomically(local, content)
     except OSError as err:
-        raise OutputUnwritable(local, err.strerror or str(err)) from err
+        fetched = Place(what="what was fetched", folder=local.parent, elsewhere="name another file")
+        raise disks.out_of_room(err, [fetched]) from err

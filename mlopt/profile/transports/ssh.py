@@ -4,6 +4,7 @@ Files go through `cat` inside the same marked commands, not through `scp`: a boa
 full disk speaks in plain words, and one mechanism has one set of failures.
 """
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from mlopt.profile.target import Ran, TargetLost, TargetUnusable
 from mlopt.profile.transports import facts, shell
 from mlopt.profile.transports.call import Called, call
 from mlopt.profile.transports.marker import Seen, checked_path, tail
+from mlopt.run_folder import RunFolder
 
 _CONNECT_S = 10
 _SETTINGS = (
@@ -126,9 +128,11 @@ class SshTransport:
         if self._folder is not None:
             return
         _program(self.name)
-        folder = Path(tempfile.mkdtemp(prefix="mlopt-ssh-"))
-        self._folder = folder
-        self._ending = weakref.finalize(self, _end_sharing, [*self._ssh(), "-O", "exit", "--", self._host], folder)
+        run = RunFolder(Path(tempfile.gettempdir()))
+        kept = contextlib.ExitStack()
+        self._folder = folder = kept.enter_context(run).path
+        leave = [*self._ssh(), "-O", "exit", "--", self._host]
+        self._ending = weakref.finalize(self, _end_sharing, leave, folder, kept)
         if len(str(folder)) > _LONGEST_SOCKET:
             return
         opening = [*self._ssh(master="yes"), "-o", "ControlPersist=60", "-N", "-f", "--", self._host]
@@ -177,10 +181,10 @@ _FAILURES = (
 )
 
 
-def _end_sharing(leave: list[str], folder: Path) -> None:
-    if (folder / "c").exists():
-        call(leave, timeout_s=5.0)
-    shutil.rmtree(folder, ignore_errors=True)
+def _end_sharing(leave: list[str], folder: Path, kept: contextlib.ExitStack) -> None:
+    with kept:
+        if (folder / "c").exists():
+            call(leave, timeout_s=5.0)
 
 
 def _program(name: str) -> str:
