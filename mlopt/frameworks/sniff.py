@@ -1,5 +1,6 @@
 """What kind of model a path holds, told from its content; no framework is imported and nothing of it is run."""
 
+import contextlib
 import enum
 import lzma
 import re
@@ -8,6 +9,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,27 @@ class Sniffed:
 
 def sniff(path: Path) -> Sniffed:
     """Recognise a model by content, whatever its suffix; raises `ModelUnreadable` saying what was found instead."""
+    with _as_unreadable(path):
+        if path.is_dir():
+            return _folder(path)
+        return _hdf5(path) if _head(path).startswith(HDF5_MAGIC) else _zip(path)
+
+
+def check_kind(path: Path) -> None:
+    """Raise `ModelUnreadable` for what is no model by its first bytes, or a folder's names; nothing is parsed."""
+    with _as_unreadable(path):
+        if path.is_dir():
+            _folder(path)
+        else:
+            _head(path)
+
+
+@contextlib.contextmanager
+def _as_unreadable(path: Path) -> Iterator[None]:
     try:
         if not path.exists():
             raise ModelUnreadable(path, "there is no such file or folder", TAKES)
-        return _folder(path) if path.is_dir() else _file(path)
+        yield
     except PermissionError as err:
         raise ModelUnreadable(path, "it cannot be read: permission denied", "Check the permissions.") from err
     except OSError as err:
@@ -78,17 +97,16 @@ def _folder(path: Path) -> Sniffed:
     raise ModelUnreadable(path, f"this folder has no saved_model.pb; {held}", TAKES)
 
 
-def _file(path: Path) -> Sniffed:
+def _head(path: Path) -> bytes:
+    """The first bytes of a file that may be a Keras model."""
     if not path.is_file():
         raise ModelUnreadable(path, "this is neither a regular file nor a folder", TAKES)
     with path.open("rb") as stream:
         head = stream.read(4096)
     if not head:
         raise ModelUnreadable(path, "the file is empty", AGAIN)
-    if head.startswith(HDF5_MAGIC):
-        return _hdf5(path)
-    if head.startswith(ZIP_MAGIC):
-        return _zip(path)
+    if head.startswith((HDF5_MAGIC, ZIP_MAGIC)):
+        return head
     if HDF5_MAGIC.startswith(head) or ZIP_MAGIC.startswith(head):
         raise ModelUnreadable(path, f"the file is cut short: it has {len(head)} bytes", AGAIN)
     if path.name == "saved_model.pb":

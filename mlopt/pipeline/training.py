@@ -17,6 +17,7 @@ from mlopt.cache import Cache
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.frameworks.fitting import Strategy
+from mlopt.frameworks.sniff import check_kind
 from mlopt.grid import FILE as GRID
 from mlopt.model import Signature
 from mlopt.pipeline.opening import digest_of, opening_of
@@ -238,7 +239,12 @@ def _model_files(step: Step) -> list[str]:
 
 
 def _digests(step: Step) -> dict[str, str]:
-    return {path: digest_of(Path(path)) for path in _model_files(step)}
+    """Of the model files that a step names. A recipe names no other file: what it names, the step's worker may read."""
+    found = {}
+    for path in _model_files(step):
+        check_kind(Path(path))
+        found[path] = digest_of(Path(path))
+    return found
 
 
 def _grid_digest(folder: Path | None) -> str:

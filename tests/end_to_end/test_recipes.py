@@ -131,6 +131,8 @@ BAD = {
     "wrong-type": ("- finetune: {epochs: many}", "recipe.yaml:4.*epochs.*whole number"),
     "impossible-target": ("- slim: {macs: 0.0001, epochs: 1}", "smallest|at least|cannot"),
     "missing-teacher": ("- distill: {teacher: nobody.h5, epochs: 1}", "nobody.h5"),
+    "a-file-that-is-no-teacher": ("- distill: {teacher: /etc/passwd, epochs: 1}", "/etc/passwd: this is not a model"),
+    "a-folder-that-is-no-teacher": ("- distill: {teacher: /etc, epochs: 1}", "/etc: this folder has no saved_model.pb"),
     "all-zeros": ("- prune: {sparsity: 1.0, epochs: 1}", "sparsity"),
     "zero-epochs": ("- finetune: {epochs: 0}", "epochs"),
     "after-quantize": ("- quantize: {epochs: 1}\n  - slim: {macs: 0.5, epochs: 1}", "recipe.yaml:5"),
