@@ -145,6 +145,15 @@ def test_a_function_of_another_module_of_keras_is_no_activation():
         assert refused(functional(layer("Dense", "d", activation=function))).layers
 
 
+@pytest.mark.parametrize("registered", [None, "CustomScaleLayer", "Custom>CustomScaleLayer"])
+def test_layers_of_the_networks_that_keras_publishes_are_known_in_their_modules_alone(registered):
+    home = "tf_keras.src.applications.inception_resnet_v2"
+    scale = {**layer("CustomScaleLayer", "s", scale=0.17), "module": home, "registered_name": registered}
+    assert read(FILE, functional(scale))["config"]["layers"] == [scale]
+    assert refused(functional({**scale, "module": "tf_keras.src.applications.convnext"})).layers
+    assert refused(functional({**scale, "registered_name": "Other>CustomScaleLayer"})).layers
+
+
 def test_losses_and_optimizers_are_left_out_at_every_depth():
     compiled = {"compile_config": {"loss": SYSTEM, "optimizer": {"class_name": "Adam", "config": {}}}}
     inner = {**functional(layer("Dense", "d")), **compiled}

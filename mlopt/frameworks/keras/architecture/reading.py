@@ -76,7 +76,8 @@ class _Reader:
             if isinstance(calls, list) and not all(values.names_a_layer(call) for call in calls):
                 return self._refuse(place, f"{kind} that is called on no layer, so that it runs at once", None)
             return self._written(node, place, depth, self._graph_settings(kind))
-        if node.get("registered_name") in (None, kind) and kind in _held_by(names.APPLICATION_LAYERS, module):
+        own_names = (None, kind, f"Custom>{kind}")            # the last as Keras registers what it does not export
+        if node.get("registered_name") in own_names and kind in _held_by(names.APPLICATION_LAYERS, module):
             return self._written(node, place, depth, self._settings)
         if node.get("registered_name") in (None, kind) and kind in _held_by(names.OPERATIONS, module):
             return self._written(node, place, depth, self._operation_settings)
