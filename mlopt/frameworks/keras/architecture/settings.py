@@ -43,12 +43,12 @@ _BY_KIND = {
         num_oov_indices num_ops num_query_heads num_tokens offset optional output_axes output_dim output_padding
         output_sequence_length output_shape output_size pad_to_aspect_ratio pad_to_max_tokens periodic pool_size
         power_iterations power_to_db projection_dim query_shape ragged rank rate recurrent_dropout ref_power renorm
-        renorm_clipping renorm_momentum reset_after return_attention_scores return_sequences return_state
-        robust_masking sampling_rate saturation_factor scale sequence_length sequence_stride shape shared_axes sigma
-        size sliding_window softmax_robust_masking sparse stateful stddev strides supports_masking synchronized
-        target_shape theta threshold threshold_factor tie_weights tile_grid_size time_major top_db trainable
-        unit_forget_bias units unroll use_bias use_causal_mask use_cudnn use_gate use_scale value value_dim
-        value_range value_shape variance virtual_batch_size width width_factor x_factor y_factor zero_output_for_mask
+        renorm_clipping renorm_momentum reset_after return_sequences return_state robust_masking sampling_rate
+        saturation_factor scale sequence_length sequence_stride shape shared_axes sigma size sliding_window
+        softmax_robust_masking sparse stateful stddev strides supports_masking synchronized target_shape theta
+        threshold threshold_factor tie_weights tile_grid_size time_major top_db trainable unit_forget_bias units
+        unroll use_bias use_cudnn use_gate use_scale value value_dim value_range value_shape variance
+        virtual_batch_size width width_factor x_factor y_factor zero_output_for_mask
     """,
     Kind.WORDS: """
         bounding_box_format data_format distribution encoding equation fill_mode interpolation merge_mode mode name
