@@ -35,7 +35,7 @@ from mlopt.gate.job import check_files, update_baseline
 from mlopt.gate.judge import Case, judge
 from mlopt.gate.measuring import Targets, format_of
 from mlopt.gate.paired import decide, differences
-from mlopt.profile.contract import RunRequest
+from mlopt.profiling.contract import RunRequest
 
 LATENCY = 'schema = 1\n[[budget]]\nmodel = "*"\n[budget.latency]\np50 = { growth = "5%" }\n'
 SIZE = 'schema = 1\n[[budget]]\nmodel = "m.*"\nsize = { growth = "5%" }\n'

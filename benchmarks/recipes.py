@@ -18,7 +18,7 @@ from pathlib import Path
 
 import mlopt
 from mlopt import plain as values
-from mlopt.profile import bursts
+from mlopt.profiling import bursts
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
@@ -29,7 +29,7 @@ def timed(files, signature, samples):
     """Microseconds of each file, side by side."""
     with Crew() as crew:
         jobs = [
-            Job(task="timing", function="mlopt.profile.bursts:time_files",
+            Job(task="timing", function="mlopt.profiling.bursts:time_files",
                 arguments={"format": FORMAT, "files": files, "signature": signature, "samples": samples, "seed": n},
                 reach=Reach(reads=(*map(Path, files), samples)))
             for n in range(bursts.PROCESSES)

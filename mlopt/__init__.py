@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlopt.api import Compressed, Profiled, compress, load, profile_files
+    from mlopt.api import Compressed, Profiled, compress, load, profile
     from mlopt.errors import MloptError
     from mlopt.model import SourceModel
     from mlopt.report import Candidate, Finding, Report
@@ -29,12 +29,12 @@ _HOMES = {
     "SourceModel": "mlopt.model",
     "compress": "mlopt.api",
     "load": "mlopt.api",
-    "profile_files": "mlopt.api",
+    "profile": "mlopt.api",
 }
 
 __all__ = [
     "Candidate", "Compressed", "Finding", "MloptError", "Profiled", "Report", "SourceModel", "compress", "load",
-    "profile_files",
+    "profile",
 ]
 
 

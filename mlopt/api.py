@@ -26,7 +26,7 @@ from mlopt.worker import Crew
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlopt.profile.session import FileProfile, OnStep, Profile
+    from mlopt.profiling.session import FileProfile, OnStep, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Compressed:
 
 @dataclass(frozen=True, kw_only=True)
 class Profiled:
-    """What `profile_files` measured, and its renderings."""
+    """What `profile` measured, and its renderings."""
 
     profile: Profile
     compared: bool = False          # renderings show what changed from the first file to the second
@@ -97,19 +97,19 @@ class Profiled:
 
     def plain(self) -> dict[str, object]:
         """Plain values for JSON, every raw time among them; an unknown number is None."""
-        from mlopt.profile import session
+        from mlopt.profiling import session
 
         return session.to_plain(self.profile)
 
     def trace(self) -> str:
         """For Perfetto or Chrome."""
-        from mlopt.profile import exports
+        from mlopt.profiling import exports
 
         return exports.chrome_trace(self.files)
 
     def model_explorer(self) -> str:
         """Node data of the first file for Model Explorer."""
-        from mlopt.profile import exports
+        from mlopt.profiling import exports
 
         return exports.model_explorer(self.files[0])
 
@@ -203,7 +203,7 @@ def _text(name: str, value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
-def profile_files(
+def profile(
     files: str | Path | Sequence[str | Path],
     *,
     on: str = "host",
@@ -222,15 +222,13 @@ def profile_files(
     inferences a second are asked for, 0 for back to back. `instructions` are counted on each of x86-64, cortex-a72 and
     cortex-a76 that is named. `compare` takes two files and shows what changed, operation by operation.
 
-    It is not called `profile` because `mlopt.profile` is the package that does it.
-
     Raises `TargetUnusable` where a file or the target cannot be measured, `TargetLost` where it went away meanwhile.
     """
-    from mlopt.profile import session
+    from mlopt.profiling import session
 
     paths = [_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
     if not paths:
-        raise ValueError("profile_files takes at least one file")
+        raise ValueError("profile takes at least one file")
     if compare and len(paths) != 2:
         raise ValueError(f"compare takes two files, before and after; got {len(paths)}")
     settings = session.Settings(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlopt import __version__, cache, extras, files, plain, sandbox
 from mlopt.errors import OutputUnwritable, install_command
-from mlopt.profile import latency
+from mlopt.profiling import latency
 
 _GIVES = {
     "keras": "opens Keras and TensorFlow models",

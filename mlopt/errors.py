@@ -15,7 +15,7 @@
         ├── WorkerCrashed      by a signal or out of memory (75), or with a traceback that is a bug (70)
         └── WorkerTimeout      past its deadline (75)
 
-    profile/target.py          TargetLost, a device that does not answer any more (75), and TargetUnusable
+    profiling/target.py        TargetLost, a device that does not answer any more (75), and TargetUnusable
     gate/budget.py             BudgetError, a budget, report or baseline that cannot be judged by
 
 `mlopt gate` judges with codes of its own: what it could not measure is 3, also where a process or a device was lost.

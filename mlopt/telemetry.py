@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 # ONNX Runtime reads its variable as its library is loaded: the function `disable_telemetry_events` comes too late, when
-# an id of this device is written already. The runner of `mlopt.profile` travels alone, and says the same for itself.
+# an id of this device is written already. The runner of `mlopt.profiling` travels alone, and says the same for itself.
 OFF: Mapping[str, str] = {
     "ORT_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -48,7 +48,7 @@ def of_report(report: "Report") -> Exit:
 def explained(command: Callable[[], Any]) -> int:
     """Run `command`; one sentence on standard error for what went wrong, and the exit code."""
     from mlopt.errors import MloptError, WorkerCrashed, WorkerFailed
-    from mlopt.profile.target import TargetLost
+    from mlopt.profiling.target import TargetLost
 
     try:
         command()

@@ -75,7 +75,7 @@ def profile(
             raise settings.BadSetting(option, str(dest), "a file in a folder that is there")
     try:
         with Steps() as steps:
-            result = api.profile_files(
+            result = api.profile(
                 files, on=on, threads=threads, cpus=settings.numbers("--cpus", cpus), rate_hz=rate, runs=runs,
                 instructions=settings.names(instructions), compare=compare, on_step=steps.show,
             )

@@ -23,7 +23,7 @@ from mlopt.words import clean
 
 if TYPE_CHECKING:
     from mlopt.pipeline.progress import Progress
-    from mlopt.profile.session import Step
+    from mlopt.profiling.session import Step
 
 
 class Reporter:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlopt import files
 from mlopt.gate.budget import Metric
-from mlopt.profile.contract import RunResult
+from mlopt.profiling.contract import RunResult
 from mlopt.report import Report
 
 Value = int | float | tuple[str, ...]

@@ -20,7 +20,7 @@ from mlopt.gate.matching import match
 from mlopt.gate.measuring import Targets, latency_request
 from mlopt.gate.noise import Floor
 from mlopt.gate.verdict import Verdict
-from mlopt.profile.contract import DeviceFacts
+from mlopt.profiling.contract import DeviceFacts
 from mlopt.report import Report
 
 
@@ -200,7 +200,7 @@ def _report(path: Path | None) -> Report | None:
 
 
 def _count(file: Path) -> tuple[int, str]:
-    from mlopt.profile import instructions
+    from mlopt.profiling import instructions
 
     counted = instructions.count(file)
     return counted.per_inference, counted.conditions

@@ -16,8 +16,8 @@ from mlopt.gate.matching import Model, match
 from mlopt.gate.measuring import MeasurementFailed, Measures, memory_request
 from mlopt.gate.noise import FloorOf, conditions_text, refuse_below
 from mlopt.gate.verdict import Check, Process, Status, Verdict
-from mlopt.profile.contract import DeviceFacts
-from mlopt.profile.target import TargetLost, TargetUnusable
+from mlopt.profiling.contract import DeviceFacts
+from mlopt.profiling.target import TargetLost, TargetUnusable
 from mlopt.report import Report
 
 UNMEASURED = (          # exit code 3

@@ -10,8 +10,8 @@ from typing import Protocol, cast
 from mlopt import plain
 from mlopt.errors import MloptError
 from mlopt.gate.budget import LatencyBudget
-from mlopt.profile.contract import Arrival, RunRequest, RunResult
-from mlopt.profile.target import Target
+from mlopt.profiling.contract import Arrival, RunRequest, RunResult
+from mlopt.profiling.target import Target
 
 
 class Measure(Protocol):
@@ -22,7 +22,7 @@ class Measure(Protocol):
 
 Measures = Callable[[str, RunRequest], Measure]    # how a target measures under the conditions of a request
 _FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".mlmodel": "coreml"}
-_OPEN_TARGET = "mlopt.profile.targets:open_target"
+_OPEN_TARGET = "mlopt.profiling.targets:open_target"
 
 
 class MeasurementFailed(MloptError):

@@ -14,7 +14,7 @@ from mlopt.gate.measuring import Measure, why_apart
 from mlopt.gate.paired import OnPair, decide, differences
 from mlopt.gate.rules import LOOKS
 from mlopt.gate.verdict import Process
-from mlopt.profile.contract import DeviceFacts
+from mlopt.profiling.contract import DeviceFacts
 from mlopt.quantities import Amount, Counted
 
 SAFETY = 1.5    # an unchanged file passes such a tolerance in about 9 of 10 gates, one of a single floor in half

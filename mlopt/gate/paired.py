@@ -14,7 +14,7 @@ from mlopt.gate.budget import RANKS, Metric
 from mlopt.gate.measuring import Measure, MeasurementFailed
 from mlopt.gate.rules import LOOKS, paired_bounds, paired_status
 from mlopt.gate.verdict import Look, Process, Status
-from mlopt.profile.contract import RunResult
+from mlopt.profiling.contract import RunResult
 
 NEW, BASELINE = "new", "baseline"
 OnPair = Callable[[int, int], None]     # pairs done, pairs at most

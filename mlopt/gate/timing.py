@@ -15,7 +15,7 @@ from mlopt.gate.noise import conditions_text
 from mlopt.gate.paired import NEW, Decision, OnPair, alone, decide
 from mlopt.gate.units import Unit, percent_change, show
 from mlopt.gate.verdict import Check, Process, Status
-from mlopt.profile.contract import DeviceFacts, RunResult
+from mlopt.profiling.contract import DeviceFacts, RunResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from mlopt.errors import install_command
 from mlopt.pipeline.bundle import placed
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Material
-from mlopt.profile import latency
+from mlopt.profiling import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
 
 _VERSIONS = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx",

@@ -10,7 +10,7 @@ from mlopt.errors import WorkerFailed
 from mlopt.model import Signature
 from mlopt.pipeline.progress import Findings, OnProgress, Progress
 from mlopt.pipeline.request import Wanted
-from mlopt.profile import latency
+from mlopt.profiling import latency
 from mlopt.report import Candidate, Latency, Severity
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
@@ -69,7 +69,7 @@ class Bench:
 
     def _measured(self, name: str, base: str, paths: dict[str, Path]) -> list[Pairs]:
         job = Job(
-            task=f"timing {name} files", function="mlopt.profile.latency:time_pairs",
+            task=f"timing {name} files", function="mlopt.profiling.latency:time_pairs",
             arguments={"format": name, "float_file": paths[base], "files": paths, "signature": self.signature,
                        "samples": self.samples},
             reach=Reach(reads=(self.store.root,)),

@@ -24,7 +24,7 @@ from mlopt.pipeline.opening import digest_of, opening_of
 from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
-from mlopt.profile import bursts
+from mlopt.profiling import bursts
 from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Distill, Recipe, Step
 from mlopt.report import StepFacts, Trained
 from mlopt.sandbox import Network, Reach
@@ -153,7 +153,7 @@ class Training:
         by_process = []
         for number in range(bursts.PROCESSES):
             job = Job(
-                task="timing narrower networks", function="mlopt.profile.bursts:time_drafts",
+                task="timing narrower networks", function="mlopt.profiling.bursts:time_drafts",
                 arguments={"format": "tflite", "float_files": float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
                 reach=Reach(reads=(self.store.root,)),

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlopt.profile.energy import Energy
-from mlopt.profile.session import FileProfile, compare
-from mlopt.profile.shares import by_share
-from mlopt.profile.statistics import Percentile
+from mlopt.profiling.energy import Energy
+from mlopt.profiling.session import FileProfile, compare
+from mlopt.profiling.shares import by_share
+from mlopt.profiling.statistics import Percentile
 from mlopt.words import UNKNOWN_TEXT, clean, grouped, percent
 
 _MOST_OPERATORS = 15        # the rest is one line with its sum

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt.profile.target import TargetLost, TargetUnusable, Transport
+from mlopt.profiling.target import TargetLost, TargetUnusable, Transport
 
 _WORDS = ("a b", "it's", 'say "so"', "$HOME", "`id`", "a;b", "*", "back\\slash", "--", "\u00e4\u00f6", "tab\there", "")
 

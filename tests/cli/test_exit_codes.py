@@ -11,7 +11,7 @@ import pytest
 from mlopt.cli.exit_codes import BUG_REPORT, Exit, explained
 from mlopt.errors import BadRequest, MloptError, ModelUnreadable, WorkerCrashed, WorkerTimeout
 from mlopt.gate.verdict import Exit as GateExit
-from mlopt.profile.target import TargetLost, TargetUnusable
+from mlopt.profiling.target import TargetLost, TargetUnusable
 from mlopt.training.cluster import MemberLost
 
 ROOT = Path(__file__).parents[2]

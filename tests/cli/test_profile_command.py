@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlopt.profile.runner import onnx_price
+from mlopt.profiling.runner import onnx_price
 
 MLOPT = str(Path(sys.executable).with_name("mlopt"))
 

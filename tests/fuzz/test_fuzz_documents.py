@@ -26,10 +26,10 @@ from mlopt.gate.budget import Metric, load_budget
 from mlopt.gate.judge import Case, judge
 from mlopt.gate.measuring import MeasurementFailed, checked
 from mlopt.gate.noise import Floor
-from mlopt.profile.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunRequest, RunResult
-from mlopt.profile.energy import energy_of
-from mlopt.profile.statistics import summarise
-from mlopt.profile.targets.bundle import read_result
+from mlopt.profiling.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunRequest, RunResult
+from mlopt.profiling.energy import energy_of
+from mlopt.profiling.statistics import summarise
+from mlopt.profiling.targets.bundle import read_result
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render.json import to_json
 from mlopt.testing.reports import sample_report

@@ -14,8 +14,8 @@ from mutations import mutations
 
 from mlopt.cli.exit_codes import Exit, explained
 from mlopt.errors import WorkerFailed
-from mlopt.profile.session import Settings, profile
-from mlopt.profile.targets import host
+from mlopt.profiling.session import Settings, profile
+from mlopt.profiling.targets import host
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlopt.gate.budget import load_budget
 from mlopt.gate.judge import Case, judge
-from mlopt.profile.contract import DeviceFacts, MemoryBytes, PhaseTimes, RunResult
+from mlopt.profiling.contract import DeviceFacts, MemoryBytes, PhaseTimes, RunResult
 
 FACTS = DeviceFacts(name="a made-up board", system="none", processor="none", features=("asimddp",), cores=4,
                     runtime="LiteRT 2.3.0", runner="test 1")
@@ -36,7 +36,7 @@ class Device:
         def measure(file, *, beside=None, order_seed=0):
             from dataclasses import replace
 
-            from mlopt.profile.target import TargetLost
+            from mlopt.profiling.target import TargetLost
 
             both = [file] if beside is None or not self.takes_turns else [file, beside]
             names = [f.name if f.parent.name != "base" else f"base/{f.name}" for f in both]

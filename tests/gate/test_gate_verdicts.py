@@ -245,7 +245,7 @@ def test_a_device_that_does_not_tell_a_figure_fails_its_limit(bench):
 
 
 def test_an_exact_figure_that_does_not_repeat_is_none(bench):
-    from mlopt.profile.contract import MemoryBytes
+    from mlopt.profiling.contract import MemoryBytes
 
     def measures(target, request):
         def measure(file):

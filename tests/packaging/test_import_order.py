@@ -15,7 +15,7 @@ ORDER = (
     ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",), ("private_network",), ("sandbox",),
     ("worker",), ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",), ("cache",),
     ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",), ("training",),
-    ("techniques",), ("convert",), ("verify",), ("profile",), ("choice",), ("render",), ("gate",), ("pipeline",),
+    ("techniques",), ("convert",), ("verify",), ("profiling",), ("choice",), ("render",), ("gate",), ("pipeline",),
     ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -65,7 +65,7 @@ def test_a_stage_imports_only_what_stands_before_it(path):
 def test_frameworks_are_imported_only_at_the_edge(path):
     if path.is_relative_to(ROOT / "mlopt/frameworks") or path.is_relative_to(ROOT / "mlopt/testing"):
         return
-    at_a_board = path.is_relative_to(ROOT / "mlopt/profile/runner")     # the runner travels alone: its runtimes, late
+    at_a_board = path.is_relative_to(ROOT / "mlopt/profiling/runner")     # the runner travels alone: its runtimes, late
     found = {name.split(".")[0] for name in imports(path, late=True)} & FRAMEWORKS
     if at_a_board:
         assert not {name.split(".")[0] for name in imports(path, late=False)} & FRAMEWORKS

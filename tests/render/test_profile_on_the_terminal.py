@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from mlopt.profile.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunResult
-from mlopt.profile.energy import Energy
-from mlopt.profile.session import FileProfile
-from mlopt.profile.shares import by_unit
-from mlopt.profile.statistics import summarise
+from mlopt.profiling.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunResult
+from mlopt.profiling.energy import Energy
+from mlopt.profiling.session import FileProfile
+from mlopt.profiling.shares import by_unit
+from mlopt.profiling.statistics import summarise
 from mlopt.render import profiles
 
 HOSTILE = "\x1b[2J[bold]x[/bold]"

@@ -8,12 +8,12 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from mlopt.profile.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunResult
-from mlopt.profile.energy import Energy, Part
-from mlopt.profile.instructions import Instructions
-from mlopt.profile.session import FileProfile, Profile, Settings
-from mlopt.profile.shares import by_unit
-from mlopt.profile.statistics import summarise
+from mlopt.profiling.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunResult
+from mlopt.profiling.energy import Energy, Part
+from mlopt.profiling.instructions import Instructions
+from mlopt.profiling.session import FileProfile, Profile, Settings
+from mlopt.profiling.shares import by_unit
+from mlopt.profiling.statistics import summarise
 from mlopt.render.profile_page import to_html
 from mlopt.testing.pages import Page
 

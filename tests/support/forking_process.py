@@ -38,7 +38,7 @@ class ForkingProcess:
         self._process.stdout.close()
 
     def run(self, command: Sequence[str], place: Path, *, deadline_s: float) -> tuple[int, str]:
-        """In the place of `mlopt.profile.targets.host._run`: the same result, without the start of an interpreter."""
+        """In the place of `mlopt.profiling.targets.host._run`: the same result, without the start of an interpreter."""
         words = place / "words"
         request = {"arguments": list(command[-2:]), "words": str(words), "deadline_s": min(deadline_s, MOST_SECONDS)}
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -52,8 +52,8 @@ class ForkingProcess:
 
 def measure_like_the_runner(arguments: list[str]) -> int:
     """The runner's main, hurried: a moment for operators, one process for memory, and code is not read in before it."""
-    from mlopt.profile.runner import __main__ as runner
-    from mlopt.profile.runner import footprint, measure
+    from mlopt.profiling.runner import __main__ as runner
+    from mlopt.profiling.runner import footprint, measure
 
     measure._PROFILE_SECONDS = 0.01
     measure._MEMORY_PROCESSES = 1
@@ -62,7 +62,7 @@ def measure_like_the_runner(arguments: list[str]) -> int:
 
 
 def serve() -> None:
-    for module in ("numpy.random", "ai_edge_litert.interpreter", "onnxruntime", "mlopt.profile.runner.measure"):
+    for module in ("numpy.random", "ai_edge_litert.interpreter", "onnxruntime", "mlopt.profiling.runner.measure"):
         importlib.import_module(module)
     importlib.metadata.version("ai_edge_litert")       # imports what reads it
     assert len(list(Path("/proc/self/task").iterdir())) == 1

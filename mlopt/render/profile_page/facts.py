@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from mlopt.profile.session import FileProfile, Settings
+from mlopt.profiling.session import FileProfile, Settings
 from mlopt.render.html.markup import esc
 from mlopt.render.profile_page.axis import time_text, times_text
 from mlopt.render.profile_page.bars import head

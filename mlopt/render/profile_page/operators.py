@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from mlopt.profile.session import FileProfile
-from mlopt.profile.shares import Share, by_kind, by_layer, kind
+from mlopt.profiling.session import FileProfile
+from mlopt.profiling.shares import Share, by_kind, by_layer, kind
 from mlopt.render.html.markup import FORMAT_SLOTS, esc
 from mlopt.render.profile_page.axis import time_text
 from mlopt.render.profile_page.bars import Bar, bars, head

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from mlopt.profile.session import FileProfile, compare
+from mlopt.profiling.session import FileProfile, compare
 from mlopt.render.html.markup import esc
 from mlopt.render.profile_page.axis import time_text, times_text
 from mlopt.render.profile_page.bars import head

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from mlopt.profile.session import FileProfile, Profile, Settings
+from mlopt.profiling.session import FileProfile, Profile, Settings
 from mlopt.render.html.markup import esc, section
 from mlopt.render.html.style import CSS, SORT
 from mlopt.render.profile_page import facts, operators, overview, times

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from mlopt.profile.session import FileProfile
-from mlopt.profile.statistics import Distribution, Percentile
+from mlopt.profiling.session import FileProfile
+from mlopt.profiling.statistics import Distribution, Percentile
 from mlopt.render.html.markup import esc
 from mlopt.render.profile_page.axis import Scale, ticks, time_text, times_text
 from mlopt.render.profile_page.bars import Bar, bars
