@@ -1,12 +1,14 @@
 """What a framework gives to everything that comes after it. Lives in that framework's worker process only."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
+from mlopt.frameworks.fitting import LabelLoss
+from mlopt.frameworks.stepper import AnyStepper, Lesson
 from mlopt.grid import ActivationGrid
 from mlopt.model import Signature, SourceModel
 from mlopt.network import Kept, Network, Weights
@@ -43,24 +45,47 @@ class TensorFlowModel(TrainedModel, Protocol):
         ...
 
 
-class TrainableModel(Protocol):
+class Trainable(Protocol):
+    """What a training needs of a model."""
+
+    @property
+    def signature(self) -> Signature: ...
+
+    @property
+    def framework(self) -> str:
+        """The name of its door, `mlopt.frameworks.door.Framework.name`."""
+        ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Those that are named; shapes must fit."""
+        ...
+
+    def stepper(self, lesson: Lesson) -> AbstractContextManager[AnyStepper]:
+        """What trains this model in place, for as long as the context lasts; `mlopt.training.loop.fit` calls it.
+
+        Raises `BadRequest` for what this framework cannot train.
+        """
+        ...
+
+    def hand_over(self, folder: Path) -> None:
+        """Write all that `Framework.member` needs to have this model in another process; no file of it holds code.
+
+        Raises `BadRequest` for a model that cannot be had there.
+        """
+        ...
+
+
+class TrainableModel(Trainable, Protocol):
     """A model that can be taken apart, changed and trained. Techniques are written on this and on `Network` alone.
 
     Methods that change the architecture give a new model and leave this one as it is.
     """
 
     @property
-    def signature(self) -> Signature: ...
-
-    @property
     def network(self) -> Network: ...
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
-        ...
-
-    def set_weights(self, weights: Weights) -> None:
-        """Those that are named; shapes must fit."""
         ...
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,14 +136,6 @@ class TrainableModel(Protocol):
 
         `activations` are by node name, or `grid.before` a node's activation function. The names of each group of
         `shared` have one range between them; ranges of names in `learned` are trained with the weights.
-        """
-        ...
-
-    def fit(self, task: FitTask, on_event: OnEvent) -> FitResult:
-        """Train in place. Raises `BadRequest` before the first step for a task that cannot be trained.
-
-        Events: {"doing": "training", "done": step, "total": steps, "epoch": e, "epochs": n, "loss": x, "validation": y,
-        "left_s": seconds}, at most twice a second.
         """
         ...
 

@@ -79,3 +79,14 @@ def held(array: np.ndarray, hold: Hold) -> np.ndarray:
     sums = np.bincount(ties, kept.ravel().astype(np.float64))
     means = (sums / np.maximum(counts, 1)).astype(array.dtype)
     return np.asarray(np.where(mask, means[ties].reshape(array.shape), 0))
+
+
+def same(a: Mapping[str, Hold], b: Mapping[str, Hold]) -> bool:
+    """Whether both hold the same of the same weights."""
+    return a.keys() == b.keys() and all(
+        _equal(a[name].mask, b[name].mask) and _equal(a[name].ties, b[name].ties) for name in a
+    )
+
+
+def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from mlopt import extras, telemetry
@@ -20,6 +20,15 @@ PATIENCE = 2                    # failures after which a server is not asked aga
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", **telemetry.OFF,
 }
+
+
+class Tracking(Protocol):
+    """Who is told of each epoch of a training."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def epoch(self, facts: EpochFacts, step: int) -> None: ...
 
 
 class Tracker:

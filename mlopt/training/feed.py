@@ -1,23 +1,21 @@
 """Batches from folders of samples: fetched ahead of the arithmetic, in an order that (seed, epoch) decides."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from mlopt.data.samples import Samples
 from mlopt.frameworks.fitting import InputFacts
-from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.stepper import Batches, Placed, Steps
 
 SHARE_OF_MEMORY = 0.25          # of what is free: samples that fit in it are held there
 MOST_FETCHED = 64 << 20         # bytes of samples that one fetch may take: two are in memory at a time
 FEW = 0.05                      # a share of waiting below which nothing needs to be done
-
-Tree = dict[str, Any]           # "inputs" and "teacher" by name, "labels": arrays with a row a sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +44,13 @@ class Rows:
         arrays = [*self.inputs.values(), *self.teacher.values(), *([] if self.labels is None else [self.labels])]
         return sum(array.nbytes // max(1, len(array)) for array in arrays)
 
-    def take(self, rows: np.ndarray) -> Tree:
+    def take(self, rows: np.ndarray) -> Batches:
         """Arrays [*rows.shape, ...] of these rows."""
-        tree: Tree = {
-            "inputs": {name: self._taken(array, rows) for name, array in self.inputs.items()},
-            "teacher": {name: self._taken(array, rows) for name, array in self.teacher.items()},
-        }
-        if self.labels is not None:
-            tree["labels"] = self._taken(self.labels, rows)
-        return tree
+        return Batches(
+            inputs={name: self._taken(array, rows) for name, array in self.inputs.items()},
+            teacher={name: self._taken(array, rows) for name, array in self.teacher.items()},
+            labels=None if self.labels is None else self._taken(self.labels, rows),
+        )
 
     def _taken(self, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
         flat = rows.reshape(-1)
@@ -80,44 +76,25 @@ def available_memory() -> int:
     return max(0, free)
 
 
-def seen(samples: Samples, name: str, stored: Any) -> Any:
-    """`Samples.as_seen` on a tensor."""
-    dtype = samples.dtypes.get(name)
-    scaled = name not in samples.unscaled and (samples.scale != 1.0 or samples.offset != 0.0)
-    if dtype is not None and np.dtype(dtype).kind in "iu":
-        return tf.cast(stored, dtype)
-    if dtype is None and stored.dtype.is_integer and stored.dtype.size >= 4 and not scaled:
-        return stored
-    real = tf.cast(stored, tf.float32)
-    return real * np.float32(samples.scale) + np.float32(samples.offset) if scaled else real
-
-
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
     """int64 [count]: the rows of an epoch, shuffled."""
     return np.random.default_rng([seed, 17, epoch]).permutation(count)
 
 
-@dataclass(frozen=True)
-class Fetch:
-    """Consecutive steps of one epoch."""
-
-    first: int
-    count: int
-
-
 @dataclass(kw_only=True)
-class Feed:
-    """Fetches run in a thread while the arithmetic runs; `waited_s` is how long a step stood still for them."""
+class Feed(Generic[Placed]):
+    """Samples are read in a thread while the arithmetic runs; `waited_s` is how long a step stood still for them."""
 
     rows: Rows
+    place: Callable[[Batches], Placed]          # see `Stepper.place`
     batch: int                                  # of all replicas
     places: slice                               # of a batch: what this process works on
     seed: int
     echo: int = 1                               # steps in a row on each batch
     waited_s: float = 0.0
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "mlopt-feed"))
-    _next: Future[Tree] | None = None
-    _asked: Fetch | None = None
+    _next: Future[Placed] | None = None
+    _asked: Steps | None = None
     _order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     @property
@@ -133,36 +110,42 @@ class Feed:
         """In one fetch."""
         return max(1, MOST_FETCHED // max(1, self.rows.row_bytes * self.batch))
 
-    def ask(self, fetch: Fetch) -> None:
+    def ask(self, steps: Steps) -> None:
         """Begin to read what `take` gives next."""
-        self._asked, self._next = fetch, self._thread.submit(self._read, fetch)
+        self._asked, self._next = steps, self._thread.submit(self._read, steps)
 
-    def take(self) -> tuple[Fetch, Tree]:
-        """What was asked for: tensors [count, rows, ...]."""
+    def take(self) -> tuple[Steps, Placed]:
+        """What was asked for, where the steps read it."""
         assert self._next is not None and self._asked is not None, "nothing was asked for"
         started = time.perf_counter()
-        tree = self._next.result()
+        placed = self._next.result()
         self.waited_s += time.perf_counter() - started
-        fetch, self._next, self._asked = self._asked, None, None
-        return fetch, tree
+        steps, self._next, self._asked = self._asked, None, None
+        return steps, placed
 
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, fetch: Fetch) -> Tree:
-        epoch, step = divmod(fetch.first, self.steps_per_epoch)
+    def _read(self, steps: Steps) -> Placed:
+        epoch, step = divmod(steps.first, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, order(self.rows.samples.count, self.seed, epoch))
-        batches = (step + np.arange(fetch.count)) // self.echo
+        batches = (step + np.arange(steps.count)) // self.echo
         first, last = int(batches[0]), int(batches[-1])
-        rows = self._order[1][first * self.batch : (last + 1) * self.batch]
-        tree = self.rows.take(rows.reshape(last - first + 1, self.batch)[:, self.places])
-        if self.echo > 1:
-            tree = tf.nest.map_structure(lambda array: array[batches - first], tree)
-        return tf.nest.map_structure(tf.constant, tree)
+        rows = self._order[1][first * self.batch : (last + 1) * self.batch].reshape(last - first + 1, self.batch)
+        found = self.rows.take(rows[:, self.places])
+        return self.place(found if self.echo == 1 else _chosen(found, batches - first))
 
 
-def facts(feed: Feed, *, waited_s: float, seconds: float, samples: int) -> InputFacts:
+def _chosen(batches: Batches, places: np.ndarray) -> Batches:
+    return Batches(
+        inputs={name: array[places] for name, array in batches.inputs.items()},
+        teacher={name: array[places] for name, array in batches.teacher.items()},
+        labels=None if batches.labels is None else batches.labels[places],
+    )
+
+
+def facts(feed: Feed[Any], *, waited_s: float, seconds: float, samples: int) -> InputFacts:
     """Whether a training waited for its samples, what was done about it, and what else could be."""
     waiting = waited_s / seconds if seconds > 0 else 0.0
     held = feed.rows.in_memory

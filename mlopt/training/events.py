@@ -1,36 +1,11 @@
-"""What a training tells while it runs: events with the time left, and TensorBoard's files."""
+"""What a training tells while it runs, with the time left."""
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
 
 from mlopt.frameworks.fitting import OnEvent
-from mlopt.frameworks.keras.quiet import tf
 
 EVERY_S = 0.5           # between two events
 SMOOTHING = 0.8         # of the seconds a step takes, from one call to the next
-
-
-# What TensorBoard's own `scalar` writes beside a number, so that it draws a curve. TensorFlow's `tf.summary.scalar`
-# would import tensorboard, which TensorFlow does not bring; writing takes nothing of it.
-_CURVE = tf.compat.v1.SummaryMetadata(plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
-
-
-class Board:
-    """TensorBoard event files in a folder; without a folder nothing is written."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._writer = None if folder is None else tf.summary.create_file_writer(str(folder))
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        if self._writer is not None:
-            with self._writer.as_default():
-                for name, value in values.items():
-                    tf.summary.write(name, tf.constant(value, tf.float32), step, metadata=_CURVE)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
 
 
 class Events:

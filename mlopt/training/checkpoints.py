@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mlopt.data.samples import Samples
 from mlopt.frameworks.fitting import EpochFacts, FitTask, Hold, Strategy
 
 FILE = "training.npz"
-SCHEMA = 1
+SCHEMA = 2
 _MOST_META_BYTES = 16 << 20     # the history of a million epochs would fit
 _DIGEST_ROWS = 256              # of each array of samples: enough to tell two sets of data apart
 
@@ -43,23 +43,24 @@ class Saved:
     """A training that can go on."""
 
     progress: Progress
-    weights: list[np.ndarray]
-    optimizer: list[np.ndarray]             # the projections of hints first
-    best: list[np.ndarray]                  # weights of the best epoch; empty before the first
+    values: Mapping[str, np.ndarray]        # of the model, by name
+    optimizer: Mapping[str, np.ndarray]     # and of all else that a step depends on
+    best: dict[str, np.ndarray]             # values of the best epoch; empty before the first
     holds: dict[str, Hold]
 
 
 def write(folder: Path, digest: str, saved: Saved) -> None:
     """Put in place of the one before, in one step."""
     arrays: dict[str, np.ndarray] = {}
-    for kind, values in (("w", saved.weights), ("o", saved.optimizer), ("b", saved.best)):
-        arrays |= {f"{kind}{i}": value for i, value in enumerate(values)}
+    parts = {"w": saved.values, "o": saved.optimizer, "b": saved.best}
+    for kind, values in parts.items():
+        arrays |= {f"{kind}{i}": value for i, value in enumerate(values.values())}
     for i, hold in enumerate(saved.holds.values()):
         arrays |= {} if hold.mask is None else {f"m{i}": np.asarray(hold.mask, bool)}
         arrays |= {} if hold.ties is None else {f"t{i}": np.asarray(hold.ties, np.int32)}
     meta = {
         "schema": SCHEMA, "task": digest, "progress": plain.to_plain(saved.progress), "holds": list(saved.holds),
-        "counts": [len(saved.weights), len(saved.optimizer), len(saved.best)],
+        "names": {kind: list(values) for kind, values in parts.items()},
     }
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
@@ -68,17 +69,17 @@ def write(folder: Path, digest: str, saved: Saved) -> None:
 
 
 def read(
-    folder: Path, digest: str, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray], names: Mapping[str, int]
+    folder: Path, digest: str, values: Mapping[str, np.ndarray], optimizer: Mapping[str, np.ndarray]
 ) -> tuple[Saved | None, str]:
     """What lies in `folder` of the task with this digest, or None and why not ("" where nothing lies there).
 
-    `weights` and `optimizer` have the shapes that are wanted; `names` gives each weight its place.
+    `values` and `optimizer` have the names, shapes and types that are wanted.
     """
     path = folder / FILE
     if not path.exists():
         return None, ""
     try:
-        return _read(path, digest, weights, optimizer, names), ""
+        return _read(path, digest, values, optimizer), ""
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, IndexError, TypeError) as err:
         reason = str(err) if isinstance(err, _Unfit) else f"it cannot be read ({type(err).__name__}: {err})"
         return None, f"the checkpoint {path.name} was not continued: {reason}; the training starts again"
@@ -89,33 +90,34 @@ class _Unfit(ValueError):
 
 
 def _read(
-    path: Path, digest: str, weights: Sequence[np.ndarray], optimizer: Sequence[np.ndarray], names: Mapping[str, int]
+    path: Path, digest: str, values: Mapping[str, np.ndarray], optimizer: Mapping[str, np.ndarray]
 ) -> Saved:
-    whole = sum(a.nbytes for a in weights) * 2 + sum(a.nbytes for a in optimizer)
+    model_bytes = sum(array.nbytes for array in values.values())
+    whole = 2 * model_bytes + sum(array.nbytes for array in optimizer.values())
     with zipfile.ZipFile(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-    limit = whole + 8 * sum(a.nbytes for a in weights) + (len(sizes) << 10) + _MOST_META_BYTES
+    limit = whole + 8 * model_bytes + (len(sizes) << 10) + _MOST_META_BYTES
     if sum(sizes.values()) > limit or sizes.get("meta.npy", 0) > _MOST_META_BYTES:
         raise _Unfit("it declares more than this training could have written")
     with np.load(path, allow_pickle=False) as stored:
         meta = json.loads(stored["meta"].tobytes())
         if meta["schema"] != SCHEMA or meta["task"] != digest:
             raise _Unfit("it is of another task, another model or other samples")
-        count = meta["counts"]
-        if count[:2] != [len(weights), len(optimizer)] or count[2] not in (0, len(weights)):
-            raise _Unfit("it holds another number of arrays")
+        names = meta["names"]
+        if [names["w"], names["o"]] != [list(values), list(optimizer)] or names["b"] not in ([], list(values)):
+            raise _Unfit("it holds other arrays")
         found = {
-            kind: [_like(stored[f"{kind}{i}"], wanted) for i, wanted in enumerate(wanteds)]
-            for kind, wanteds in (("w", weights), ("o", optimizer), ("b", weights if count[2] else ()))
+            kind: {name: _like(stored[f"{kind}{i}"], wanted[name]) for i, name in enumerate(names[kind])}
+            for kind, wanted in (("w", values), ("o", optimizer), ("b", values))
         }
         holds = {}
         for i, name in enumerate(meta["holds"]):
-            shape = weights[names[name]].shape
+            shape = values[name].shape
             mask = _like(stored[f"m{i}"], np.empty(shape, bool)) if f"m{i}.npy" in sizes else None
             ties = _like(stored[f"t{i}"], np.empty(shape, np.int32)) if f"t{i}.npy" in sizes else None
             holds[str(name)] = Hold(mask=mask, ties=ties)
     return Saved(
-        progress=plain.from_plain(meta["progress"], Progress), weights=found["w"], optimizer=found["o"],
+        progress=plain.from_plain(meta["progress"], Progress), values=found["w"], optimizer=found["o"],
         best=found["b"], holds=holds,
     )
 
