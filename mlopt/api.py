@@ -15,10 +15,11 @@ from mlopt.data.preparation import Preparation
 from mlopt.errors import BadRequest
 from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
-from mlopt.pipeline import bundle, finish, opening
-from mlopt.pipeline.progress import OnProgress
+from mlopt.pipeline import bundle, finish, stages
+from mlopt.pipeline.progress import OnProgress, unheard
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Run, require_extras
+from mlopt.pipeline.workspace import Workspace
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render import terminal
 from mlopt.render.html.page import to_html
@@ -138,7 +139,7 @@ def load(
     extras.require("keras", f"opening {location.path}")
     store = Cache()
     with Crew(store.root) as crew:
-        return opening.describe(location, crew, store)
+        return stages.opened(Workspace(crew=crew, store=store), location)
 
 
 def compress(
@@ -187,7 +188,7 @@ def compress(
         preparation=Preparation(normalise=normalise, resize=resize, slice_columns=tuple(slice_columns)),
         asked_seed=seed, recipe=_text("recipe", recipe), train=_text("train", train), strategy=strategy, track=track,
     )
-    return run(request, on_progress or _silent)
+    return run(request, on_progress or unheard)
 
 
 def _path(model: str | Path) -> Path:
@@ -250,7 +251,7 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     bundle.check_ours(request.out)
     store = Cache()
     with bundle.claimed(request.out, store.root / "locks"), Crew(store.root) as crew:
-        work = Run(request, chosen, recipe, crew=crew, store=store, on_progress=on_progress)
+        work = Run(request, chosen, recipe, Workspace(crew=crew, store=store, on_progress=on_progress))
         bundle.check_room(request)
         material = work.go()
         report = finish.report(request, material)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
+from mlopt.data.materialise import CALIBRATION_SAMPLES
 from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
@@ -16,7 +17,36 @@ from mlopt.recipe.steps import Export, Recipe
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
 VALIDATION_SAMPLES = 5000      # of --train: choices of a recipe are made on them
-SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSources:
+    """Where samples come from, as text, and how they are read; one source for several roles is split among them."""
+
+    data: str | None = None
+    test: str | None = None
+    train: str | None = None
+    preparation: Preparation = AS_STORED
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Those that are given."""
+        return tuple(source for source in (self.data, self.test, self.train) if source is not None)
+
+    @property
+    def proof_name(self) -> str:
+        """What the samples are called that files are compared on."""
+        if self.test is not None:
+            return "test"
+        return "holdout" if self.named else "synthesised"
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The most samples of each role; training takes all that are left."""
+        return {
+            "calibration": CALIBRATION_SAMPLES, "test": TEST_SAMPLES if self.test else HOLDOUT_SAMPLES,
+            "validation": VALIDATION_SAMPLES,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +67,10 @@ class CompressRequest:
     strategy: str = "auto"                         # how training is spread over devices
     track: str = ""                                # "mlflow:URI"
     exports: tuple[Export, ...] = ()               # what the recipe says to write, where `formats` do not
+
+    @property
+    def sources(self) -> SampleSources:
+        return SampleSources(data=self.data, test=self.test, train=self.train, preparation=self.preparation)
 
     @property
     def seed(self) -> int:
