@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlopt import code as stage_code
 from mlopt import disks, files, plain
 from mlopt.errors import OutputUnwritable
 
@@ -33,6 +34,7 @@ class Cache:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             files.check_writable(self.root)
+            stage_code.remember_in(self.root)
         except (OSError, OutputUnwritable) as err:
             found = err.found if isinstance(err, OutputUnwritable) else os.strerror(err.errno or 0)
             raise OutputUnwritable(

@@ -5,18 +5,22 @@ checker imports is left out. Functions that doors name as text, "package.module:
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 
-from mlopt import extras, plugins
+import msgspec
+
+from mlopt import extras, files, plain, plugins
 
 Function = Callable[..., object] | str      # itself, or "package.module:function" where its module is heavy
 
@@ -24,10 +28,33 @@ _NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _COMPUTES = ("numpy", "scipy", "pillow", "pyarrow")     # libraries that any stage may compute with
 
 
+INDEX = "code.json"
+
+
 @dataclass(frozen=True)
 class _Module:
+    changed: int                    # when the file last changed in any way, in ns
+    size: int
     digest: str
     names: tuple[str, ...]          # full names that it imports or names as text
+
+
+@dataclass(frozen=True)
+class _Kept:
+    python: str                     # bytecode differs from one to the next
+    modules: dict[str, _Module]     # by file
+
+
+@dataclass
+class _Index:
+    """What is known of files that have not changed since: parsing all of a stage's modules takes most of a second."""
+
+    place: Path | None = None
+    modules: dict[str, _Module] = field(default_factory=dict)
+    is_kept: bool = True
+
+
+_index = _Index()
 
 
 def digest(functions: Iterable[Function], packages: Iterable[str] = ()) -> str:
@@ -45,6 +72,24 @@ def name_of(function: Function) -> str:
     'mlopt.code:name_of'
     """
     return function if isinstance(function, str) else f"{function.__module__}:{function.__qualname__}"
+
+
+def remember_in(folder: Path) -> None:
+    """Keep what is parsed from here on in `folder`, for the processes that come after, and use what they kept there."""
+    _index.place = folder / INDEX
+    with contextlib.suppress(OSError, ValueError, msgspec.ValidationError):
+        kept = plain.from_plain(json.loads(_index.place.read_bytes()), _Kept)
+        if kept.python == sys.version:
+            _index.modules = kept.modules | _index.modules
+
+
+def _keep() -> None:
+    if _index.is_kept or _index.place is None:
+        return
+    _index.is_kept = True
+    with contextlib.suppress(OSError):          # a worker may not write there; the next caller parses again
+        text = json.dumps(plain.to_plain(_Kept(python=sys.version, modules=_index.modules)))
+        files.write_atomically(_index.place, text.encode())
 
 
 def closure(functions: Iterable[Function]) -> dict[str, Path]:
@@ -66,6 +111,7 @@ def _digest(functions: tuple[str, ...], packages: tuple[str, ...]) -> str:
     whole = hashlib.sha256(json.dumps([sys.version, versions], sort_keys=True).encode())
     for module, file in sorted(closure(functions).items()):
         whole.update(f"{module}\0{_read(file, module).digest}\0".encode())
+    _keep()
     return whole.hexdigest()
 
 
@@ -93,13 +139,15 @@ def _found(name: str, sources: Mapping[str, Path]) -> tuple[str, Path | None]:
 
 def _read(file: Path, module: str) -> _Module:
     seen = file.stat()
-    return _parsed(file, module, seen.st_mtime_ns, seen.st_size)
+    known = _index.modules.get(str(file))
+    if known is None or (known.changed, known.size) != (seen.st_ctime_ns, seen.st_size):
+        known = _parsed(file, module, seen)
+        _index.modules[str(file)] = known
+        _index.is_kept = False
+    return known
 
 
-@functools.cache
-def _parsed(file: Path, module: str, modified: int, size: int) -> _Module:
-    """`modified` and `size` tell one state of the file from the next."""
-    del modified, size
+def _parsed(file: Path, module: str, seen: os.stat_result) -> _Module:
     tree = ast.parse(file.read_bytes())
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names = tuple(sorted(set(_names(tree, package))))
@@ -107,7 +155,7 @@ def _parsed(file: Path, module: str, modified: int, size: int) -> _Module:
         _drop_docstring(node)
     whole = hashlib.sha256()
     _add(whole.update, compile(ast.fix_missing_locations(tree), "module", "exec", dont_inherit=True))
-    return _Module(digest=whole.hexdigest(), names=names)
+    return _Module(changed=seen.st_ctime_ns, size=seen.st_size, digest=whole.hexdigest(), names=names)
 
 
 def _names(tree: ast.AST, package: str) -> Iterator[str]:

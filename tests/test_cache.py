@@ -56,7 +56,7 @@ def test_using_an_entry_makes_it_recent(tmp_path):
 
 def test_what_a_killed_run_left_half_made_is_deleted_after_a_day(tmp_path):
     store = Cache(tmp_path)
-    left = tmp_path / f".{store.entry('a', x=1).name}.tmp"
+    left = tmp_path / f".{store.entry('a', code='', x=1).name}.tmp"
     left.mkdir()
     os.utime(left, (0, 0))
     store.trim()

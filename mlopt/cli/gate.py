@@ -87,12 +87,12 @@ def check(
     the command line cannot be worked with, or nothing matched; 3 something could not be measured; 4 a latency could not
     be decided.
     """
+    from mlopt import gate
     from mlopt.gate.budget import BudgetError
-    from mlopt.gate.job import check_files
 
     try:
         with _progress() as on_step:
-            verdict = check_files(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
+            verdict = gate.check(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
                                   only=tuple(on or ()), seed=seed, on_step=on_step)
     except BudgetError as err:
         if _on_github():
@@ -124,14 +124,13 @@ def calibrate(
     """
     import json
 
-    from mlopt import plain
-    from mlopt.gate.job import calibrate_files
+    from mlopt import gate, plain
     from mlopt.gate.judge import UNMEASURED
     from mlopt.gate.verdict import Exit
 
     try:
         with _progress() as on_step:
-            done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
+            done = gate.calibrate(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
                                    seed=seed, on_step=on_step)
     except UNMEASURED as err:
         typer.echo(f"mlopt: {err}", err=True)
@@ -160,10 +159,10 @@ def update(
 
     Exit codes: 0 written; 2 bad input; 3 something could not be measured, the rest was written.
     """
-    from mlopt.gate.job import update_baseline
+    from mlopt import gate
 
     with _progress() as on_step:
-        done = update_baseline(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
+        done = gate.update(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
                                on_step=on_step)
     for line in done.sentences:
         typer.echo(line)

@@ -31,7 +31,9 @@ class Entries:
         return self._entry("source", [_OPEN, opening.describe], _PACKAGES, model=location.identity)
 
     def synthesised(self, location: ModelLocation, seed: int) -> Path:
-        return self._entry("synthesised", [_OPEN, synthesising.synthesise], _PACKAGES, model=location.identity, seed=seed)
+        return self._entry(
+            "synthesised", [_OPEN, synthesising.synthesise], _PACKAGES, model=location.identity, seed=seed
+        )
 
     def samples(self, sources: SampleSources, signature: Signature, seed: int) -> Path:
         named = {"data": sources.data, "test": sources.test, "train": sources.train}

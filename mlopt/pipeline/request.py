@@ -13,6 +13,7 @@ from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
 from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Export, Recipe
+from mlopt.settings import CompressSettings
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
@@ -77,6 +78,26 @@ class CompressRequest:
         """Of every random choice."""
         return self.asked_seed or 0
 
+    @classmethod
+    def of(cls, model: str | Path, given: CompressSettings) -> "CompressRequest":
+        """What a call with all of its settings asks for."""
+        location, weights = path_of(model), _text("weights", given["weights"])
+        opened = ModelLocation(
+            location if weights is None else Path(weights), factory="" if weights is None else str(model),
+            trust_code=given["trust_code"], custom_objects=tuple(given["custom_objects"]),
+            input_shapes=given["input_shapes"],
+        )
+        return cls(
+            model=opened, out=Path(given["out"]) if given["out"] is not None else default_folder(opened.path),
+            data=_text("data", given["data"]), test=_text("test", given["test"]),
+            formats=tuple(given["formats"]), precisions=tuple(given["precisions"]), max_drop=given["max_drop"],
+            preparation=Preparation(
+                normalise=given["normalise"], resize=given["resize"], slice_columns=tuple(given["slice_columns"])
+            ),
+            asked_seed=given["seed"], recipe=_text("recipe", given["recipe"]), train=_text("train", given["train"]),
+            strategy=given["strategy"], track=given["track"],
+        )
+
     def following(self, recipe: Recipe) -> "CompressRequest":
         """With the recipe's files and seed where none were asked for."""
         asked = self.formats or self.precisions
@@ -126,6 +147,30 @@ class CompressRequest:
                              "nothing. Give --train alone and a part of it is held out for the test.")
         if self.track and not self.track.startswith("mlflow:"):
             raise BadRequest(f"--track is mlflow:URI, e.g. mlflow:http://127.0.0.1:5000; got {self.track!r}")
+
+
+def path_of(model: str | Path) -> Path:
+    """The path; an empty one would be taken for the current folder."""
+    if not str(model).strip():
+        raise BadRequest("the model's path is empty: name a file or a folder")
+    return Path(model)
+
+
+def default_folder(model: Path) -> Path:
+    """Beside the model, named after it.
+
+    >>> str(default_folder(Path("nets/model.h5")))
+    'nets/model-mlopt'
+    """
+    named = model if model.name else model.absolute()      # "." is a SavedModel folder that one stands in
+    return named.with_name(f"{named.stem}-mlopt")
+
+
+def _text(name: str, value: str | Path | None) -> str | None:
+    """As the command line would have it; arrays and the like must be written to a file first."""
+    if value is not None and not isinstance(value, str | Path):
+        raise BadRequest(f"{name} is text or a path, as on the command line; got {type(value).__name__}")
+    return None if value is None else str(value)
 
 
 def _check_text(option: str, text: str | None) -> None:
