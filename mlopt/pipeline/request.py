@@ -162,7 +162,7 @@ def default_folder(model: Path) -> Path:
     >>> str(default_folder(Path("nets/model.h5")))
     'nets/model-mlopt'
     """
-    named = model if model.name else model.absolute()      # "." is a SavedModel folder that one stands in
+    named = model if model.name else model.absolute()      # "." is a model's folder that one stands in
     return named.with_name(f"{named.stem}-mlopt")
 
 
