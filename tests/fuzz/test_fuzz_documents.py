@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from mutations import mutations
+from reports import sample_report
 from values_spoiled import spoiled_json, spoiled_toml
 
 from mlopt import files, manifest, plain
@@ -32,7 +33,6 @@ from mlopt.profiling.statistics import summarise
 from mlopt.profiling.targets.bundle import read_result
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render.json import to_json
-from mlopt.testing.reports import sample_report
 
 ROOT = Path(__file__).parents[2]
 TODAY = datetime.date(2027, 1, 15)

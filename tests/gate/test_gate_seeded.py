@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from reports import sample_report
 
 from mlopt import files
 from mlopt.gate.verdict import Exit, Status
-from mlopt.testing.reports import sample_report
 
 SIZE = '[[budget]]\nmodel = "*.tflite"\nsize = { growth = "5%" }\n'
 GROWTH = SIZE + '[budget.latency]\nruns = 50\np50 = { growth = "5%" }\n'

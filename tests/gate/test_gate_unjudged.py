@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mlopt_tflite import flatfile
 from permissions import heeding_permissions
+from reports import sample_report
 
 from mlopt import files
 from mlopt.errors import ModelUnreadable, OutOfReach, WorkerCrashed
@@ -21,7 +22,6 @@ from mlopt.gate.inventory import open_model
 from mlopt.gate.job import check_files, update_baseline
 from mlopt.gate.verdict import Exit, Status
 from mlopt.render.json import to_json
-from mlopt.testing.reports import sample_report
 
 SIZE = '[[budget]]\nmodel = "*"\nsize = { max = "1 MiB" }\n'
 TODAY = datetime.date(2027, 1, 15)

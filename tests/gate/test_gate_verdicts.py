@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import sample_report
 
 from mlopt import files
 from mlopt.gate.baseline import Stored
@@ -13,7 +14,6 @@ from mlopt.gate.budget import BudgetError, Metric
 from mlopt.gate.measuring import MeasurementFailed
 from mlopt.gate.rules import LOOKS
 from mlopt.gate.verdict import Exit, Status
-from mlopt.testing.reports import sample_report
 
 SIZE = '[[budget]]\nmodel = "*.tflite"\nsize = { max = %d }\n'
 GROWTH = '[[budget]]\nmodel = "*.tflite"\n[budget.latency]\np50 = { growth = "5%" }\n'
