@@ -1,7 +1,6 @@
 """One table of a TOML file, read key by key: what does not fit says where it stands and what it should be."""
 
 import datetime
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from mlopt.documents import DocumentInvalid, content, toml_value
 from mlopt.errors import MloptError
 from mlopt.gate import toml_lines, units
 from mlopt.gate.units import Unit
+from mlopt.suggestions import did_you_mean
 
 _LARGEST_BYTES = 1 << 20     # of a budget file; a larger one is no budget
 _LONGEST = 1000              # characters of a sentence; what it quotes may be anything
@@ -45,8 +45,7 @@ class Table:
         """Raise `BudgetError` for a key that is not among `known`, with the nearest of them."""
         for key in self.values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                hint = f" Did you mean `{near[0]}`?" if near else f" There are {', '.join(known)}."
+                hint = did_you_mean(key, known, listed=True)
                 where = ".".join(str(p) for p in self.path if isinstance(p, str))
                 raise self.wrong(f"no key `{key}`{f' in `{where}`' if where else ''}.{hint}", key)
 
@@ -75,8 +74,7 @@ class Table:
     def one_of(self, key: str, known: Sequence[str], default: str | None = None) -> str:
         found = self.text(key, default)
         if found not in known:
-            near = difflib.get_close_matches(found, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(found, known, mark="'")
             raise self.wrong(f"`{key}` takes one of {', '.join(known)}; got {found!r}.{hint}", key)
         return found
 

@@ -1,7 +1,6 @@
 """A recipe file to a `Recipe`: every key known, every value of its kind and in its range, the order sensible."""
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -14,6 +13,7 @@ from mlopt.recipe.check import find_problem
 from mlopt.recipe.document import Items, RecipeInvalid, Scalar, Table, Value, read_document
 from mlopt.recipe.fields import Field, fields_of
 from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Export, Recipe, Step
+from mlopt.suggestions import did_you_mean
 
 SCHEMA = 1
 _LATER = {"search": "searching over a recipe's settings is not there yet: give each key one value"}
@@ -80,7 +80,8 @@ class _Reader:
                                           "and begin each step with a dash")
         ((name, said),) = table.entries.items()
         if name not in STEPS:
-            raise self._wrong(table.lines[name], f"no step is called `{name}`." + _nearest(name, STEPS))
+            hint = did_you_mean(name, STEPS, listed=True)
+            raise self._wrong(table.lines[name], f"no step is called `{name}`.{hint}")
         if isinstance(said, Scalar) and not said.quoted and said.text in ("", "~", "null"):
             said = Table(entries={}, lines={}, line=said.line)
         settings = self._table(said, f"`{name}` takes a map of settings, e.g. {name}: {{epochs: 10}}")
@@ -91,11 +92,12 @@ class _Reader:
         export: Export = self._settings(Export, table, "an export")
         formats = plugins.converter_names()
         if export.to not in formats:
-            raise self._wrong(table.lines["to"], f"no format is called `{export.to}`." + _nearest(export.to, formats))
+            hint = did_you_mean(export.to, formats, listed=True)
+            raise self._wrong(table.lines["to"], f"no format is called `{export.to}`.{hint}")
         precisions = [p.name for p in plugins.load_converter(export.to).precisions]
         if export.precision not in precisions:
             raise self._wrong(table.lines["precision"], f"{export.to} has no precision `{export.precision}`."
-                              + _nearest(export.precision, precisions))
+                              + did_you_mean(export.precision, precisions, listed=True))
         return export
 
     def _settings(self, kind: type, table: Table, where: str) -> Any:
@@ -108,7 +110,7 @@ class _Reader:
             if name in _LATER and where == "a recipe":
                 raise self._wrong(line, f"`{name}`: {_LATER[name]}")
             if name not in known:
-                raise self._wrong(line, f"{where} has no key `{name}`." + _nearest(name, known))
+                raise self._wrong(line, f"{where} has no key `{name}`." + did_you_mean(name, known, listed=True))
         required = fields_of(Recipe) if where == "a recipe" else fields_of(Export) if where == "an export" else {}
         missing = [name for name, field in required.items() if field.required and name not in table.entries]
         if missing:
@@ -142,7 +144,7 @@ class _Reader:
     def _word(self, field: Field, scalar: Scalar) -> str:
         if scalar.text not in field.choices:
             raise self._wrong(scalar.line, f"`{field.name}` is {field.range_text()}; got {scalar.text[:80]!r}."
-                              + _nearest(scalar.text, field.choices, listed=False))
+                              + did_you_mean(scalar.text, field.choices))
         return scalar.text
 
     def _text(self, field: Field, scalar: Scalar) -> str:
@@ -169,7 +171,7 @@ class _Reader:
         """A model file, a relative one taken from the recipe's folder; it exists."""
         path = self.path.parent / Path(text.strip()).expanduser()
         if not text.strip() or not path.exists():
-            near = _nearest(text.strip(), (THE_SOURCE, NO_TEACHER), listed=False)
+            near = did_you_mean(text.strip(), (THE_SOURCE, NO_TEACHER))
             raise self._wrong(line, f"there is no model {str(path)!r}.{near}")
         return str(path)
 
@@ -212,10 +214,3 @@ def _article(field: Field) -> str:
     text = f"a {field.kind}" if field.kind != "words" else "words"
     limits = field.range_text()
     return f"{text}, {limits}" if limits and not field.choices else limits or text
-
-
-def _nearest(name: str, known: Collection[str], *, listed: bool = True) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f" Did you mean `{near[0]}`?"
-    return f" There are {', '.join(known)}." if listed else ""

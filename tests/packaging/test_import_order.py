@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("errors",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",), ("archives",), ("documents",),
+    ("errors",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",), ("archives",),
+    ("documents",),
     ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",), ("private_network",), ("sandbox",),
     ("location",), ("worker",), ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",),
     ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",), ("training",),
