@@ -18,8 +18,9 @@ from reports import sample_report
 from values_spoiled import spoiled_json, spoiled_toml
 
 from mlopt import files, manifest, plain
-from mlopt.cli.exit_codes import Exit, explained
+from mlopt.cli.exit_codes import explained
 from mlopt.data.fingerprint import Distribution, InputFingerprint, SampleFingerprint
+from mlopt.exits import Exit
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate import evidence, job, noise
 from mlopt.gate.baseline import Stored

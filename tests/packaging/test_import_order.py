@@ -11,13 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("errors",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",), ("archives",),
-    ("documents",),
-    ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",), ("private_network",), ("sandbox",),
-    ("location",), ("worker",), ("model",), ("network",), ("grid",), ("ranges",), ("artifact",), ("report",),
-    ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",), ("training",),
-    ("techniques",), ("convert",), ("verify",), ("profiling",), ("choice",), ("render",), ("gate",), ("pipeline",),
-    ("diagnosis",), ("api",), ("cli",), ("testing",),
+    ("exits",), ("errors",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",),
+    ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",),
+    ("private_network",), ("sandbox",), ("location",), ("worker",), ("model",), ("network",), ("grid",), ("ranges",),
+    ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
+    ("frameworks",), ("training",), ("techniques",), ("convert",), ("verify",), ("profiling",), ("choice",),
+    ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",
