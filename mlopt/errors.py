@@ -16,7 +16,9 @@
         └── WorkerTimeout      past its deadline
 
     profiling/target.py        TargetLost, a device that does not answer any more, and TargetUnusable
-    gate/budget.py             BudgetError, a budget, report or baseline that cannot be judged by
+    configuration/values.py    ConfigurationInvalid, of a file in which people write what they want
+    recipe/load.py             ├── RecipeInvalid
+    gate/budget.py             └── BudgetError, also of a report or baseline that nothing can be judged by
 
 Each class says what the command line exits with; `mlopt gate` makes a verdict of what it could not measure.
 `ValueError` is for a bad argument and `assert` for our own bugs. An error carries its facts as attributes, and its

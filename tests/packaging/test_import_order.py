@@ -14,9 +14,9 @@ ORDER = (
     ("exits",), ("errors",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",),
     ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",),
     ("private_network",), ("sandbox",), ("location",), ("worker",), ("model",), ("network",), ("grid",), ("ranges",),
-    ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
-    ("frameworks",), ("training",), ("techniques",), ("convert",), ("verify",), ("profiling",), ("choice",),
-    ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("api",), ("cli",), ("testing",),
+    ("artifact",), ("report",), ("words",), ("configuration",), ("cache",), ("worker_main",), ("data",), ("manifest",),
+    ("recipe",), ("frameworks",), ("training",), ("techniques",), ("convert",), ("verify",), ("profiling",),
+    ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",
