@@ -1,13 +1,13 @@
 """The caller's side of a recipe: each step in a worker, its result kept under everything that it depends on."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mlopt.frameworks.fitting import Strategy
 from mlopt.frameworks.sniff import check_kind
 from mlopt.grid import FILE as GRID
 from mlopt.location import ModelLocation
+from mlopt.locks import held
 from mlopt.model import Signature
 from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
@@ -192,19 +193,12 @@ def _detail(event: Mapping[str, Any]) -> str:
     return ", ".join(words[key](value) for key, value in known.items())
 
 
-@contextlib.contextmanager
-def _alone(work: Path, locks: Path) -> Iterator[None]:
+def _alone(work: Path, locks: Path) -> AbstractContextManager[None]:
     """Hold a step for this run: its half-done work is continued by one process at a time."""
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{work.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise OutputUnwritable(
-                work, "another mlopt run is training the same step of the same recipe",
-                "Wait for it: its result will be used.",
-            ) from err
-        yield
+    busy = OutputUnwritable(
+        work, "another mlopt run is training the same step of the same recipe", "Wait for it: its result will be used.",
+    )
+    return held(locks / f"{work.name}.lock", refusal=busy)
 
 
 def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("exits",), ("errors",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",),
-    ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",),
+    ("exits",), ("errors",), ("locks",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",),
+    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",),
     ("private_network",), ("sandbox",), ("location",), ("worker",), ("model",), ("network",), ("grid",), ("ranges",),
     ("artifact",), ("report",), ("words",), ("configuration",), ("cache",), ("worker_main",), ("data",), ("manifest",),
     ("recipe",), ("frameworks",), ("training",), ("techniques",), ("convert",), ("verify",), ("profiling",),

@@ -27,7 +27,7 @@ def training(tmp_path):
 
 def task_of(training):
     entry = training.store.entry("step", of="a test")
-    return training._task(1, model=Path("none.h5"), holds=None, entry=entry, code="")
+    return training._task(1, model=ModelLocation(Path("none.h5")), holds=None, entry=entry)
 
 
 def test_a_step_that_another_run_finished_meanwhile_is_not_done_again(training):
