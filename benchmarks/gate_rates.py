@@ -118,7 +118,9 @@ def scored(file, seed, *, lost, won):
     """A report that has `file` as its first candidate: `lost` samples that the source has right are wrong in it, and
     `won` that the source has wrong are right.
     """
-    from mlopt.testing.reports import sample_report
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+    from reports import sample_report
+
     from mlopt.verify import compare, identify_task
 
     report = sample_report(n=200, seed=seed)

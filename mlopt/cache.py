@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
+import platformdirs
+
 from mlopt import code as stage_code
 from mlopt import disks, files, plain
 from mlopt.errors import OutputUnwritable
@@ -89,11 +91,11 @@ def _touch(path: Path) -> None:
 
 
 def default_root() -> Path:
+    """`MLOPT_CACHE`, or the user's cache folder as the system has it: on Linux in XDG_CACHE_HOME, or ~/.cache."""
     named = os.environ.get("MLOPT_CACHE")
     if named:
         return Path(named).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlopt"
+    return platformdirs.user_cache_path("mlopt", appauthor=False)
 
 
 def places() -> tuple[disks.Place, ...]:

@@ -1,12 +1,12 @@
 """Plug-ins by entry point: names without importing anything, then one loaded at a time."""
 
-import difflib
 import importlib.util
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from mlopt.errors import MloptError
+from mlopt.suggestions import did_you_mean
 
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
@@ -20,8 +20,7 @@ RECIPES = "mlopt.recipes"
 class UnknownPlugin(MloptError):
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, known, mark="'")
         super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
 
 

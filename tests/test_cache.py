@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlopt import files, plugins
-from mlopt.cache import Cache
+from mlopt.cache import Cache, default_root
 from mlopt.errors import OutputUnwritable
 
 
@@ -91,3 +91,13 @@ def test_a_cache_folder_that_is_there_but_takes_no_file_is_refused_in_one_senten
     with pytest.raises(OutputUnwritable) as caught:
         Cache(Path("/proc"))
     assert str(caught.value).count("cannot write") == 1 and "MLOPT_CACHE" in str(caught.value)
+
+
+def test_without_a_name_of_its_own_the_cache_is_where_the_desktops_standard_has_it(monkeypatch, tmp_path):
+    """XDG base directories: XDG_CACHE_HOME, else ~/.cache; empty is unset."""
+    monkeypatch.delenv("MLOPT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_root() == tmp_path / "xdg/mlopt"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert default_root() == tmp_path / ".cache/mlopt"

@@ -13,12 +13,7 @@ from mlopt.settings import RESULT, CompressSettings, Setting, kinds
 
 
 def compress(model: Path, as_json: bool, **texts: object) -> None:
-    """Compress MODEL to TFLite, ONNX and Core ML files, prove each in its own runtime, and recommend.
-
-    Exit codes: 0 each format has a recommended file; 1 one has none within --max-drop; 2 bad input or a full
-    disk, no result was written; 3 a file could not be made or proven, the others were; 75 a process was killed, or ran
-    out of memory or time: the same command goes on.
-    """
+    """Compress MODEL to TFLite, ONNX and Core ML files, prove each in its own runtime, and recommend."""
     from mlopt import api
     from mlopt.cli import exit_codes
     from mlopt.cli.progress import Reporter

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mlopt.exits import in_help
+
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False,
-    help="Recipes: the shipped ones, and what steps and their keys mean.",
+    help="Recipes: the shipped ones, and what steps and their keys mean.", epilog=in_help("recipes"),
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -1,7 +1,6 @@
 """The folder that a run leaves: files, manifest, reports. It appears whole, and replaces only a bundle of ours."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +15,7 @@ from mlopt import disks, files, manifest
 from mlopt.data.samples import Samples
 from mlopt.disks import Place
 from mlopt.errors import OutputUnwritable
+from mlopt.locks import held
 from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
 from mlopt.pipeline import golden
 from mlopt.pipeline.request import CompressRequest
@@ -78,16 +78,12 @@ def _left_over(entry: Path, out: Path) -> bool:
 @contextlib.contextmanager
 def claimed(out: Path, locks: Path) -> Iterator[None]:
     """Hold `out` for this run: a second one at the same time is refused, before it works for nothing."""
-    locks.mkdir(parents=True, exist_ok=True)
     place = out.resolve()
     name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
-    with (locks / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise OutputUnwritable(
-                out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
-            ) from err
+    busy = OutputUnwritable(
+        out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
+    )
+    with held(locks / f"{name}.lock", refusal=busy):
         staging = _staging_place(place)
         for left_over in [e for e in (staging.iterdir() if staging.is_dir() else ()) if _left_over(e, place)]:
             shutil.rmtree(left_over, ignore_errors=True)

@@ -1,13 +1,13 @@
 """The caller's side of a recipe: each step in a worker, its result kept under everything that it depends on."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mlopt.events import Doing, Event, LatenciesWanted, Question, answered, hear
 from mlopt.frameworks.fitting import Strategy
 from mlopt.frameworks.sniff import check_kind
 from mlopt.location import ModelLocation
+from mlopt.locks import held
 from mlopt.model import Signature
 from mlopt.pipeline.product import Product
 from mlopt.pipeline.progress import Progress
@@ -173,19 +174,12 @@ def _detail(event: Doing) -> str:
     return ", ".join(words for words, value in known.items() if math.isfinite(value))
 
 
-@contextlib.contextmanager
-def _alone(work: Path, locks: Path) -> Iterator[None]:
+def _alone(work: Path, locks: Path) -> AbstractContextManager[None]:
     """Hold a step for this run: its half-done work is continued by one process at a time."""
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{work.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise OutputUnwritable(
-                work, "another mlopt run is training the same step of the same recipe",
-                "Wait for it: its result will be used.",
-            ) from err
-        yield
+    busy = OutputUnwritable(
+        work, "another mlopt run is training the same step of the same recipe", "Wait for it: its result will be used.",
+    )
+    return held(locks / f"{work.name}.lock", refusal=busy)
 
 
 def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:

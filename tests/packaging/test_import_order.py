@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[2]
 
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
-    ("errors",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",), ("archives",), ("documents",),
-    ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",), ("private_network",), ("sandbox",),
-    ("location",), ("settings",), ("code",), ("worker",), ("events",), ("model",), ("network",), ("grid",), ("ranges",),
-    ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",),
-    ("recipe",), ("convert",), ("verify",),
-    ("frameworks",), ("training",), ("techniques",), ("profiling",), ("choice",), ("render",), ("gate",), ("pipeline",),
-    ("diagnosis",), ("recipes",), ("api",), ("cli",), ("testing",),
+    ("exits",), ("errors",), ("locks",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",),
+    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",),
+    ("private_network",), ("sandbox",), ("location",), ("settings",), ("code",), ("worker",), ("events",), ("model",),
+    ("network",), ("grid",), ("ranges",), ("artifact",), ("report",), ("words",), ("configuration",), ("cache",),
+    ("worker_main",), ("data",), ("manifest",), ("recipe",), ("convert",), ("verify",), ("frameworks",), ("training",),
+    ("techniques",), ("profiling",), ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("recipes",),
+    ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",
