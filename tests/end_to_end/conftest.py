@@ -41,9 +41,10 @@ def mlopt(cache):
 
 
 @pytest.fixture(scope="session")
-def mlopt_here(cache):
-    """The same in this process, without a worker's start: for what is refused."""
-    return functools.partial(in_process.mlopt, cache_folder=cache)
+def mlopt_here(tmp_path_factory):
+    """The same in this process, without a worker's start: for what no process decides. What it makes stays apart."""
+    kept = made_once(tmp_path_factory, "cache-of-one-process", lambda folder: None)
+    return functools.partial(in_process.mlopt, cache_folder=kept)
 
 
 @pytest.fixture(scope="session")

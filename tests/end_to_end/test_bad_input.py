@@ -183,12 +183,12 @@ def test_the_folder_that_one_stands_in_is_not_replaced(mlopt, files, tmp_path):
     refused(mlopt("compress", files / "model.h5", "--out", ".", "--to", "tflite", cwd=tmp_path), "the current one")
 
 
-def test_a_link_to_a_bundle_stays_a_link(mlopt, files, tmp_path):
+def test_a_link_to_a_bundle_stays_a_link(mlopt_here, files, tmp_path):
     (tmp_path / "bundles").mkdir()
     (tmp_path / "latest").symlink_to(tmp_path / "bundles" / "first")
     for _ in range(2):
-        run = mlopt("compress", files / "model.h5", "--out", tmp_path / "latest", "--to", "tflite", "--precision",
-                    "float16")
+        run = mlopt_here("compress", files / "model.h5", "--out", tmp_path / "latest", "--to", "tflite", "--precision",
+                         "float16")
         assert run.returncode in (0, 1), run.stderr
     assert (tmp_path / "latest").is_symlink()
     assert (tmp_path / "bundles" / "first" / "manifest.json").exists()
@@ -208,27 +208,27 @@ def test_a_folder_without_permission(mlopt, files, tmp_path):
     tmp_path.chmod(0o700)
 
 
-def test_an_operation_that_a_format_lacks_is_named_with_its_layer(mlopt, tmp_path):
+def test_an_operation_that_a_format_lacks_is_named_with_its_layer(mlopt_here, tmp_path):
     import tensorflow as tf
 
     image = tf_keras.Input((4,), name="x")
     model = tf_keras.Model(image, layers.Dense(2)(tf.math.erfinv(image)))
-    run = mlopt("compress", saved(model, tmp_path / "rare.h5"), "--out", tmp_path / "bundle", "--to", "tflite")
+    run = mlopt_here("compress", saved(model, tmp_path / "rare.h5"), "--out", tmp_path / "bundle", "--to", "tflite")
     assert run.returncode in (2, 3)
     assert "rfinv" in run.stdout + run.stderr and "Traceback" not in run.stderr
 
 
-def test_a_model_with_a_free_size_asks_for_it_and_takes_it(mlopt, mlopt_here, tmp_path):
+def test_a_model_with_a_free_size_asks_for_it_and_takes_it(mlopt_here, tmp_path):
     image = tf_keras.Input((None, None, 3), name="image")
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
     path = saved(tf_keras.Model(image, layers.Dense(2)(x)), tmp_path / "free.h5")
     refused(mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "--input-shape", "image")
-    run = mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
-                "--input-shape", "image=1,8,8,3")
+    run = mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
+                     "--input-shape", "image=1,8,8,3")
     assert run.returncode == 0, run.stderr
 
 
-def test_a_custom_layer_is_refused_until_it_is_given(mlopt, tmp_path):
+def test_a_custom_layer_is_refused_until_it_is_given(mlopt, mlopt_here, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import tf_keras\n"
         "class Scaled(tf_keras.layers.Layer):\n"
@@ -241,21 +241,21 @@ def test_a_custom_layer_is_refused_until_it_is_given(mlopt, tmp_path):
     image = tf_keras.Input((4,))
     path = saved(tf_keras.Model(image, layers.Dense(2)(Scaled(name="doubled")(image))), tmp_path / "custom.h5")
     sys.path.remove(str(tmp_path))
-    refused(mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "doubled", "--custom-objects")
+    refused(mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "doubled", "--custom-objects")
     run = mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
                 "--custom-objects", "mine:Scaled", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
 
 
-def test_optimizer_state_is_not_the_models_size(mlopt, tmp_path):
+def test_optimizer_state_is_not_the_models_size(mlopt_here, tmp_path):
     model = tiny.build("small_convnet")
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(np.zeros((8, 8, 8, 3), np.float32), np.zeros(8), verbose=0)
     model.save(tmp_path / "trained.h5", save_format="h5")
     with h5py.File(tmp_path / "trained.h5") as file:
         assert "optimizer_weights" in file
-    run = mlopt("compress", tmp_path / "trained.h5", "--out", tmp_path / "bundle", "--to", "tflite", "--precision",
-                "float16", "--json")
+    run = mlopt_here("compress", tmp_path / "trained.h5", "--out", tmp_path / "bundle", "--to", "tflite", "--precision",
+                     "float16", "--json")
     source = json.loads(run.stdout)["source"]
     assert source["weight_bytes"] == 996 * 4
     assert source["optimizer_bytes"] > source["weight_bytes"]
