@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from mlopt import extras
 from mlopt.cache import Cache
+from mlopt.data.preparation import Preparation
 from mlopt.errors import BadRequest
+from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, finish, opening
 from mlopt.pipeline.progress import OnProgress
@@ -130,15 +132,13 @@ def load(
     Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
     without the extra `keras`.
     """
-    path = _path(model)
-    extras.require("keras", f"opening {path}")
-    request = CompressRequest(
-        model=path, out=path, trust_code=trust_code, custom_objects=tuple(custom_objects),
-        input_shapes=input_shapes or {},
+    location = ModelLocation(
+        _path(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
     )
+    extras.require("keras", f"opening {location.path}")
     store = Cache()
     with Crew(store.root) as crew:
-        return opening.describe(request, crew, store)
+        return opening.describe(location, crew, store)
 
 
 def compress(
@@ -177,14 +177,15 @@ def compress(
 
     Raises an `MloptError` for anything in the model, the data or the folder that stands in the way.
     """
-    path = _path(model)
-    folder = Path(out) if out is not None else default_folder(path)
+    location = ModelLocation(
+        _path(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
+    )
+    folder = Path(out) if out is not None else default_folder(location.path)
     request = CompressRequest(
-        model=path, out=folder, data=_text("data", data), test=_text("test", test),
-        formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop, trust_code=trust_code,
-        custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}, normalise=normalise, resize=resize,
-        slice_columns=tuple(slice_columns), asked_seed=seed, recipe=_text("recipe", recipe),
-        train=_text("train", train), strategy=strategy, track=track,
+        model=location, out=folder, data=_text("data", data), test=_text("test", test),
+        formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop,
+        preparation=Preparation(normalise=normalise, resize=resize, slice_columns=tuple(slice_columns)),
+        asked_seed=seed, recipe=_text("recipe", recipe), train=_text("train", train), strategy=strategy, track=track,
     )
     return run(request, on_progress or _silent)
 

@@ -10,7 +10,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 TORCH = frozenset({"torch", "torchvision", "torchao", "triton", "litert_torch", "executorch", "functorch"})
-TENSORFLOW = frozenset({"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"})
 # Slow optional imports of the frameworks: keras takes half a second longer where scikit-learn is installed.
 NEVER_NEEDED = frozenset({"jax", "jaxlib", "pandas", "matplotlib", "IPython", "sklearn"})
 

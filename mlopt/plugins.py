@@ -10,8 +10,10 @@ from mlopt.errors import MloptError
 
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
+    from mlopt.frameworks.door import Framework
 
 CONVERTERS = "mlopt.converters"
+FRAMEWORKS = "mlopt.frameworks"
 RECIPES = "mlopt.recipes"
 
 
@@ -21,6 +23,23 @@ class UnknownPlugin(MloptError):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
+
+
+def framework_names() -> list[str]:
+    return sorted(_entry_points(FRAMEWORKS))
+
+
+def load_framework(name: str) -> "Framework":
+    """The door of that framework; raises `UnknownPlugin` with the nearest known name."""
+    found = _entry_points(FRAMEWORKS)
+    if name not in found:
+        refuse_unknown("framework", name, sorted(found))
+    return cast("Framework", found[name].load()())
+
+
+def framework_imports() -> dict[str, frozenset[str]]:
+    """Top-level packages of each framework, by its door's name."""
+    return {name: load_framework(name).imports for name in framework_names()}
 
 
 def converter_names() -> list[str]:

@@ -22,12 +22,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from mlopt import disks, files, plain, plugins, sandbox, telemetry
+from mlopt import disks, files, isolation, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 from mlopt.run_folder import RunFolder
 from mlopt.sandbox import Reach, variables
@@ -40,19 +39,12 @@ DEADLINE_S = 3600.0       # an hour: far above any conversion seen, so that only
 _LAST_WORDS = 4000        # characters of a crashed worker's output that are kept
 
 
-class Sees(StrEnum):
-    """The one training framework that a worker may import; everything else of that size is hidden from it."""
-
-    NOTHING = "nothing"
-    TENSORFLOW = "tensorflow"
-    TORCH = "torch"
-    EVERYTHING = "everything"       # for code of the user's alone, which imports what it likes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A function to run in a worker. `task` says in words what it is doing, for messages.
 
+    `sees` names the frameworks that it may import, by their doors; others are hidden from it, all of them where it is
+    empty. None hides nothing: for code of the user's alone, which imports what it likes.
     `leaves` are the folders that it may leave behind, see `result`; a name that ends in `*` stands for all that begin
     like it. `reach` is what the worker may reach beside its own folder; None for a user's code that needs all there is.
     """
@@ -60,7 +52,7 @@ class Job:
     task: str
     function: str
     arguments: Mapping[str, Any]
-    sees: Sees = Sees.NOTHING
+    sees: tuple[str, ...] | None = ()
     leaves: tuple[Path, ...] = ()
     reach: Reach | None = Reach()  # noqa: RUF009  # frozen: one for all
     user_modules: bool = False      # the user named a module to import: it may lie in the current folder
@@ -149,8 +141,8 @@ class Crew:
 
     def _start(self, job: Job, own: Path, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         request = {
-            "task": job.task, "function": job.function, "arguments": plain.to_plain(job.arguments), "sees": job.sees,
-            "user_modules": job.user_modules, "own": str(own),
+            "task": job.task, "function": job.function, "arguments": plain.to_plain(job.arguments),
+            "hides": sorted(_hidden(job)), "user_modules": job.user_modules, "own": str(own),
             "reach": plain.to_plain(job.reach) if sandbox.wanted(os.environ) else None,
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
             "converters": [str(path) for path in plugins.converter_sources().values()],
@@ -181,6 +173,16 @@ class Crew:
             self._living.add(process)
         _tell(process, request)
         return process
+
+
+def _hidden(job: Job) -> set[str]:
+    """Top-level packages that the worker finds no more than if they were not installed."""
+    if job.sees is None:
+        return set()
+    hidden = set() if job.user_modules else set(isolation.NEVER_NEEDED)     # a user's module may need what we do not
+    for name, imports in {"torch": isolation.TORCH, **plugins.framework_imports()}.items():
+        hidden |= set() if name in job.sees else imports
+    return hidden
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def main() -> None:
     reach = _held_in(request, own, imported)         # before this process has a second thread
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
-    _hide_others(worker.Sees(request["sees"]), request["user_modules"])
+    isolation.hide(request["hides"])
 
     def ask(question: str) -> Any:
         send({"question": question})
@@ -94,17 +94,6 @@ def _call(function: str, arguments: dict[str, Any]) -> Any:
     target = plain.resolve(function)
     hints = typing.get_type_hints(target)
     return target(**{name: plain.from_plain(value, hints.get(name, Any)) for name, value in arguments.items()})
-
-
-def _hide_others(sees: worker.Sees, user_modules: bool) -> None:
-    if sees is worker.Sees.EVERYTHING:
-        return
-    hidden = set() if user_modules else set(isolation.NEVER_NEEDED)      # a user's module may need what we do not
-    if sees is not worker.Sees.TENSORFLOW:
-        hidden |= isolation.TENSORFLOW
-    if sees is not worker.Sees.TORCH:
-        hidden |= isolation.TORCH
-    isolation.hide(hidden)
 
 
 def _hear_caller(answers: "queue.SimpleQueue[Any]") -> None:

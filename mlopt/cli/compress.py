@@ -105,14 +105,21 @@ def compress(
     from mlopt import api
     from mlopt.cli import exit_codes
     from mlopt.cli.progress import Reporter
+    from mlopt.data.preparation import Preparation
+    from mlopt.location import ModelLocation
     from mlopt.pipeline.request import CompressRequest
 
+    location = ModelLocation(
+        model, trust_code=trust_code, custom_objects=tuple(custom_objects or ()),
+        input_shapes=settings.shapes(input_shape or []),
+    )
     request = CompressRequest(
-        model=model, out=out or api.default_folder(model), data=data, test=test, formats=settings.names(to),
-        precisions=settings.names(precision), max_drop=max_drop, trust_code=trust_code,
-        custom_objects=tuple(custom_objects or ()), input_shapes=settings.shapes(input_shape or []),
-        normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices), asked_seed=seed,
-        recipe=recipe, train=train, strategy=strategy, track=track,
+        model=location, out=out or api.default_folder(model), data=data, test=test, formats=settings.names(to),
+        precisions=settings.names(precision), max_drop=max_drop, asked_seed=seed, recipe=recipe, train=train,
+        strategy=strategy, track=track,
+        preparation=Preparation(
+            normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices)
+        ),
     )
     with Reporter() as reporter:
         result = api.run(request, reporter.show)

@@ -12,6 +12,7 @@ from mlopt.data import select
 from mlopt.data.inputs import InputWriter
 from mlopt.data.labels import Labels
 from mlopt.data.opening import open_source
+from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.data.roles import Roles
 from mlopt.data.source import Kind, Source, batch_rows
 from mlopt.data.splits import Role, preferred
@@ -65,22 +66,21 @@ class Dataset:
 
     @classmethod
     def open(
-        cls, source: str | Path | Source, signature: Signature, *, normalise: tuple[float, float] | None = None,
-        resize: bool = False, slice_columns: Sequence[str] = (),
+        cls, source: str | Path | Source, signature: Signature, preparation: Preparation = AS_STORED
     ) -> "Dataset":
         """Open `source` and match it with the model; raises `DataUnreadable` or `DataMismatch`."""
-        if normalise is not None and not normalise[0] < normalise[1]:
-            raise ValueError(f"normalise is (low, high), what 0 and 255 become; got {normalise}")
         opened = open_source(source) if isinstance(source, str | Path) else source
         if opened.count == 0:
             raise DataMismatch(opened.text, "at least one sample", "none")
-        roles = column_roles.assign(opened, signature, slice_columns)
+        roles = column_roles.assign(opened, signature, preparation.slice_columns)
         specs = {spec.name: spec for spec in signature.inputs}
         writers = {
-            name: InputWriter(specs[name], opened.columns[column], opened, resize=resize, alone=len(specs) == 1)
+            name: InputWriter(
+                specs[name], opened.columns[column], opened, resize=preparation.resize, alone=len(specs) == 1
+            )
             for name, column in roles.inputs.items()
         }
-        if normalise is not None and not any(w.holds_pixels for w in writers.values()):
+        if preparation.normalise is not None and not any(w.holds_pixels for w in writers.values()):
             raise DataMismatch(
                 opened.text, "; ".join(s.describe() for s in signature.inputs), "no pixels to normalise",
                 "Leave the normalisation out.",
@@ -92,7 +92,8 @@ class Dataset:
         found = label_meaning.interpret(opened, roles.label, signature) if roles.label else None
         notes += [f"column {name} unused" for name in roles.unused]
         return cls(
-            source=opened, signature=signature, roles=roles, writers=writers, labels=found, normalise=normalise,
+            source=opened, signature=signature, roles=roles, writers=writers, labels=found,
+            normalise=preparation.normalise,
             notes=(*notes, *(found.notes if found else ())),
         )
 

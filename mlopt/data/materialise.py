@@ -11,6 +11,7 @@ import numpy as np
 from mlopt.data.dataset import Batch, Chosen, Dataset, Request
 from mlopt.data.fingerprint import digest
 from mlopt.data.labels import LabelKind
+from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.data.samples import Samples
 from mlopt.data.source import Source
 from mlopt.data.splits import Role
@@ -46,33 +47,27 @@ class SamplesSummary:
 
 def write_samples(
     source: str | Path | Source, signature: Signature, dest: Path, *, role: Role, limit: int | None, seed: int,
-    normalise: tuple[float, float] | None = None, resize: bool = False, slice_columns: Sequence[str] = (),
-    progress: Progress | None = None,
+    preparation: Preparation = AS_STORED, progress: Progress | None = None,
 ) -> SamplesSummary:
     """Write at most `limit` samples of `source` to the folder `dest`, as `role` needs them.
 
     Calibration takes as many of each class as there are, in shuffled order, so that any first part of it is a fair
-    sample too; test keeps the source's frequencies and order. `normalise` is what 0 and 255 of a picture become.
+    sample too; test keeps the source's frequencies and order.
     """
-    dataset = Dataset.open(
-        source, signature, normalise=normalise, resize=resize, slice_columns=slice_columns,
-    )
+    dataset = Dataset.open(source, signature, preparation)
     return materialise(dataset, {dest: Request(role=role, limit=limit)}, seed=seed, progress=progress)[0]
 
 
 def write_calibration_and_test(
     source: str | Path | Source, signature: Signature, calibration_dest: Path, test_dest: Path, *, seed: int,
     calibration_limit: int = CALIBRATION_SAMPLES, test_limit: int | None = None,
-    normalise: tuple[float, float] | None = None, resize: bool = False, slice_columns: Sequence[str] = (),
-    progress: Progress | None = None,
+    preparation: Preparation = AS_STORED, progress: Progress | None = None,
 ) -> tuple[SamplesSummary, SamplesSummary]:
     """Both from one source, no row in both, read once.
 
     Each takes the split meant for it where the source has named ones; else calibration takes at most a quarter.
     """
-    dataset = Dataset.open(
-        source, signature, normalise=normalise, resize=resize, slice_columns=slice_columns,
-    )
+    dataset = Dataset.open(source, signature, preparation)
     requests = {
         calibration_dest: Request(role=Role.CALIBRATION, limit=calibration_limit),
         test_dest: Request(role=Role.TEST, limit=test_limit),

@@ -1,35 +1,26 @@
 """A trainable model at the edge: one protocol, and each framework behind it, imported late."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mlopt.location import ModelLocation
 
 if TYPE_CHECKING:
     from mlopt.frameworks.fitting import Strategy
     from mlopt.frameworks.protocol import TensorFlowModel, TrainableModel
 
 
-def open_model(
-    path: Path | str,
-    *,
-    trust_code: bool = False,
-    custom_objects: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> "TensorFlowModel":
+def open_model(location: ModelLocation) -> "TensorFlowModel":
     """Open a trained model: a Keras .h5, a .keras file or a SavedModel folder, told apart by content.
 
-    Code that the file carries (Lambda layers, file operations) is refused unless `trust_code`. `custom_objects` are
-    "module:NAME" of the user's own layers and functions. `input_shapes` fixes free dimensions, batch first, by input
-    name. Raises `ModelUnreadable` or `UntrustedCode`. Imports TensorFlow: for worker processes.
+    Code that the file carries (Lambda layers, file operations) is refused unless the location says that it is trusted.
+    Raises `ModelUnreadable` or `UntrustedCode`. Imports TensorFlow: for worker processes.
     """
     from mlopt.frameworks.sniff import sniff
 
-    sniffed = sniff(Path(path))      # a file that is no model fails before TensorFlow is imported
+    sniffed = sniff(location.path)      # a file that is no model fails before TensorFlow is imported
     from mlopt.frameworks.keras.opening import open_sniffed
 
-    return open_sniffed(
-        sniffed, trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
-    )
+    return open_sniffed(sniffed, location)
 
 
 def check_devices(strategy: "Strategy") -> None:
@@ -39,13 +30,7 @@ def check_devices(strategy: "Strategy") -> None:
     strategies.check(strategy)
 
 
-def open_trainable(
-    path: Path | str,
-    *,
-    trust_code: bool = False,
-    custom_objects: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> "TrainableModel":
+def open_trainable(location: ModelLocation) -> "TrainableModel":
     """Open a model that can be taken apart and trained: what `open_model` opens, or a folder that `save` wrote.
 
     Raises `BadRequest` for a model without layers that can be changed: a SavedModel, a Keras 3 model that has no
@@ -53,6 +38,4 @@ def open_trainable(
     """
     from mlopt.frameworks.keras.network.model import open_trainable as open_keras
 
-    return open_keras(
-        Path(path), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
-    )
+    return open_keras(location)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlopt.location import ModelLocation
 from mlopt.network import Weights
 
 OnEvent = Callable[[dict[str, Any]], None]       # what a worker emits: plain values
@@ -61,21 +62,6 @@ Loss = LabelLoss | TeacherLoss | HintLoss | AttentionLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """What the user said of opening model files; see `mlopt.frameworks.open_model`."""
-
-    trust_code: bool = False
-    custom_objects: tuple[str, ...] = ()
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    @property
-    def keywords(self) -> dict[str, Any]:
-        return {
-            "trust_code": self.trust_code, "custom_objects": self.custom_objects, "input_shapes": self.input_shapes,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Teachers:
     """Who is listened to: models of the same framework that run beside the student, or outputs computed before.
 
@@ -83,9 +69,8 @@ class Teachers:
     one row a training sample, float32 or float16; several teachers are averaged there already. One of the two is given.
     """
 
-    live: tuple[Path, ...] = ()
+    live: tuple[ModelLocation, ...] = ()
     outputs: Path | None = None
-    opening: Opening = Opening()        # of `live`
 
 
 class Schedule(StrEnum):

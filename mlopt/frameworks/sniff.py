@@ -29,6 +29,7 @@ MAX_CONFIG_VALUES = 1_000_000   # each takes some hundred bytes of memory, howev
 MAX_UNPACKED_BYTES = 16 << 30   # of all that a model file declares; TFLite and protobuf stop at 2 GiB anyway
 MAX_EXPANSION = 1000            # unpacked / packed; deflate itself cannot exceed 1032
 MAX_ZIP_MEMBERS = 10_000
+SAVED = "model.h5"               # in a folder that `TrainableModel.save` wrote
 WEIGHTS = "model.weights.h5"     # members of a .keras file, beside its two JSON files
 ASSETS = "assets/"
 DAMAGED = (   # what zipfile and what unpacks for it raise over bytes that are no archive of theirs
@@ -88,6 +89,8 @@ def _folder(path: Path) -> Sniffed:
         if (path / "saved_model.pb").stat().st_size == 0:
             raise ModelUnreadable(path, "its saved_model.pb is empty", "Export the model again.")
         return Sniffed(path=path, container=Container.SAVED_MODEL, config=None, keras_version="")
+    if (path / SAVED).is_file():
+        return _hdf5(path / SAVED)
     if (path / "Manifest.json").is_file() and (path / "Data").is_dir():
         raise ModelUnreadable(path, "this is a Core ML package, an exported file and not a trained model", TAKES)
     if (path / "saved_model.pbtxt").is_file():

@@ -62,7 +62,7 @@ def check_room(request: CompressRequest) -> None:
     place = _staging_place(request.out.resolve())
     if not place.is_dir():
         raise OutputUnwritable(request.out, f"there is no folder {place}", "Create it, or choose another with --out.")
-    files.check_writable(place, needs_bytes=_COPIES * files.size(request.model))
+    files.check_writable(place, needs_bytes=_COPIES * files.size(request.model.path))
 
 
 def _staging_place(out: Path) -> Path:

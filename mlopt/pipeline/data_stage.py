@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlopt import cache, worker
 from mlopt.data import memory
 from mlopt.data.dataset import Dataset, Request
 from mlopt.data.fingerprint import SampleFingerprint, fingerprint
-from mlopt.data.materialise import SamplesSummary, materialise, write_calibration_and_test, write_samples
+from mlopt.data.materialise import Progress, SamplesSummary, materialise, write_calibration_and_test, write_samples
+from mlopt.data.preparation import Preparation
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.model import Signature
@@ -28,9 +28,7 @@ class DataTask:
     dest: Path                              # entry that gets a folder for each role that has a source
     limits: Mapping[str, int]
     seed: int
-    normalise: tuple[float, float] | None
-    resize: bool
-    slice_columns: tuple[str, ...]
+    preparation: Preparation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,37 +48,34 @@ def gather(task: DataTask) -> None:
     def progress(done: int, total: int) -> None:
         worker.emit(doing="reading", done=done, total=total)
 
-    settings: dict[str, Any] = {"normalise": task.normalise, "resize": task.resize, "slice_columns": task.slice_columns}
     with worker.result(task.dest) as folder, memory.bounded_for([task.train, task.data, task.test]):
         found: dict[str, SamplesSummary] = {}
         if task.train is not None:
-            found |= _with_training(task, folder, progress, settings)
+            found |= _with_training(task, folder, progress)
         if task.data is not None and task.test is None:
             found["calibration"], found["test"] = write_calibration_and_test(
                 task.data, task.signature, folder / "calibration", folder / "test", seed=task.seed,
-                calibration_limit=task.limits["calibration"], test_limit=task.limits["test"], progress=progress,
-                **settings,
+                calibration_limit=task.limits["calibration"], test_limit=task.limits["test"],
+                preparation=task.preparation, progress=progress,
             )
         else:
             for role, source in ((Role.CALIBRATION, task.data), (Role.TEST, task.test)):
                 if source is not None:
                     found[role.value] = write_samples(
                         source, task.signature, folder / role.value, role=role, limit=task.limits[role.value],
-                        seed=task.seed, progress=progress, **settings,
+                        seed=task.seed, preparation=task.preparation, progress=progress,
                     )
         cache.write_record(folder / GATHERED, {role: gathered(summary) for role, summary in found.items()})
 
 
-def _with_training(
-    task: DataTask, folder: Path, progress: Any, settings: dict[str, Any]
-) -> dict[str, SamplesSummary]:
+def _with_training(task: DataTask, folder: Path, progress: Progress) -> dict[str, SamplesSummary]:
     """Rows for training and validation, and for the roles that have no source of their own."""
     assert task.train is not None
     roles = [Role.VALIDATION, Role.TRAIN]
     roles += [Role.CALIBRATION] if task.data is None else []
     roles += [Role.TEST] if task.data is None and task.test is None else []
     requests = {folder / role.value: Request(role=role, limit=task.limits.get(role.value)) for role in roles}
-    dataset = Dataset.open(task.train, task.signature, **settings)
+    dataset = Dataset.open(task.train, task.signature, task.preparation)
     summaries = materialise(dataset, requests, seed=task.seed, progress=progress)
     return {role.value: summary for role, summary in zip(roles, summaries, strict=True)}
 

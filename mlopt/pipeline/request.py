@@ -2,14 +2,15 @@
 
 import errno
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
+from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Export, Recipe
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
@@ -22,30 +23,20 @@ SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
 class CompressRequest:
     """Everything that decides the result of a run, and nothing that does not."""
 
-    model: Path
+    model: ModelLocation
     out: Path
     data: str | None = None                        # where calibration samples are, as text: a path or module:function
     test: str | None = None
     formats: tuple[str, ...] = ()                  # empty: every installed one
     precisions: tuple[str, ...] = ()               # empty: what each format makes by default
     max_drop: float = 0.01
-    trust_code: bool = False
-    custom_objects: tuple[str, ...] = ()           # "module:NAME"
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    normalise: tuple[float, float] | None = None   # what the pixel values 0..255 become
-    resize: bool = False
-    slice_columns: tuple[str, ...] = ()
+    preparation: Preparation = AS_STORED
     asked_seed: int | None = None                  # None: the recipe's, or 0
     recipe: str | None = None                      # a shipped recipe's name, or a file
     train: str | None = None                       # where training samples are, as text
     strategy: str = "auto"                         # how training is spread over devices
     track: str = ""                                # "mlflow:URI"
     exports: tuple[Export, ...] = ()               # what the recipe says to write, where `formats` do not
-
-    @property
-    def stem(self) -> str:
-        """What exported files are named after; "." and the like stand for a folder that has a name."""
-        return self.model.absolute().stem
 
     @property
     def seed(self) -> int:
@@ -59,22 +50,21 @@ class CompressRequest:
         return replace(self, exports=() if asked else recipe.export, asked_seed=seed)
 
     def __post_init__(self) -> None:
-        _check_named("the model", str(self.model))
+        _check_named("the model", str(self.model.path))
         for option in ("data", "test", "train", "recipe"):
             _check_text(f"--{option}", getattr(self, option))
         if not 0 <= self.max_drop < 1:
             raise BadRequest(
                 f"--max-drop is a fraction from 0 up to 1, and 0.01 is one point; got {self.max_drop:g}"
             )
-        if self.normalise is not None and not self.normalise[0] < self.normalise[1]:
-            raise BadRequest(f"--normalise is (low, high), what 0 and 255 become; got {self.normalise}")
         if self.test is not None and self.data is not None and _same(self.test, self.data):
             raise BadRequest("--data and --test name the same samples: a file tested on what it was calibrated on "
                              "proves little. Give --data alone and a part of it is held out for the test.")
         if self.seed < 0:
             raise BadRequest(f"--seed is a whole number from 0 on; got {self.seed}")
         self._check_training()
-        idle = {"--normalise": self.normalise, "--resize": self.resize, "--slices": self.slice_columns}
+        said = self.preparation
+        idle = {"--normalise": said.normalise, "--resize": said.resize, "--slices": said.slice_columns}
         named = [option for option, value in idle.items() if value]
         if named and self.data is None and self.test is None and self.train is None:
             raise BadRequest(

@@ -17,7 +17,7 @@ from mlopt.model import SourceModel
 from mlopt.pipeline.collecting import collected
 from mlopt.pipeline.data_stage import GATHERED, DataTask, Gathered
 from mlopt.pipeline.format_stage import FormatTask
-from mlopt.pipeline.opening import opening_of, source_in
+from mlopt.pipeline.opening import source_in
 from mlopt.pipeline.progress import Findings, OnProgress, Progress
 from mlopt.pipeline.request import (
     HOLDOUT_SAMPLES,
@@ -29,11 +29,11 @@ from mlopt.pipeline.request import (
 )
 from mlopt.pipeline.source_stage import ReferenceTask, SourceTask
 from mlopt.pipeline.timing import Bench
-from mlopt.pipeline.training import Product, Training, untrained
+from mlopt.pipeline.training import Product, Training
 from mlopt.recipe.steps import Recipe
 from mlopt.report import Candidate, Finding, Severity
 from mlopt.sandbox import Reach
-from mlopt.worker import Cancelled, Crew, Granting, Job, Sees
+from mlopt.worker import Cancelled, Crew, Granting, Job
 
 _SYNTHESISED_FOR_CALIBRATION = 128    # of SYNTHESISED_SAMPLES; the rest are compared on
 
@@ -63,7 +63,6 @@ class Run:
     ) -> None:
         self.request, self.wanted, self.crew, self.store, self.on_progress = request, wanted, crew, store, on_progress
         self.recipe = recipe
-        self.opening = opening_of(request)
         self.product: Future[Product] = Future()       # what files are exported from
         self.findings = Findings()
         self.source: Future[SourceModel] = Future()
@@ -103,7 +102,7 @@ class Run:
             together, apart = apart, []
         parts: list[Callable[[], None]]
         if self.recipe is None:
-            self.product.set_result(untrained(self.request))
+            self.product.set_result(Product(model=self.request.model))
             parts = [lambda: self._open_source(together)]
         else:
             parts = [lambda: self._open_source([]), self._train, lambda: self._export_apart(together)]
@@ -143,12 +142,12 @@ class Run:
     # ---- the source ------------------------------------------------------------------------------------------
 
     def _open_source(self, formats: list[str]) -> None:
-        describe = self.store.entry("source", **self.opening)
+        describe = self.store.entry("source", **self.request.model.identity)
         entries = {name: self._float_entry(name) for name in formats}
         synthesise = None
         if self.request.data is None and self.recipe is None:
             synthesise = self.store.entry(
-                "synthesised", **self.opening, count=SYNTHESISED_SAMPLES, seed=self.request.seed
+                "synthesised", **self.request.model.identity, count=SYNTHESISED_SAMPLES, seed=self.request.seed
             )
         if describe.exists() and all(e.exists() for e in entries.values()):
             self._source_ready(describe)
@@ -162,8 +161,7 @@ class Run:
                     self._set(self.reference, reference)
                     return
         task = SourceTask(
-            path=self.request.model, trust_code=self.request.trust_code, custom_objects=self.request.custom_objects,
-            input_shapes=self.request.input_shapes, describe=describe, floats=entries, synthesise=synthesise,
+            location=self.request.model, describe=describe, floats=entries, synthesise=synthesise,
             synthesised_count=SYNTHESISED_SAMPLES, calibration_count=_SYNTHESISED_FOR_CALIBRATION,
             seed=self.request.seed, reference=True,
         )
@@ -222,10 +220,8 @@ class Run:
             entry = self._float_entry(name)
             if not entry.exists():
                 task = SourceTask(
-                    path=product.model, trust_code=self.request.trust_code,
-                    custom_objects=self.request.custom_objects, input_shapes=self.request.input_shapes,
-                    describe=self.store.entry("source", **product.opening), floats={name: entry},
-                    seed=self.request.seed,
+                    location=product.model, describe=self.store.entry("source", **product.model.identity),
+                    floats={name: entry}, seed=self.request.seed,
                 )
                 try:
                     self._run_source(task, f"exporting {name}", self._hear_export, None)
@@ -239,8 +235,8 @@ class Run:
             leaves = (*leaves, task.synthesise)
         job = Job(
             task=words, function="mlopt.pipeline.source_stage:export_source", arguments={"task": task},
-            sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects), leaves=leaves,
-            reach=Reach(reads=(task.path, self.store.root)),
+            sees=("keras",), user_modules=task.location.imports_user_code, leaves=leaves,
+            reach=Reach(reads=(task.location.path, self.store.root)),
         )
         self.crew.run(job, type(None), hear, answer)
 
@@ -254,10 +250,10 @@ class Run:
             ))
 
     def _float_entry(self, name: str) -> Path:
-        return self.store.entry("float", **self.product.result().opening, format=name)
+        return self.store.entry("float", **self.product.result().identity, format=name)
 
     def _source_ready(self, entry: Path) -> None:
-        self._set(self.source, source_in(entry, self.request.model))
+        self._set(self.source, source_in(entry, self.request.model.path))
 
     def _float_ready(self, name: str, entry: Path | None) -> None:
         self._set(self.floats[name], entry)
@@ -268,7 +264,7 @@ class Run:
             self._set(self.proof, entry / "test")
 
     def _reference_entry(self) -> Path:
-        return self.store.entry("reference", **self.opening, samples=_entry_name(self.proof.result()))
+        return self.store.entry("reference", **self.request.model.identity, samples=_entry_name(self.proof.result()))
 
     # ---- the data --------------------------------------------------------------------------------------------
 
@@ -284,14 +280,13 @@ class Run:
         entry = self.store.entry(
             "samples", data=request.data and identity(request.data), test=request.test and identity(request.test),
             train=request.train and identity(request.train),
-            signature=source.signature, limits=limits, seed=request.seed, normalise=request.normalise,
-            resize=request.resize, slice_columns=request.slice_columns,
+            signature=source.signature, limits=limits, seed=request.seed,
+            preparation=request.preparation,
         )
         if not entry.exists():
             task = DataTask(
                 data=request.data, test=request.test, train=request.train, signature=source.signature, dest=entry,
-                limits=limits, seed=request.seed, normalise=request.normalise, resize=request.resize,
-                slice_columns=request.slice_columns,
+                limits=limits, seed=request.seed, preparation=request.preparation,
             )
 
             def hear(event: dict[str, Any]) -> None:
@@ -302,7 +297,7 @@ class Run:
             )
             job = Job(
                 task="reading the data", function="mlopt.pipeline.data_stage:gather", arguments={"task": task},
-                sees=Sees.EVERYTHING if theirs else Sees.NOTHING, user_modules=theirs, leaves=(entry,),
+                sees=None if theirs else (), user_modules=theirs, leaves=(entry,),
                 # a folder of pictures may consist of links to anywhere, and a user's function may need the network
                 reach=None if theirs else Reach(reads=None),
             )
@@ -359,7 +354,7 @@ class Run:
                 ended.add(event["finished"])
 
         task = FormatTask(
-            format=name, source=self.source.result(), stem=self.request.stem,
+            format=name, source=self.source.result(), stem=self.request.model.stem,
             float_file=float_entry / f"float{wanted.converter.suffix}",
             calibration=self.calibration.result(), proof=self.proof.result(), proof_name=self._proof_name(),
             reference=self.reference.result(), entries=entries, class_names=self._gathered()["test"].class_names,
@@ -382,7 +377,8 @@ class Run:
         samples = [_entry_name(self.calibration.result()), _entry_name(self.proof.result())]
         return {
             precision.name: self.store.entry(
-                "candidate", **self.opening, made_from=self.product.result().opening, stem=self.request.stem,
+                "candidate", **self.request.model.identity, made_from=self.product.result().identity,
+                stem=self.request.model.stem,
                 format=wanted.converter.name, precision=precision.name, samples=samples, seed=self.request.seed,
                 proof=self._proof_name(),
             )

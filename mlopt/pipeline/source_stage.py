@@ -14,6 +14,7 @@ from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import MloptError
 from mlopt.frameworks import open_model
+from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
 from mlopt.pipeline.data_stage import GATHERED, gathered
 from mlopt.report import Baseline
@@ -28,10 +29,7 @@ _BATCH = 256          # rows of one reference inference: large enough for BLAS, 
 class SourceTask:
     """What to open and what to make of it; entries that are there already are left alone."""
 
-    path: Path
-    trust_code: bool
-    custom_objects: tuple[str, ...]
-    input_shapes: Mapping[str, tuple[int, ...]]
+    location: ModelLocation
     describe: Path                       # entry that holds source.json
     floats: Mapping[str, Path]           # format -> entry that holds the float file
     synthesise: Path | None = None       # entry for inputs made from the model itself, where no data was given
@@ -52,9 +50,7 @@ class ReferenceTask:
 
 def export_source(task: SourceTask) -> None:
     worker.emit(doing="opening")
-    model = open_model(
-        task.path, trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes
-    )
+    model = open_model(task.location)
     if not task.describe.exists():
         with worker.result(task.describe) as folder:
             cache.write_record(folder / "source.json", model.source)

@@ -12,7 +12,7 @@ import numpy as np
 from mlopt import cache, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.frameworks import check_devices, open_model, open_trainable
-from mlopt.frameworks.fitting import FitResult, Hold, Opening
+from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.format_stage import GRAPH
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
@@ -42,7 +42,7 @@ def run_step(task: StepTask) -> None:
     check_devices(task.strategy)
     tracking.check(task.track)
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
-    model = open_trainable(task.model, **_opening(task).keywords)
+    model = open_trainable(task.model)
     before, accuracy = _size(model), task.validation_before
     if accuracy is None:
         accuracy = score(model, task.validation, task.seed)
@@ -50,8 +50,7 @@ def run_step(task: StepTask) -> None:
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
         seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
-        code=task.code, on_event=lambda event: worker.emit(**event), opening=_opening(task),
-        open_model=lambda path: open_trainable(path, **_opening(task).keywords),
+        on_event=lambda event: worker.emit(**event), open_model=open_trainable,
         latencies=lambda folders: _latencies(task, folders),
     )
     technique: Technique = plain.resolve(TECHNIQUES[task.name])
@@ -62,7 +61,7 @@ def run_step(task: StepTask) -> None:
     if settings.epochs:
         done = replace(done, notes=(*done.notes, *train.objective(model).notes))
     with worker.result(task.dest) as folder:
-        done.model.save(folder)
+        done.model.save(folder / MODEL)
         write_holds(folder / HOLDS, done.holds)
         _keep_grid(done, folder, task)
         facts = _facts(
@@ -73,10 +72,6 @@ def run_step(task: StepTask) -> None:
 
 def _numbered(later: Later) -> Numbered:
     return Numbered(number=later.number, step=plain.from_plain(dict(later.settings), STEPS[later.name]))
-
-
-def _opening(task: StepTask) -> Opening:
-    return Opening(trust_code=task.trust_code, custom_objects=task.custom_objects, input_shapes=task.input_shapes)
 
 
 # ---- what a step leaves --------------------------------------------------------------------------------------------
@@ -164,7 +159,7 @@ def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
     exported = []
     for number, folder in enumerate(folders):
         worker.emit(doing="exporting widths to time", done=number, total=len(folders))
-        model = open_model(folder / MODEL, **_opening(task).keywords)
+        model = open_model(task.source.beside(folder))
         target = folder / f"float{door.suffix}"
         plain.resolve(door.export)(model, model.source.signature, target)
         exported.append(target)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mlopt.frameworks.fitting import Strategy
+from mlopt.location import ModelLocation
 
-MODEL = "model.h5"
+MODEL = "model"                  # the folder in a step's own that `TrainableModel.save` wrote
 HOLDS = "holds.npz"
 RECORD = "step.json"
 
@@ -29,13 +30,10 @@ class StepTask:
     name: str
     settings: Mapping[str, Any]          # plain
     later: tuple[Later, ...]
-    model: Path                          # a model file: the source, or what the last step left
+    model: ModelLocation                 # the source, or what the last step left
     holds: Path | None                   # what the last step left
     validation_before: float | None      # of `model`, where the last step has measured it; it may be nan
-    source: Path                         # the model that the run began with
-    trust_code: bool
-    custom_objects: tuple[str, ...]
-    input_shapes: Mapping[str, tuple[int, ...]]
+    source: ModelLocation                # what the run began with
     train: Path                          # folders of samples
     validation: Path
     work: Path                           # half-done work: kept when this process is killed
@@ -44,4 +42,3 @@ class StepTask:
     seed: int
     strategy: Strategy
     track: str
-    code: str = ""                       # digests of the modules that custom objects come from, as text

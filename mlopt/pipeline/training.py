@@ -19,8 +19,8 @@ from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.frameworks.fitting import Strategy
 from mlopt.frameworks.sniff import check_kind
 from mlopt.grid import FILE as GRID
+from mlopt.location import ModelLocation
 from mlopt.model import Signature
-from mlopt.pipeline.opening import digest_of, opening_of
 from mlopt.pipeline.progress import OnProgress, Progress
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
@@ -30,7 +30,7 @@ from mlopt.report import StepFacts, Trained
 from mlopt.sandbox import Network, Reach
 from mlopt.training import tracking
 from mlopt.words import span
-from mlopt.worker import Crew, Job, Sees
+from mlopt.worker import Crew, Job
 
 _DEADLINE_S = 7 * 24 * 3600.0        # a week: a training takes what it takes, and tells that it lives
 _PART = "training"
@@ -43,8 +43,7 @@ _GPUS = "nvidia[0-9]*"
 class Product:
     """The model that files are exported from: what the recipe's last step left, or the source itself."""
 
-    model: Path
-    opening: Mapping[str, Any]           # everything that decides what opening it gives
+    model: ModelLocation
     folder: Path | None = None           # of the last step: grid and probes may lie in it
     trained: Trained | None = None
 
@@ -53,9 +52,10 @@ class Product:
         """The folder of the grid that the model was trained on, if it was."""
         return self.folder if self.folder is not None and (self.folder / GRID).exists() else None
 
-
-def untrained(request: CompressRequest) -> Product:
-    return Product(model=request.model, opening=opening_of(request))
+    @property
+    def identity(self) -> dict[str, object]:
+        """Everything that decides what is exported: part of the keys of files."""
+        return self.model.identity | ({"grid": files.digest(self.grid / GRID)} if self.grid is not None else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +71,19 @@ class Training:
     on_progress: OnProgress
 
     def carry_out(self) -> Product:
-        opening = opening_of(self.request)
-        depends: Any = {
-            **opening, "samples": self.samples.name, "seed": self.request.seed, "strategy": self.request.strategy,
-        }
-        code = json.dumps(opening["custom_objects"], sort_keys=True)
         model, holds, folder = self.request.model, None, None
+        depends: dict[str, Any] = {
+            **model.identity, "samples": self.samples.name, "seed": self.request.seed,
+            "strategy": self.request.strategy,
+        }
         facts: list[StepFacts] = []
         for number, step in enumerate(self.recipe.steps, 1):
             settings = plain.to_plain(step)
-            depends = {"after": depends, "step": step.name, "settings": settings, "files": _digests(step)}
+            named = _digests(step, self.request.model)
+            depends = {"after": depends, "step": step.name, "settings": settings, "files": named}
             entry = self.store.entry("step", **depends)
             if not entry.exists():
-                task = self._task(number, model=model, holds=holds, entry=entry, code=code)
+                task = self._task(number, model=model, holds=holds, entry=entry)
                 self._run(replace(task, validation_before=facts[-1].validation) if facts else task)
             record = cache.read_record(entry / RECORD, StepFacts)
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
@@ -91,14 +91,11 @@ class Training:
             words += f": validation {record.validation:.4f}" if known else ": done"
             self.on_progress(Progress(part=_PART, doing=words))
             facts.append(record)
-            model, holds, folder = entry / MODEL, entry / HOLDS, entry
+            model, holds, folder = model.beside(entry / MODEL), entry / HOLDS, entry
         self.on_progress(Progress(part=_PART, doing="trained", finished=True))
-        return Product(
-            model=model, opening={**opening, "digest": files.digest(model), "grid": _grid_digest(folder)},
-            folder=folder, trained=self._trained(tuple(facts)),
-        )
+        return Product(model=model, folder=folder, trained=self._trained(tuple(facts)))
 
-    def _task(self, number: int, *, model: Path, holds: Path | None, entry: Path, code: str) -> StepTask:
+    def _task(self, number: int, *, model: ModelLocation, holds: Path | None, entry: Path) -> StepTask:
         request, steps = self.request, self.recipe.steps
         later = [
             Later(number=at, name=step.name, settings=plain.to_plain(step))
@@ -107,8 +104,6 @@ class Training:
         return StepTask(
             number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
             model=model, holds=holds, validation_before=None, source=request.model,
-            trust_code=request.trust_code, custom_objects=request.custom_objects, code=code,
-            input_shapes=request.input_shapes,
             train=self.samples / "train", validation=self.samples / "validation",
             work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
@@ -118,13 +113,13 @@ class Training:
     def _run(self, task: StepTask) -> None:
         job = Job(
             task=f"the recipe's step {task.number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
-            arguments={"task": task}, sees=Sees.TENSORFLOW, user_modules=bool(task.custom_objects),
+            arguments={"task": task}, sees=("keras",), user_modules=task.model.imports_user_code,
             deadline_s=_DEADLINE_S, leaves=(task.dest, self.store.root / "teacher-*"),
             reach=step_reach(task, self.store.root, os.environ),
         )
 
         def hear(event: dict[str, Any]) -> None:
-            for used in (task.work, self.samples, task.model.parent):   # what is in use stays in the cache
+            for used in (task.work, self.samples, task.model.path.parent):   # what is in use stays in the cache
                 self.store.touch(used)
             self.on_progress(Progress(
                 part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.get("done", 0),
@@ -215,7 +210,7 @@ def _alone(work: Path, locks: Path) -> Iterator[None]:
 def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:
     """What the worker of a step may reach: its models, its samples, its half-done work; more where others take part."""
     step = plain.from_plain(dict(task.settings), STEPS[task.name])
-    reads = (task.source, *map(Path, _model_files(step)), store)
+    reads = (task.source.path, *map(Path, _model_files(step)), store)
     writes: tuple[Path, ...] = (task.work, task.logs)
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
@@ -238,14 +233,10 @@ def _model_files(step: Step) -> list[str]:
     return [path for path in (*teachers, student) if path not in ("", THE_SOURCE, NO_TEACHER)]
 
 
-def _digests(step: Step) -> dict[str, str]:
+def _digests(step: Step, source: ModelLocation) -> dict[str, str]:
     """Of the model files that a step names. A recipe names no other file: what it names, the step's worker may read."""
     found = {}
     for path in _model_files(step):
         check_kind(Path(path))
-        found[path] = digest_of(Path(path))
+        found[path] = source.beside(Path(path)).digest
     return found
-
-
-def _grid_digest(folder: Path | None) -> str:
-    return files.digest(folder / GRID) if folder is not None and (folder / GRID).exists() else ""

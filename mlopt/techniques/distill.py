@@ -27,18 +27,18 @@ PROBED = 256         # validation samples on which the effect of leaving a block
 def distill(settings: Distill, context: Context, train: Train) -> Done:
     """Make the student, find where features are compared, train."""
     student, holds, facts, notes = _student(settings.student, context)
-    teacher_file = context.source if settings.teacher == THE_SOURCE else Path(settings.teacher)
+    teacher = context.source if settings.teacher == THE_SOURCE else context.source.beside(Path(settings.teacher))
     losses: list[Loss] = []
     if settings.hints or settings.attention:
-        if answers_only(teacher_file):
+        if answers_only(teacher):
             raise BadRequest(
-                f"`hints` and `attention` look into the teacher, and {teacher_file} is a SavedModel, which only "
+                f"`hints` and `attention` look into the teacher, and {teacher.path} is a SavedModel, which only "
                 "answers: give the .h5 or .keras file that it came from, or leave them out"
             )
-        found = pairs(student.network, context.open_model(teacher_file).network)
+        found = pairs(student.network, context.open_model(teacher).network)
         if not found:
             raise BadRequest(
-                f"`hints` and `attention` compare features of one size, and the student and {teacher_file} have none: "
+                f"`hints` and `attention` compare features of one size, and the student and {teacher.path} have none: "
                 "leave them out"
             )
         losses = _feature_losses(settings, found)
@@ -66,7 +66,7 @@ Made = tuple[TrainableModel, dict[str, Hold], dict[str, Any], tuple[str, ...]]
 
 def _student(wanted: Student, context: Context) -> Made:
     if wanted.file:
-        student = context.open_model(Path(wanted.file))
+        student = context.open_model(context.source.beside(Path(wanted.file)))
         check_fits(f"the student {wanted.file}", student.signature, context.model.signature)
         return student.renamed(context.model.signature), {}, {"student": "file"}, ()
     if wanted.width:

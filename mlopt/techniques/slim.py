@@ -72,7 +72,7 @@ def slim(settings: Slim, context: Context, train: Train) -> Done:
             cut = _read(place / "cut.json", _Cut)
             left = place / "left"
         else:
-            model = context.open_model(left / "model") if left else model
+            model = context.open_model(context.source.beside(left / "model")) if left else model
             left = None
             here = replace(context, model=model, holds=holds)
             cut = _decided(settings, here, start, groups, number)
@@ -83,7 +83,7 @@ def slim(settings: Slim, context: Context, train: Train) -> Done:
         fits += more.fits
         rounds.append({"round": number, **cut.facts, **_weights(network), "difference": more.difference,
                        "validation": more.fits[-1].validation if more.fits else None})
-    model = context.open_model(left / "model") if left else model
+    model = context.open_model(context.source.beside(left / "model")) if left else model
     return Done(
         model=model, holds=holds, fits=tuple(fits), facts=_facts(settings, start, network, rounds),
         notes=_notes(settings, start, rounds),

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlopt.frameworks.fitting import FitResult, Hold, Holder, Loss, OnEvent, Opening, Strategy
+from mlopt.frameworks.fitting import FitResult, Hold, Holder, Loss, OnEvent, Strategy
 from mlopt.frameworks.protocol import GriddedModel, TrainableModel
 from mlopt.grid import Grid
+from mlopt.location import ModelLocation
 
 Latencies = Callable[[Sequence[Path]], list[float]]
 """Microseconds of one int8 inference on this machine for models saved in folders, measured side by side."""
@@ -18,7 +19,7 @@ class Context:
     """What a step works with. `holds` are kept by every later step."""
 
     model: TrainableModel
-    source: Path                            # the model file that the run began with: the default teacher
+    source: ModelLocation                   # what the run began with: the default teacher
     train: Path                             # folder of samples
     validation: Path                        # another, split off before; choices are made on it, never on the test
     work: Path                              # this step's own folder: checkpoints and half-done work outlive a kill here
@@ -28,9 +29,7 @@ class Context:
     track: str = ""
     logs: Path | None = None                # TensorBoard event files
     on_event: OnEvent
-    code: str = ""                          # what names the user's code that files are opened with
-    opening: Opening = field(default_factory=Opening)       # what the user said of opening model files
-    open_model: Callable[[Path], TrainableModel]      # another file of this framework: a teacher, a student
+    open_model: Callable[[ModelLocation], TrainableModel]     # another of this framework: a student, half-done work
     latencies: Latencies | None = None      # None where nothing can be timed
 
 

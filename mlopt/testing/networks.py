@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlopt import plain
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 from mlopt.network import Kept, Kind, Network, Node, Weight, Weights
 from mlopt.techniques.resizing import resized
@@ -173,7 +174,8 @@ class NumpyModel:
         np.savez(folder / "weights.npz", allow_pickle=False, **self.arrays)
 
     @classmethod
-    def open(cls, folder: Path) -> "NumpyModel":
+    def open(cls, location: ModelLocation) -> "NumpyModel":
+        folder = location.path
         network = plain.from_plain(json.loads((folder / "network.json").read_text()), Network)
         with np.load(folder / "weights.npz") as stored:
             return cls(network, {name: stored[name] for name in stored.files})

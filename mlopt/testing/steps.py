@@ -8,6 +8,7 @@ import numpy as np
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
+from mlopt.location import ModelLocation
 from mlopt.techniques.step import Context
 from mlopt.testing import tiny
 
@@ -24,7 +25,7 @@ def context(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "source.h5"
     (tiny.build(model, seed) if isinstance(model, str) else model).save(path)
-    opened = open_trainable(path)
+    opened = open_trainable(ModelLocation(path))
     for role, rows in (("train", count), ("validation", max(8, count // 4))):
         random = np.random.default_rng(seed + (role == "validation"))
         inputs = {
@@ -38,7 +39,7 @@ def context(
             given = opened.predict(inputs)[opened.signature.outputs[0].name].argmax(axis=-1).astype(np.int64)
         write_arrays(folder / role, inputs, role=Role.TEST, labels=given, origin="given", signature=opened.signature)
     fields: dict[str, Any] = {
-        "model": opened, "source": path, "train": folder / "train", "validation": folder / "validation",
+        "model": opened, "source": ModelLocation(path), "train": folder / "train", "validation": folder / "validation",
         "work": folder / "store/work-0", "seed": seed, "on_event": lambda event: None, "open_model": open_trainable,
         "logs": folder / "logs",
     }

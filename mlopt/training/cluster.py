@@ -18,7 +18,7 @@ from mlopt.errors import BadRequest, MloptError, WorkerCrashed, WorkerFailed
 from mlopt.frameworks.fitting import FitResult, OnEvent
 from mlopt.private_network import VARIABLE
 from mlopt.sandbox import Network, Reach
-from mlopt.worker import Cancelled, Crew, Job, Sees, emit
+from mlopt.worker import Cancelled, Crew, Job, emit
 
 MEMBER = "mlopt.frameworks.keras.fitting.member:take_part"
 WORKERS = 2             # on this machine, where no cluster is given: more processes share its devices
@@ -75,7 +75,7 @@ def train(request: str, servers: int, on_event: OnEvent) -> FitResult:
     with Crew() as crew:
         job = Job(
             task="training in a cluster", function="mlopt.training.cluster:supervise",
-            arguments={"request": request, "servers": servers, "place": place}, sees=Sees.NOTHING,
+            arguments={"request": request, "servers": servers, "place": place},
             deadline_s=DEADLINE_S, reach=reach,
         )
         return crew.run(job, FitResult, on_event)
@@ -155,7 +155,7 @@ def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitRe
             kind, index = part
             leads = part == (place.kind, place.index)
             job = Job(
-                task=f"training, {kind} {index}", function=MEMBER, sees=Sees.TENSORFLOW, deadline_s=DEADLINE_S,
+                task=f"training, {kind} {index}", function=MEMBER, sees=("keras",), deadline_s=DEADLINE_S,
                 arguments={"request": request, "spec": place.spec, "kind": kind, "index": index, "leads": leads},
                 reach=None,
             )

@@ -1,13 +1,13 @@
 """From a step's settings to one training task: what is minimised, who teaches, where it is kept and resumed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlopt import cache, files
+from mlopt import cache
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -22,7 +22,6 @@ from mlopt.frameworks.fitting import (
     LabelLoss,
     Loss,
     OnEvent,
-    Opening,
     Optimizer,
     Schedule,
     Strategy,
@@ -30,9 +29,10 @@ from mlopt.frameworks.fitting import (
     Teachers,
 )
 from mlopt.frameworks.protocol import TrainableModel
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
 from mlopt.training.holding import Keeping
-from mlopt.training.teachers import check_fits, opener, write_outputs
+from mlopt.training.teachers import check_fits, open_teacher, write_outputs
 
 if TYPE_CHECKING:
     from mlopt.verify.task import Scoring
@@ -44,7 +44,7 @@ class Surroundings(Protocol):
     """What a training needs to know beside its settings: of a step's context, everything but the technique's own."""
 
     @property
-    def source(self) -> Path: ...
+    def source(self) -> ModelLocation: ...
     @property
     def train(self) -> Path: ...
     @property
@@ -64,12 +64,6 @@ class Surroundings(Protocol):
     @property
     def on_event(self) -> OnEvent: ...
     @property
-    def code(self) -> str: ...
-    @property
-    def opening(self) -> Opening: ...
-    @property
-    def open_model(self) -> Callable[[Path], TrainableModel]: ...
-    @property
     def model(self) -> TrainableModel: ...
 
 
@@ -78,7 +72,7 @@ class Objective:
     """What is minimised."""
 
     losses: tuple[Loss, ...]
-    teachers: tuple[Path, ...] = ()         # asked only where a loss listens to them
+    teachers: tuple[ModelLocation, ...] = ()         # asked only where a loss listens to them
     notes: tuple[str, ...] = ()
 
 
@@ -128,29 +122,29 @@ class Trainer:
             logs=around.logs / name if around.logs is not None else None,
         )
 
-    def _teachers(self, model: TrainableModel, paths: Sequence[Path], *, live: bool) -> Teachers | None:
+    def _teachers(self, model: TrainableModel, teachers: Sequence[ModelLocation], *, live: bool) -> Teachers | None:
         """Beside the student where it must see what the student sees, features, varied samples, or validation samples
         that nothing else judges; else asked once.
         """
-        if not paths:
+        if not teachers:
             return None
-        if live and not any(answers_only(path) for path in paths):
-            return Teachers(live=tuple(paths), opening=self.around.opening)
-        return Teachers(outputs=self._outputs(model, paths))
+        if live and not any(answers_only(teacher) for teacher in teachers):
+            return Teachers(live=tuple(teachers))
+        return Teachers(outputs=self._outputs(model, teachers))
 
-    def _outputs(self, model: TrainableModel, paths: Sequence[Path]) -> Path:
+    def _outputs(self, model: TrainableModel, teachers: Sequence[ModelLocation]) -> Path:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = _activations(model), Samples.open(self.around.train)
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", teachers=[files.digest(path) for path in paths], code=self.around.code,
+            self.around.work.parent, "teacher", teachers=[teacher.identity for teacher in teachers],
             samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
         )
         if not entry.exists():
             write_outputs(
-                paths, self.around.train, entry, student=model.signature, activations=activations,
-                open_=opener(self.around.open_model, self.around.opening), on_event=self.around.on_event,
+                teachers, self.around.train, entry, student=model.signature, activations=activations,
+                open_=open_teacher, on_event=self.around.on_event,
             )
         return entry
 
@@ -161,16 +155,15 @@ def trainer(settings: Training, around: Surroundings) -> Trainer:
     ranks = isinstance(settings, Slim) and settings.criterion == "taylor"
     if settings.epochs or ranks:
         found = made.objective(around.model)
-        for path in found.teachers:
-            if path != around.source:
-                theirs = opener(around.open_model, around.opening)(path).signature
-                check_fits(f"the teacher {path}", theirs, around.model.signature)
+        for teacher in found.teachers:
+            if teacher != around.source:
+                check_fits(f"the teacher {teacher.path}", open_teacher(teacher).signature, around.model.signature)
     return made
 
 
 def objective(settings: Training, around: Surroundings, model: TrainableModel) -> Objective:
     """Labels weigh `labels`, the teacher the rest; without a teacher they are all there is."""
-    paths = _teacher_files(settings.teacher, around.source)
+    paths = teacher_files(settings, around)
     weight = settings.labels if paths else 1.0
     losses: list[Loss] = []
     notes: tuple[str, ...] = ()
@@ -192,19 +185,17 @@ def objective(settings: Training, around: Surroundings, model: TrainableModel) -
     return Objective(losses=tuple(losses), teachers=paths if listened else (), notes=notes)
 
 
-def teacher_files(settings: Training, around: Surroundings) -> tuple[Path, ...]:
-    """The files that the settings name, whether a loss listens to them or not."""
-    return _teacher_files(settings.teacher, around.source)
-
-
-def _teacher_files(text: str, source: Path) -> tuple[Path, ...]:
-    if text == NO_TEACHER:
+def teacher_files(settings: Training, around: Surroundings) -> tuple[ModelLocation, ...]:
+    """The models that the settings name, whether a loss listens to them or not."""
+    if settings.teacher == NO_TEACHER:
         return ()
-    paths = tuple(source if part.strip() == THE_SOURCE else Path(part.strip()) for part in text.split(","))
-    for path in paths:
-        if not path.exists():
-            raise BadRequest(f"there is no teacher {path}: name a model file, `source` or `none`")
-    return paths
+    named = [part.strip() for part in settings.teacher.split(",")]
+    source = around.source
+    teachers = tuple(source if name == THE_SOURCE else source.beside(Path(name)) for name in named)
+    for teacher in teachers:
+        if not teacher.path.exists():
+            raise BadRequest(f"there is no teacher {teacher.path}: name a model file, `source` or `none`")
+    return teachers
 
 
 def _label_loss(
@@ -293,9 +284,9 @@ def _activations(model: TrainableModel) -> tuple[str, ...]:
     return tuple(model.network.node(name).activation for name in model.network.outputs)
 
 
-def answers_only(path: Path) -> bool:
+def answers_only(teacher: ModelLocation) -> bool:
     """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
-    return (path / "saved_model.pb").is_file()
+    return (teacher.path / "saved_model.pb").is_file()
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:

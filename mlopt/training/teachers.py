@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from mlopt import worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import OnEvent, Opening
+from mlopt.frameworks import open_model, open_trainable
+from mlopt.frameworks.fitting import OnEvent
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 
 BATCH = 256          # rows of one inference
@@ -33,12 +35,12 @@ class Opened:
     applied: tuple[str, ...]        # what each output applies last: "softmax", "linear", ...; "unknown"
 
 
-Open = Callable[[Path], Opened]
+Open = Callable[[ModelLocation], Opened]
 
 
 def write_outputs(
-    teachers: Sequence[Path], samples: Path, dest: Path, *, student: Signature, activations: Sequence[str], open_: Open,
-    on_event: OnEvent,
+    teachers: Sequence[ModelLocation], samples: Path, dest: Path, *, student: Signature, activations: Sequence[str],
+    open_: Open, on_event: OnEvent,
 ) -> None:
     """Write NAME.npy float32 [N, ...] for each output of the student into the new folder `dest`, whole or not at all.
 
@@ -47,9 +49,9 @@ def write_outputs(
     other inputs or outputs. Runs where the teachers' framework can be imported.
     """
     stored = Samples.open(samples)
-    opened = [open_(path) for path in teachers]
-    for path, one in zip(teachers, opened, strict=True):     # all of them before the long part
-        check_fits(f"the teacher {path}", one.signature, student)
+    opened = [open_(teacher) for teacher in teachers]
+    for location, one in zip(teachers, opened, strict=True):     # all of them before the long part
+        check_fits(f"the teacher {location.path}", one.signature, student)
     each = (applied_in_order(one, student) for one in opened)
     terms = [common_terms(applied) for applied in zip(activations, *each, strict=True)]
     with worker.result(dest) as folder:
@@ -151,18 +153,12 @@ def _described(specs: Sequence[TensorSpec]) -> str:
     return "; ".join(spec.describe() for spec in specs) or "none"
 
 
-def opener(open_trainable: Callable[[Path], Any], opening: Opening) -> Open:
-    """How teachers of this process's framework are opened; what cannot be taken apart answers all the same."""
-
-    def open_(path: Path) -> Opened:
-        try:
-            model = open_trainable(path)
-        except BadRequest:
-            from mlopt.frameworks import open_model
-
-            asked = open_model(path, **opening.keywords)
-            return Opened(model=asked, signature=asked.source.signature, applied=asked.source.output_activations)
-        applied = tuple(model.network.node(name).activation for name in model.network.outputs)
-        return Opened(model=model, signature=model.signature, applied=applied)
-
-    return open_
+def open_teacher(location: ModelLocation) -> Opened:
+    """A teacher of this process's framework; what cannot be taken apart answers all the same."""
+    try:
+        model = open_trainable(location)
+    except BadRequest:
+        asked = open_model(location)
+        return Opened(model=asked, signature=asked.source.signature, applied=asked.source.output_activations)
+    applied = tuple(model.network.node(name).activation for name in model.network.outputs)
+    return Opened(model=model, signature=model.signature, applied=applied)

@@ -197,8 +197,9 @@ def test_coremltools_reads_every_package_back(wide: tuple[tiny.TinyModel, Path],
 _MAKE_IN_ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
-from mlopt.isolation import NEVER_NEEDED, TENSORFLOW, TORCH, hide
-hide(TORCH | TENSORFLOW | NEVER_NEEDED)
+from mlopt.isolation import NEVER_NEEDED, TORCH, hide
+from mlopt.plugins import framework_imports
+hide(TORCH | NEVER_NEEDED | framework_imports()["keras"])
 from mlopt_coreml.quantizer import make
 for precision in ("float16", "palette4"):
     make(Path(sys.argv[1]), precision, Path(sys.argv[2]) / precision, signature=None, samples=None, seed=0)

@@ -17,6 +17,7 @@ from mlopt_tflite.storage import read_storage
 
 from mlopt.data.samples import Samples
 from mlopt.errors import DataMismatch, MloptError, ModelUnreadable, UnsupportedOps
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 from mlopt.testing import tiny
 
@@ -230,7 +231,7 @@ def test_a_keras_3_model_with_random_layers_is_exported_with_its_names(tmp_path)
     image = keras.Input((6, 6, 1), name="image")
     x = keras.layers.Conv2D(2, 3)(keras.layers.RandomFlip(name="flip")(image))
     keras.Model(image, keras.layers.Flatten(name="flat")(x)).save(tmp_path / "m.keras")
-    model = open_model(tmp_path / "m.keras")
+    model = open_model(ModelLocation(tmp_path / "m.keras"))
     export(model, model.signature, tmp_path / "m.tflite")
     inputs = tiny.inputs_for(model, 4)
     outputs = open_runtime(tmp_path / "m.tflite", model.signature).predict(inputs)

@@ -19,6 +19,7 @@ from PIL import Image
 from mlopt.data.dataset import Dataset, Request
 from mlopt.data.labels import LabelKind
 from mlopt.data.materialise import write_arrays, write_calibration_and_test, write_samples
+from mlopt.data.preparation import Preparation
 from mlopt.data.readers.python import ArraySource
 from mlopt.data.samples import Samples
 from mlopt.data.source import Column, Kind
@@ -30,6 +31,7 @@ ROWS = 40
 random = np.random.default_rng(9)
 PIXELS = random.integers(0, 256, (ROWS, 4, 4, 3), dtype=np.uint8)
 LABELS = np.arange(ROWS) % 4
+TO_ONE = Preparation(normalise=(0, 1))
 
 
 def spec(name: str, *shape: int | None, dtype: str = "float32") -> TensorSpec:
@@ -147,7 +149,8 @@ def test_the_same_arguments_write_the_same_bytes_and_another_seed_others(tmp_pat
 
 def test_normalisation_maps_0_and_255_and_leaves_the_stored_pixels(tmp_path):
     for low, high in ((0, 1), (-1, 1)):
-        _, samples = write(source(x=PIXELS, y=LABELS), model(), tmp_path / "s", normalise=(low, high))
+        prepared = Preparation(normalise=(low, high))
+        _, samples = write(source(x=PIXELS, y=LABELS), model(), tmp_path / "s", preparation=prepared)
         np.testing.assert_array_equal(samples.inputs["image"], PIXELS)
         np.testing.assert_allclose(
             samples.rows(0, ROWS)["image"], PIXELS / 255.0 * (high - low) + low, atol=1e-6
@@ -157,16 +160,16 @@ def test_normalisation_maps_0_and_255_and_leaves_the_stored_pixels(tmp_path):
 def test_normalisation_is_for_pixels_and_spares_the_other_inputs(tmp_path):
     extra = random.normal(size=(ROWS, 3)).astype(np.float32)
     signature = model(spec("image", 4, 4, 3), spec("extra", 3))
-    _, samples = write(source(image=PIXELS, extra=extra, y=LABELS), signature, tmp_path / "s", normalise=(0, 1))
+    _, samples = write(source(image=PIXELS, extra=extra, y=LABELS), signature, tmp_path / "s", preparation=TO_ONE)
     assert samples.rows(0, ROWS)["image"].max() == 1.0
     np.testing.assert_array_equal(samples.rows(0, ROWS)["extra"], extra)
     with pytest.raises(DataMismatch, match="no pixels to normalise"):
-        write(source(x=LABELS[:, None]), model(spec("x", 1, dtype="int32")), tmp_path / "t", normalise=(0, 1))
+        write(source(x=LABELS[:, None]), model(spec("x", 1, dtype="int32")), tmp_path / "t", preparation=TO_ONE)
 
 
 def test_flat_pixels_of_an_only_input_are_normalised_too(tmp_path):
     flat = PIXELS.reshape(ROWS, -1).astype(np.float32)
-    _, samples = write(source(x=flat), model(spec("x", 48)), tmp_path / "s", normalise=(0, 1))
+    _, samples = write(source(x=flat), model(spec("x", 48)), tmp_path / "s", preparation=TO_ONE)
     np.testing.assert_allclose(samples.rows(0, ROWS)["x"], flat / 255, atol=1e-6)
 
 
@@ -251,10 +254,10 @@ def test_slices_are_text_of_few_values_or_what_was_asked_for(tmp_path):
     summary, samples = write(given, model(), tmp_path / "a")
     assert summary.slice_names == ("region",) and samples.slices["region"].tolist() == region.tolist()
     assert "column year unused" in summary.notes and any("name unused: it is free text" in n for n in summary.notes)
-    summary, samples = write(given, model(), tmp_path / "b", slice_columns=("year",))
+    summary, samples = write(given, model(), tmp_path / "b", preparation=Preparation(slice_columns=("year",)))
     assert summary.slice_names == ("year",) and samples.slices["year"].tolist() == (LABELS + 2020).tolist()
     with pytest.raises(DataMismatch, match="the slice column nowhere"):
-        write(given, model(), tmp_path / "c", slice_columns=("nowhere",))
+        write(given, model(), tmp_path / "c", preparation=Preparation(slice_columns=("nowhere",)))
 
 
 def test_marks_beside_an_autoencoder_become_slices(tmp_path):
@@ -275,7 +278,7 @@ def test_marks_beside_an_autoencoder_become_slices(tmp_path):
     ],
 )
 def test_values_that_look_wrong_are_warned_of(tmp_path, values, normalise, said):
-    summary, _ = write(source(x=values), model(), tmp_path / "s", normalise=normalise)
+    summary, _ = write(source(x=values), model(), tmp_path / "s", preparation=Preparation(normalise=normalise))
     assert len(summary.warnings) == 1 and said in summary.warnings[0]
 
 

@@ -1,5 +1,6 @@
 """Model files made to run commands, write, or read what is not theirs: none does, by any way of opening a model."""
 
+import functools
 import json
 import sys
 
@@ -12,6 +13,7 @@ from inotify import Watch
 
 from mlopt.errors import MloptError, ModelUnreadable
 from mlopt.frameworks import open_model, open_trainable
+from mlopt.location import ModelLocation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),        # tf.saved_model.load leaves a file open
@@ -82,12 +84,13 @@ def test_custom_objects_open_no_door_beside_their_own_name(corpus, swish):
     mark, secret, files = corpus
     named = {name: path for name, path in files.items() if "registered-name" in name or "-value-c" in name}
     assert len(named) >= 8
-    assert opened_quietly(lambda path: open_model(path, custom_objects=[swish]), mark, secret, named) == {}
+    trusting = functools.partial(ModelLocation, custom_objects=(swish,))
+    assert opened_quietly(lambda path: open_model(trusting(path)), mark, secret, named) == {}
 
 
 def test_harmless_saved_models_that_look_alike_open(tmp_path):
     for name, path in benign(tmp_path):
-        assert open_model(path).source.parameters == 8, name
+        assert open_model(ModelLocation(path)).source.parameters == 8, name
 
 
 def test_keras_reads_no_checkpoint_that_lies_beside_a_file_without_a_suffix(tmp_path):
@@ -96,7 +99,7 @@ def test_keras_reads_no_checkpoint_that_lies_beside_a_file_without_a_suffix(tmp_
     beside = tf_keras.Sequential([tf_keras.layers.Input((4,), name="x"), tf_keras.layers.Dense(2, name="d")])
     beside.save_weights(str(path), save_format="tf")
     with Watch(tmp_path / "model.index") as watch:
-        opened = open_model(path)
+        opened = open_model(ModelLocation(path))
         assert not watch.opened()
     assert opened.predict({"x": np.ones((1, 4), np.float32)})["d"].tolist() == [[5.0, 5.0]]      # the file's ones
 
@@ -105,4 +108,4 @@ def test_a_small_file_that_declares_a_huge_layer_is_refused_within_the_budget(tm
     """2.4 billion weights in a file of 12 kB: ten gigabytes, and the file is gone through before they are missed."""
     architecture = json.dumps(of_version(model(layer("Dense", units=600_000_000)), "2.15.0"))
     with pytest.raises(ModelUnreadable, match=r"takes more than 4,\d{3},\d{3},\d{3} bytes of memory"):
-        open_model(h5(tmp_path / "wide.h5", architecture, "2.15.0"))
+        open_model(ModelLocation(h5(tmp_path / "wide.h5", architecture, "2.15.0")))

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from mlopt.frameworks import open_model
 from mlopt.frameworks.keras import graph, statistics, synthesis
 from mlopt.frameworks.keras.starts import noise
+from mlopt.location import ModelLocation
 from mlopt.model import TensorSpec
 from mlopt.testing import tiny
 
@@ -25,7 +26,7 @@ pytestmark = [
 
 
 def flat(path):
-    opened = open_model(path)
+    opened = open_model(ModelLocation(path))
     return graph.flatten(opened.concrete_function(None), opened._owners(), opened._owner_of)
 
 
@@ -138,7 +139,7 @@ def digits_model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def synthesised(digits_model):
     """64 samples of seed 0, and the sentence on them."""
-    made, sentence = open_model(digits_model[0]).synthesise(64, 0)
+    made, sentence = open_model(ModelLocation(digits_model[0])).synthesise(64, 0)
     return made["image"], sentence
 
 
@@ -174,14 +175,16 @@ def test_the_same_seed_makes_the_same_bytes_in_another_process_which_keeps_quiet
         from mlopt.isolation import NEVER_NEEDED, TORCH, hide
         hide(TORCH | NEVER_NEEDED)
         import hashlib
+        from pathlib import Path
         from mlopt.frameworks import open_model
-        made, _ = open_model({str(path)!r}).synthesise(16, 3)
+        from mlopt.location import ModelLocation
+        made, _ = open_model(ModelLocation(Path({str(path)!r}))).synthesise(16, 3)
         print(hashlib.sha256(made["image"].tobytes()).hexdigest())
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True, env=environment
     )
-    made = open_model(path).synthesise(16, 3)[0]["image"]
+    made = open_model(ModelLocation(path)).synthesise(16, 3)[0]["image"]
     assert hashlib.sha256(made.tobytes()).hexdigest() == done.stdout.strip()
     assert done.stderr == ""
 
@@ -190,7 +193,7 @@ def test_without_batch_norm_the_sentence_says_how_little_is_proven(tmp_path):
     tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
     x = tf_keras.layers.GlobalAveragePooling1D()(tf_keras.layers.Embedding(11, 4)(tokens))
     tf_keras.Model(tokens, tf_keras.layers.Dense(2)(x)).save(tmp_path / "m.h5")
-    made, sentence = open_model(tmp_path / "m.h5").synthesise(200, 0)
+    made, sentence = open_model(ModelLocation(tmp_path / "m.h5")).synthesise(200, 0)
     assert made["tokens"].dtype == np.int32 and set(np.unique(made["tokens"])) == set(range(11))
     assert "no batch-norm statistics" in sentence and "may be wrong" in sentence
 
@@ -212,5 +215,5 @@ def test_a_swish_after_batch_norm_does_not_stand_in_the_way(tmp_path, suffix):
     x = tf_keras.layers.BatchNormalization()(tf_keras.layers.Conv2D(4, 3)(tf_keras.layers.Activation("swish")(x)))
     path = tmp_path / f"m{suffix}"
     tf_keras.Model(image, tf_keras.layers.Flatten()(x)).save(path, save_format="h5" if suffix else "tf")
-    inputs, how = open_model(path).synthesise(4, 0)
+    inputs, how = open_model(ModelLocation(path)).synthesise(4, 0)
     assert inputs["image"].shape == (4, 8, 8, 2) and np.isfinite(inputs["image"]).all() and "2 batch-norm" in how

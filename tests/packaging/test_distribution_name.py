@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 from mlopt import diagnosis, extras
 from mlopt.errors import DISTRIBUTION, MissingExtra, install_command
+from mlopt.location import ModelLocation
 from mlopt.pipeline import finish
 from mlopt.pipeline.request import CompressRequest
 
@@ -65,7 +66,7 @@ def test_doctor_and_the_report_tell_the_same_where_everything_is_missing(monkeyp
     remedies = {one.name: requirement(one.remedy) for one in diagnosis.diagnose().extras}
     assert set(remedies) == set(extras.PACKAGES_BY_EXTRA)
     assert all(one.name == DISTRIBUTION and one.extras == {name} for name, one in remedies.items())
-    notes = finish._not_installed(CompressRequest(model=Path("model.h5"), out=Path("out")))
+    notes = finish._not_installed(CompressRequest(model=ModelLocation(Path("model.h5")), out=Path("out")))
     assert {note.about: requirement(note.message).name for note in notes} == dict.fromkeys(
         ("tflite", "onnx", "coreml"), DISTRIBUTION
     )

@@ -7,6 +7,7 @@ import pytest
 
 from mlopt import plain
 from mlopt.frameworks.fitting import Strategy
+from mlopt.location import ModelLocation
 from mlopt.pipeline.step_task import StepTask
 from mlopt.pipeline.training import step_reach
 from mlopt.recipe.steps import STEPS
@@ -19,8 +20,9 @@ STORE = Path("/cache")
 def task():
     return StepTask(
         number=1, name="finetune", settings=plain.to_plain(STEPS["finetune"](epochs=1, teacher="source, big.h5")),
-        later=(), model=Path("/m.h5"), holds=None, validation_before=None, source=Path("/m.h5"), trust_code=False,
-        custom_objects=(), input_shapes={}, train=STORE / "train", validation=STORE / "validation", work=STORE / "work",
+        later=(), model=ModelLocation(Path("/m.h5")), holds=None, validation_before=None,
+        source=ModelLocation(Path("/m.h5")), train=STORE / "train", validation=STORE / "validation",
+        work=STORE / "work",
         logs=Path("/logs"), dest=STORE / "step", seed=0, strategy=Strategy.ONE, track="",
     )
 

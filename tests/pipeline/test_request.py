@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from mlopt import compress, extras, load
+from mlopt.data.preparation import Preparation
 from mlopt.errors import BadRequest, MissingExtra
+from mlopt.location import ModelLocation
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import require_extras
 from mlopt.recipe.steps import Export, Recipe
 
 
 def asked(**settings):
-    return CompressRequest(**{"model": Path("model.h5"), "out": Path("out")} | settings)
+    return CompressRequest(**{"model": ModelLocation(Path("model.h5")), "out": Path("out")} | settings)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,8 @@ def test_settings_that_make_no_sense_say_what_to_do(settings, words):
 
 
 def test_the_same_settings_are_taken_where_samples_are_given():
-    assert asked(test="a.npz", resize=True, normalise=(0.0, 1.0), slice_columns=("device",)).resize
+    said = Preparation(resize=True, normalise=(0.0, 1.0), slice_columns=("device",))
+    assert asked(test="a.npz", preparation=said).preparation.resize
 
 
 def test_a_format_asked_for_by_name_is_not_dropped_because_it_has_none_of_the_precisions():
@@ -80,13 +83,14 @@ def test_one_file_by_two_paths_is_still_the_same_samples(tmp_path):
     (tmp_path / "link.npz").symlink_to(tmp_path / "a.npz")
     with pytest.raises(BadRequest, match="the same samples"):
         CompressRequest(
-            model=tmp_path / "m.h5", out=tmp_path / "o", data=str(tmp_path / "a.npz"), test=str(tmp_path / "link.npz")
+            model=ModelLocation(tmp_path / "m.h5"), out=tmp_path / "o", data=str(tmp_path / "a.npz"),
+            test=str(tmp_path / "link.npz"),
         )
 
 
 def test_an_interval_the_wrong_way_round_is_refused_by_the_api_too(tmp_path):
     with pytest.raises(BadRequest, match="--normalise"):
-        CompressRequest(model=tmp_path / "m.h5", out=tmp_path / "o", data="x.npz", normalise=(1.0, 0.0))
+        compress(tmp_path / "m.h5", out=tmp_path / "o", data="x.npz", normalise=(1.0, 0.0))
 
 
 @pytest.mark.parametrize("name", ["data", "test", "train", "recipe"])

@@ -6,6 +6,7 @@ import pytest
 
 from mlopt.cache import Cache
 from mlopt.errors import OutputUnwritable
+from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.training import Training, _alone
@@ -17,7 +18,7 @@ from mlopt.worker import Crew
 def training(tmp_path):
     with Crew() as crew:
         yield Training(
-            request=CompressRequest(model=tmp_path / "model.h5", out=tmp_path / "out"),
+            request=CompressRequest(model=ModelLocation(tmp_path / "model.h5"), out=tmp_path / "out"),
             recipe=Recipe(schema=1, about="Once.", steps=(Finetune(epochs=1),)),
             signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples", crew=crew,
             store=Cache(tmp_path / "cache"), on_progress=lambda progress: None,

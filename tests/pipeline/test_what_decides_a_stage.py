@@ -6,14 +6,10 @@ import pytest
 
 from mlopt.cache import Cache
 from mlopt.errors import ModelUnreadable
-from mlopt.pipeline.opening import describe, opening_of
-from mlopt.pipeline.request import CompressRequest
+from mlopt.location import ModelLocation
+from mlopt.pipeline.opening import describe
 from mlopt.testing import tiny
 from mlopt.worker import Crew
-
-
-def request(model, **settings):
-    return CompressRequest(model=Path(model), out=Path("out"), **settings)
 
 
 @pytest.fixture
@@ -24,19 +20,21 @@ def model(tmp_path):
 
 def test_the_same_bytes_under_another_name_are_the_same_model(model, tmp_path):
     (tmp_path / "copy.h5").write_bytes(b"weights")
-    assert opening_of(request(model)) == opening_of(request(tmp_path / "copy.h5"))
+    assert ModelLocation(model).identity == ModelLocation(tmp_path / "copy.h5").identity
     (tmp_path / "copy.h5").write_bytes(b"other weights")
-    assert opening_of(request(model)) != opening_of(request(tmp_path / "copy.h5"))
+    assert ModelLocation(model).identity != ModelLocation(tmp_path / "copy.h5").identity
 
 
 def test_changed_code_of_a_custom_object_opens_the_model_again(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = request(model, custom_objects=("own_layers:Scaled",))
+    def identity():
+        return ModelLocation(model, custom_objects=("own_layers:Scaled",)).identity
+
     (tmp_path / "own_layers.py").write_text("factor = 2")
-    before = opening_of(asked)
-    assert opening_of(asked) == before
+    before = identity()
+    assert identity() == before
     (tmp_path / "own_layers.py").write_text("factor = 3")
-    assert opening_of(asked) != before
+    assert identity() != before
 
 
 def test_every_module_of_a_custom_objects_package_counts(model, tmp_path, monkeypatch):
@@ -44,19 +42,19 @@ def test_every_module_of_a_custom_objects_package_counts(model, tmp_path, monkey
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "__init__.py").write_text("")
     (tmp_path / "own_package" / "layers.py").write_text("factor = 2")
-    before = opening_of(request(model, custom_objects=("own_package:Scaled",)))
+    before = ModelLocation(model, custom_objects=("own_package:Scaled",)).identity
     (tmp_path / "own_package" / "layers.py").write_text("factor = 3")
-    assert opening_of(request(model, custom_objects=("own_package:Scaled",))) != before
+    assert ModelLocation(model, custom_objects=("own_package:Scaled",)).identity != before
 
 
 def test_code_that_is_not_found_is_never_taken_for_the_same(model):
-    asked = request(model, custom_objects=("nowhere_at_all:Scaled",))
-    assert opening_of(asked) != opening_of(asked)
+    one, other = (ModelLocation(model, custom_objects=("nowhere_at_all:Scaled",)) for _ in range(2))
+    assert one.identity != other.identity
 
 
 def test_a_missing_model_is_refused(tmp_path):
     with pytest.raises(ModelUnreadable, match="no such file or folder"):
-        opening_of(request(tmp_path / "none.h5"))
+        ModelLocation(tmp_path / "none.h5").identity  # noqa: B018  # a property that reads
 
 
 def test_a_kept_description_goes_by_the_name_it_was_asked_under(tmp_path):
@@ -66,8 +64,8 @@ def test_a_kept_description_goes_by_the_name_it_was_asked_under(tmp_path):
     (tmp_path / "second.h5").write_bytes((tmp_path / "first.h5").read_bytes())
     with Crew() as crew:
         store = Cache(tmp_path / "cache")
-        first = describe(request(tmp_path / "first.h5"), crew, store)
-        second = describe(request(tmp_path / "second.h5"), crew, store)
+        first = describe(ModelLocation(tmp_path / "first.h5"), crew, store)
+        second = describe(ModelLocation(tmp_path / "second.h5"), crew, store)
     assert (first.path.name, second.path.name) == ("first.h5", "second.h5")
     assert first.layers == second.layers
 
@@ -75,4 +73,4 @@ def test_a_kept_description_goes_by_the_name_it_was_asked_under(tmp_path):
 def test_a_folder_that_one_stands_in_lends_its_name(tmp_path, monkeypatch):
     (tmp_path / "net").mkdir()
     monkeypatch.chdir(tmp_path / "net")
-    assert request(".").stem == "net"
+    assert ModelLocation(Path()).stem == "net"

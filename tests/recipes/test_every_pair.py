@@ -12,6 +12,7 @@ from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
 from mlopt.frameworks.fitting import Strategy
 from mlopt.grid import Grid
+from mlopt.location import ModelLocation
 from mlopt.pipeline.step_stage import read_holds, run_step
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.recipe.check import find_problem
@@ -61,9 +62,9 @@ def carried_out(files, tmp_path_factory):
             place = tmp_path_factory.mktemp("-".join(names))
             run_step(StepTask(
                 number=len(names), later=(), name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
-                model=before / MODEL if before else files / "model.h5", holds=before / HOLDS if before else None,
-                validation_before=None,
-                source=files / "model.h5", trust_code=False, custom_objects=(), input_shapes={},
+                model=ModelLocation(before / MODEL if before else files / "model.h5"),
+                holds=before / HOLDS if before else None, validation_before=None,
+                source=ModelLocation(files / "model.h5"),
                 train=files / "train", validation=files / "validation", work=place / "work", logs=place / "logs",
                 dest=place / "done", seed=3, strategy=Strategy.ONE, track="",
             ))
@@ -76,9 +77,9 @@ def carried_out(files, tmp_path_factory):
 @pytest.mark.parametrize("names", [(name,) for name in STEPS] + PAIRS, ids="-".join)
 def test_steps_leave_a_model_that_opens_and_keeps_what_they_made(names, carried_out, files):
     folder = carried_out(*names)
-    model = open_trainable(folder / MODEL)
+    model = open_trainable(ModelLocation(folder / MODEL))
     record = json.loads((folder / RECORD).read_text())
-    source = open_trainable(files / "model.h5")
+    source = open_trainable(ModelLocation(files / "model.h5"))
     assert record["epochs"] >= 1 and record["parameters"] <= record["parameters_before"]
     assert record["macs"] == model.network.macs
     if "slim" in names:

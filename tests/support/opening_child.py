@@ -8,11 +8,13 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from mlopt.isolation import NEVER_NEEDED, TORCH, hide
+from mlopt.location import ModelLocation
 
 hide(TORCH | NEVER_NEEDED)
 
@@ -27,7 +29,7 @@ def main() -> None:
     answers.write("ready\n")
     for line in sys.stdin:
         try:
-            opened = open_model(line.rstrip("\n"))
+            opened = open_model(ModelLocation(Path(line.rstrip("\n"))))
             answer = ["opened", len(opened.source.layers)]
         except MloptError as err:
             answer = [type(err).__name__, str(err)]

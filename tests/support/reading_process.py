@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlopt.data.preparation import Preparation
 from mlopt.errors import MloptError
 from mlopt.model import Signature, TensorSpec
 from mlopt.pipeline.data_stage import DataTask, gather
@@ -62,7 +63,7 @@ class ReadingProcess:
 def _answer(source: str, dest: Path) -> dict[str, Any]:
     task = DataTask(
         data=source, test=None, train=None, signature=SIGNATURE, dest=dest, limits={"calibration": 4, "test": 1000},
-        seed=0, normalise=None, resize=True, slice_columns=(),
+        seed=0, preparation=Preparation(resize=True),
     )
     try:
         gather(task)

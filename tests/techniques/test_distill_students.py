@@ -8,6 +8,7 @@ import tf_keras
 
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold
+from mlopt.location import ModelLocation
 from mlopt.network import Kind, Network, Node
 from mlopt.recipe.steps import Distill, Student
 from mlopt.techniques.blocks import blocks, passed_by_all
@@ -94,7 +95,7 @@ def _tokens(folder):
     tiny.build("small_transformer").save(folder / "source.h5")
 
     class Around:
-        model = open_trainable(folder / "source.h5")
+        model = open_trainable(ModelLocation(folder / "source.h5"))
     return Around
 
 
@@ -141,7 +142,7 @@ def test_a_student_from_a_file_must_have_the_same_classes(tmp_path):
         run(Distill(epochs=1, student=Student(file=str(tmp_path / "s5.h5"))), context)
     done = run(Distill(epochs=1, batch=16, student=Student(file=str(tmp_path / "s4.h5"))), context)
     done.model.save(tmp_path / "saved")
-    again = context.open_model(tmp_path / "saved/model.h5")
+    again = context.open_model(ModelLocation(tmp_path / "saved"))
     assert [spec.name for spec in (*again.signature.inputs, *again.signature.outputs)] == ["image", "label"]
 
 
@@ -168,7 +169,7 @@ def test_a_taught_student_comes_closer_to_its_teacher_than_one_taught_by_labels(
 
 def test_hints_of_a_saved_model_are_refused_before_training(tmp_path):
     context = steps.context(tmp_path)
-    tf_keras.models.load_model(context.source).export(tmp_path / "graph")
+    tf_keras.models.load_model(context.source.path).export(tmp_path / "graph")
     settings = Distill(epochs=1, batch=16, teacher=str(tmp_path / "graph"), hints=0.5)
     with pytest.raises(BadRequest, match=r"graph is a SavedModel, which only answers: give the \.h5"):
         run(settings, context)

@@ -20,6 +20,7 @@ from mlopt.errors import BadRequest
 from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import Hold
 from mlopt.grid import Grid
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Quantize
 from mlopt.techniques.quantize import quantize
 from mlopt.techniques.quantize_loss import rounded_kernel, sensitivities
@@ -98,17 +99,17 @@ def trained(tmp_path_factory):
                 images, labels = pictures(count, seed)
                 write_arrays(folder / part, {"image": images}, role=Role(part), origin="given",
                              labels=None if kind == "autoencoder" else labels,
-                             signature=open_trainable(folder / "model.h5").signature)
+                             signature=open_trainable(ModelLocation(folder / "model.h5")).signature)
         return known[kind]
 
     return get
 
 
 def context(folder, work, **changed):
-    model = open_trainable(folder / "model.h5")
+    source = ModelLocation(folder / "model.h5")
     made = Context(
-        model=model, source=folder / "model.h5", train=folder / "train", validation=folder / "validation", work=work,
-        seed=0, on_event=lambda event: None, open_model=open_trainable,
+        model=open_trainable(source), source=source, train=folder / "train", validation=folder / "validation",
+        work=work, seed=0, on_event=lambda event: None, open_model=open_trainable,
     )
     return replace(made, **changed)
 
@@ -136,7 +137,7 @@ def from_file(path, images):
 
 def exported(done, around, work, precision):
     done.model.save(work / "saved")
-    model = open_model(work / "saved" / "model.h5")
+    model = open_model(ModelLocation(work / "saved" / "model.h5"))
     export(model, model.source.signature, work / "float.tflite")
     dest = work / f"{precision}.tflite"
     made = make(work / "float.tflite", precision, dest, signature=model.source.signature, grid=done.grid,
@@ -171,7 +172,7 @@ def test_the_file_computes_what_was_trained(trained, tmp_path, kind):
 def test_training_on_the_grid_wins_back_what_four_bits_lose(trained, tmp_path):
     folder = trained("autoencoder")
     images = {"image": pictures(VALIDATION, 2)[0]}
-    source = open_trainable(folder / "model.h5").predict(images)["reconstruction"]
+    source = open_trainable(ModelLocation(folder / "model.h5")).predict(images)["reconstruction"]
 
     def lost(epochs):
         done, _ = run(folder, tmp_path / str(epochs), epochs=epochs, scheme="mixed-4-8", share=0.6)
@@ -223,8 +224,8 @@ def test_the_grid_can_be_read_again_with_probes_that_the_stripped_model_gives(un
 
 def test_what_earlier_steps_hold_stays_true(trained, tmp_path):
     folder = trained("residual")
-    name = next(iter(kernels(open_trainable(folder / "model.h5").network)))
-    model = open_trainable(folder / "model.h5")
+    name = next(iter(kernels(open_trainable(ModelLocation(folder / "model.h5")).network)))
+    model = open_trainable(ModelLocation(folder / "model.h5"))
     kernel = model.weights()[name]
     random = np.random.default_rng(0)
     mask, ties = random.random(kernel.shape) > 0.5, random.integers(0, 8, kernel.shape).astype(np.int32)
@@ -271,7 +272,7 @@ def never(*args, **kwargs):
 
 def test_a_budget_that_cannot_be_met_is_refused_with_the_smallest_that_can(trained, tmp_path):
     folder = trained("residual")
-    network = open_trainable(folder / "model.h5").folded().network
+    network = open_trainable(ModelLocation(folder / "model.h5")).folded().network
     least = network_bytes(network, dict.fromkeys(kernels(network), 4))
     with pytest.raises(BadRequest, match=f"100 bytes cannot be reached.* {least} bytes"):
         run(folder, tmp_path / "a", train=never, epochs=1, scheme="mixed-4-8", bytes=100)
@@ -298,7 +299,7 @@ def test_samples_that_give_no_finite_values_are_refused_before_training(trained,
 
 
 def test_sensitivities_are_those_of_one_kernel_changed_by_hand_and_leave_the_model_as_it_was(trained):
-    model = open_trainable(trained("residual") / "model.h5").folded()
+    model = open_trainable(ModelLocation(trained("residual") / "model.h5")).folded()
     inputs = {"image": pictures(64, 4)[0].astype(np.float32)}
     (name, (_, (node, *_))) = list(kernels(model.network).items())[1]
     before, (wanted,) = model.weights(), model.predict(inputs).values()

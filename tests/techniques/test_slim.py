@@ -10,6 +10,7 @@ from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import EpochFacts, FitResult, Hold, InputFacts
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Slim
 from mlopt.techniques.coupling import couple
 from mlopt.techniques.slim import cut_holds, slim
@@ -53,8 +54,9 @@ def context(tmp_path):
         write_arrays(tmp_path / part, {"input0": images}, role=Role(part), labels=np.arange(20) % 4)
     (tmp_path / "model").write_text("the teacher, which nobody asks here")
     return Context(
-        model=model, source=tmp_path / "model", train=tmp_path / "train", validation=tmp_path / "validation",
-        work=tmp_path / "work", seed=0, on_event=lambda event: None, open_model=NumpyModel.open,
+        model=model, source=ModelLocation(tmp_path / "model"), train=tmp_path / "train",
+        validation=tmp_path / "validation", work=tmp_path / "work", seed=0, on_event=lambda event: None,
+        open_model=NumpyModel.open,
     )
 
 
@@ -213,7 +215,7 @@ class Clock:
 
     def __call__(self, folders):
         self.asked.append(len(folders))
-        return [self.microseconds(NumpyModel.open(folder).network) for folder in folders]
+        return [self.microseconds(NumpyModel.open(ModelLocation(folder)).network) for folder in folders]
 
 
 def by_stem(network):

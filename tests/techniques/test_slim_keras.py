@@ -8,6 +8,7 @@ import pytest
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Slim
 from mlopt.techniques.coupling import couple
 from mlopt.techniques.resizing import resized
@@ -35,7 +36,7 @@ def opened(tmp_path):
     def open_tiny(name):
         model = build(name)
         model.save(tmp_path / "tiny.h5")
-        return open_trainable(tmp_path / "tiny.h5", custom_objects=()), inputs_for(TinyModel(model), 4)
+        return open_trainable(ModelLocation(tmp_path / "tiny.h5", custom_objects=())), inputs_for(TinyModel(model), 4)
 
     return open_tiny
 
@@ -64,8 +65,9 @@ def test_a_keras_model_is_slimmed_kept_and_found_again(opened, tmp_path):
         images = random.normal(size=(count, 8, 8, 3)).astype(np.float32)
         write_arrays(tmp_path / part, {"image": images}, role=Role(part), labels=np.arange(count) % 4)
     context = Context(
-        model=model, source=tmp_path / "tiny.h5", train=tmp_path / "train", validation=tmp_path / "validation",
-        work=tmp_path / "work", seed=0, on_event=lambda event: None, open_model=open_trainable,
+        model=model, source=ModelLocation(tmp_path / "tiny.h5"), train=tmp_path / "train",
+        validation=tmp_path / "validation", work=tmp_path / "work", seed=0, on_event=lambda event: None,
+        open_model=open_trainable,
     )
     settings = Slim(parameters=0.7, multiple=1, rounds=2)
     done = slim(settings, context, None)
@@ -88,8 +90,9 @@ def test_taylor_finds_the_channels_that_nothing_depends_on(opened, tmp_path):
     for part in ("train", "validation"):
         write_arrays(tmp_path / part, {"features": features}, role=Role(part), labels=np.arange(64) % 3)
     context = Context(
-        model=model, source=tmp_path / "tiny.h5", train=tmp_path / "train", validation=tmp_path / "validation",
-        work=tmp_path / "work", seed=0, on_event=lambda event: None, open_model=open_trainable,
+        model=model, source=ModelLocation(tmp_path / "tiny.h5"), train=tmp_path / "train",
+        validation=tmp_path / "validation", work=tmp_path / "work", seed=0, on_event=lambda event: None,
+        open_model=open_trainable,
     )
     done = slim(Slim(macs=0.89, multiple=4, least=0.6), context, None)      # 8 of 12 stay, and all of the first 8
     left = done.model.weights()
@@ -103,11 +106,12 @@ def test_a_training_killed_in_the_second_round_goes_on_there_and_ends_the_same(o
         write_arrays(tmp_path / part, {"features": features}, role=Role(part), labels=np.arange(64) % 3)
     settings = Slim(macs=0.5, multiple=1, rounds=2, epochs=2, batch=16, teacher="none")
 
+    source = ModelLocation(tmp_path / "tiny.h5")
+
     def slimmed(work, on_event):
         context = Context(
-            model=open_trainable(tmp_path / "tiny.h5"), source=tmp_path / "tiny.h5", train=tmp_path / "train",
-            validation=tmp_path / "validation", work=tmp_path / work, seed=0, on_event=on_event,
-            open_model=open_trainable,
+            model=open_trainable(source), source=source, train=tmp_path / "train", validation=tmp_path / "validation",
+            work=tmp_path / work, seed=0, on_event=on_event,
         )
         return slim(settings, context, trainer(settings, context))
 

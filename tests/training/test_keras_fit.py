@@ -26,6 +26,7 @@ from mlopt.frameworks.keras.fitting.checkpoints import Progress
 from mlopt.frameworks.keras.fitting.updates import learning_rate
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.location import ModelLocation
 from mlopt.testing import tiny
 
 
@@ -281,7 +282,7 @@ def test_a_model_of_two_inputs_and_outputs_learns_from_labels_and_a_teacher(tmp_
         losses=(
             LabelLoss(output="kind", kind=LabelKind.CATEGORIES, weight=0.5), TeacherLoss(output="size", weight=2.0)
         ),
-        teachers=Teachers(live=(tmp_path / "teacher",)), optimizer=Optimizer(learning_rate=0.02),
+        teachers=Teachers(live=(ModelLocation(tmp_path / "teacher"),)), optimizer=Optimizer(learning_rate=0.02),
     )
     model = trainable("two_inputs_two_outputs")
     result = model.fit(task, quiet)

@@ -22,6 +22,7 @@ from mlopt.frameworks.fitting import (
 from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf_keras
+from mlopt.location import ModelLocation
 from mlopt.testing import tiny
 
 LABELS = LabelLoss(output="label", kind=LabelKind.CATEGORIES)
@@ -101,7 +102,7 @@ def test_a_teacher_of_other_classes_or_inputs(model, task, tmp_path):
     saving.save(tiny.build("depthwise_convnet"), tmp_path / "words")
     expected = {"masks": "gives mask.*and the student label", "words": "takes features.*the student image"}
     for name, message in expected.items():
-        taught = replace(task, losses=(TEACHER,), teachers=Teachers(live=(tmp_path / name,)))
+        taught = replace(task, losses=(TEACHER,), teachers=Teachers(live=(ModelLocation(tmp_path / name),)))
         refused(model, taught, message)
 
 
@@ -121,7 +122,7 @@ def test_hints_without_a_running_teacher_or_at_nodes_that_are_not_there(model, t
     np.save(tmp_path / "label.npy", np.ones((16, 4), np.float32))
     refused(model, replace(task, losses=(hint,), teachers=Teachers(outputs=tmp_path)), "a teacher that runs beside")
     saving.save(tiny.build("small_convnet"), tmp_path / "same")
-    live = Teachers(live=(tmp_path / "same",))
+    live = Teachers(live=(ModelLocation(tmp_path / "same"),))
     wrong = AttentionLoss(student_node="nowhere", teacher_node="re_lu")
     refused(model, replace(task, losses=(wrong,), teachers=live), "the student has no node nowhere")
     wrong = AttentionLoss(student_node="re_lu", teacher_node="nowhere")

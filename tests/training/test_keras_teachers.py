@@ -14,7 +14,6 @@ from mlopt.frameworks.fitting import (
     HintLoss,
     LabelKind,
     LabelLoss,
-    Opening,
     Optimizer,
     TeacherLoss,
     Teachers,
@@ -24,6 +23,7 @@ from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic
 from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.location import ModelLocation
 from mlopt.testing import tiny
 
 
@@ -52,7 +52,7 @@ def teacher(blobs, tmp_path):
 def task(blobs, tmp_path, teacher):
     return FitTask(
         samples=blobs("bare", 64, labels=False), validation=blobs("bare2", 32, seed=1, labels=False), epochs=8,
-        batch=8, losses=(TeacherLoss(output="label"),), teachers=Teachers(live=(teacher,)),
+        batch=8, losses=(TeacherLoss(output="label"),), teachers=Teachers(live=(ModelLocation(teacher),)),
         optimizer=Optimizer(learning_rate=5e-3), checkpoints=tmp_path / "c",
     )
 
@@ -76,7 +76,7 @@ def test_stored_outputs_teach_as_the_running_teacher_does(task, tmp_path, teache
     from mlopt.frameworks import open_model
 
     x = Samples.open(task.samples)
-    outputs = open_model(teacher / "model.h5").predict(x.rows(0, x.count))
+    outputs = open_model(ModelLocation(teacher / "model.h5")).predict(x.rows(0, x.count))
     (tmp_path / "stored").mkdir()
     np.save(tmp_path / "stored" / "label.npy", outputs["label"])
     running, stored = trainable(), trainable()
@@ -92,7 +92,8 @@ def test_stored_outputs_teach_as_the_running_teacher_does(task, tmp_path, teache
 
 def test_two_teachers_are_heard_together(task, teacher, tmp_path):
     saving.save(tiny.build("small_convnet", seed=3), tmp_path / "second")
-    result = trainable().fit(replace(task, teachers=Teachers(live=(teacher, tmp_path / "second")), epochs=2), quiet)
+    both = Teachers(live=(ModelLocation(teacher), ModelLocation(tmp_path / "second")))
+    result = trainable().fit(replace(task, teachers=both, epochs=2), quiet)
     assert result.epochs[-1].losses["teacher"] < result.epochs[0].losses["teacher"]
 
 
@@ -154,7 +155,7 @@ def test_a_running_teacher_is_opened_as_the_user_said(task, tmp_path, monkeypatc
     file = tmp_path / "custom.h5"
     tf_keras.Model(image, tf_keras.layers.Dense(4, activation="softmax", name="label")(pooled)).save(file)
     with pytest.raises(MloptError, match="Doubled"):
-        trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(file,))), quiet)
-    opening = Opening(custom_objects=("own_layers_of_a_teacher:Doubled",))
-    result = trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(file,), opening=opening)), quiet)
+        trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(ModelLocation(file),))), quiet)
+    named = ModelLocation(file, custom_objects=("own_layers_of_a_teacher:Doubled",))
+    result = trainable().fit(replace(task, epochs=1, teachers=Teachers(live=(named,))), quiet)
     assert result.epochs[0].losses["teacher"] > 0

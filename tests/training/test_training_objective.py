@@ -108,7 +108,7 @@ def test_several_teachers_are_averaged_as_probabilities_whatever_they_give(tmp_p
 
     images = Samples.open(context.train).rows(0, 96)["image"]
     second = tiny.build("small_convnet", seed=5).predict(images, verbose=0)
-    first = tf_keras.models.load_model(context.source, compile=False).predict(images, verbose=0)
+    first = tf_keras.models.load_model(context.source.path, compile=False).predict(images, verbose=0)
     np.testing.assert_allclose(found, (first + second) / 2, atol=1e-5)
 
 

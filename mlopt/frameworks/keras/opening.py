@@ -13,24 +13,19 @@ from mlopt.frameworks.keras.architecture import reading as architecture
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.frameworks.sniff import Container, Sniffed
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 
 OPENING_BYTES = 4 << 30     # of memory, beside what TensorFlow holds already
 OPENING_FACTOR = 20         # and for each byte of the file: weights are held some times over while they are read
 
 
-def open_sniffed(
-    sniffed: Sniffed,
-    *,
-    trust_code: bool = False,
-    custom_objects: Sequence[str] = (),
-    input_shapes: Mapping[str, Sequence[int]],
-) -> OpenedModel:
+def open_sniffed(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
     """Check, rebuild and prove a model; see `mlopt.frameworks.open_model`."""
     budget = OPENING_BYTES + OPENING_FACTOR * files.size(sniffed.path)
     try:
         with memory.ceiling(budget):
-            return _opened(sniffed, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes)
+            return _opened(sniffed, location)
     except MloptError:
         raise
     except (MemoryError, tf.errors.ResourceExhaustedError) as err:
@@ -43,20 +38,18 @@ def open_sniffed(
         raise ModelUnreadable(sniffed.path, found, "If the file is whole, save it again where it was trained.") from err
 
 
-def _opened(
-    sniffed: Sniffed, *, trust_code: bool, custom_objects: Sequence[str], input_shapes: Mapping[str, Sequence[int]]
-) -> OpenedModel:
+def _opened(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
     if sniffed.container is Container.SAVED_MODEL:
         from mlopt.frameworks.keras.saved_model.opening import open_folder
 
-        return open_folder(sniffed, trust_code=trust_code, input_shapes=input_shapes)
+        return open_folder(sniffed, location)
     assert sniffed.config is not None
-    customs = legacy.full_names(sniffed.config, resolve(sniffed, custom_objects))
-    config = architecture.read(sniffed.path, sniffed.config, trust_code=trust_code, custom_names=customs)
+    customs = legacy.full_names(sniffed.config, resolve(sniffed, location.custom_objects))
+    config = architecture.read(sniffed.path, sniffed.config, trust_code=location.trust_code, custom_names=customs)
     sniffed = replace(sniffed, config=config)          # nobody sees what the file says beside it
-    model, loaded_by = rebuilt(sniffed, customs, trust_code=trust_code)
+    model, loaded_by = rebuilt(sniffed, customs, trust_code=location.trust_code)
     layers.check_weights(sniffed, model)
-    return wrapped(sniffed, model, loaded_by, input_shapes)
+    return wrapped(sniffed, model, loaded_by, location.input_shapes)
 
 
 def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ import tf_keras
 from mlopt.errors import BadRequest, ModelUnreadable, UntrustedCode
 from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.keras.network.model import trainable
+from mlopt.location import ModelLocation
 from mlopt.testing import tiny
 
 L = tf_keras.layers
@@ -23,17 +24,17 @@ ALL = (*tiny.TINY, "inverted_residuals", "squeeze_excite", "unet", "densenet", "
 def test_what_is_saved_opens_as_the_same_network(opened, tmp_path, name):
     _, network, given = opened(name)
     network.save(tmp_path / "new")
-    again = open_trainable(tmp_path / "new")
+    again = open_trainable(ModelLocation(tmp_path / "new"))
     assert again.network == network.network and again.signature == network.signature
     for port, value in network.predict(given).items():
         np.testing.assert_array_equal(again.predict(given)[port], value)
-    assert open_model(tmp_path / "new" / "model.h5").signature == network.signature
+    assert open_model(ModelLocation(tmp_path / "new" / "model.h5")).signature == network.signature
 
 
 def test_a_file_of_the_legacy_keras_opens_taken_apart(opened, tmp_path):
     model, network, given = opened("siamese")
     model.save(tmp_path / "siamese.h5")
-    found = open_trainable(tmp_path / "siamese.h5")
+    found = open_trainable(ModelLocation(tmp_path / "siamese.h5"))
     assert found.network == network.network
     np.testing.assert_array_equal(found.predict(given)["same"], network.predict(given)["same"])
 
@@ -60,7 +61,7 @@ def test_a_keras_3_model_opens_as_its_counterpart(tmp_path):
     x = keras.ops.relu(keras.layers.BatchNormalization(name="norm")(x))
     model = keras.Model(image, keras.layers.Dense(2, name="out")(keras.layers.GlobalAveragePooling2D()(x)))
     model.save(tmp_path / "model.keras")
-    network = open_trainable(tmp_path / "model.keras")
+    network = open_trainable(ModelLocation(tmp_path / "model.keras"))
     rows = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)
     np.testing.assert_allclose(network.folded().predict({"image": rows})["out"], model(rows), rtol=1e-4, atol=1e-5)
     assert [node.kind.value for node in network.network.nodes][:4] == ["input", "convolution", "normalization", "pass"]
@@ -70,7 +71,7 @@ def test_a_saved_model_is_refused_with_what_to_give_instead(opened, tmp_path):
     model, _, _ = opened("autoencoder")
     tf.saved_model.save(model, str(tmp_path / "saved"))
     with pytest.raises(BadRequest, match=r"a SavedModel holds none.*\.h5 or \.keras"):
-        open_trainable(tmp_path / "saved")
+        open_trainable(ModelLocation(tmp_path / "saved"))
 
 
 def test_a_keras_3_model_without_a_counterpart_is_refused_with_the_reason(tmp_path):
@@ -79,25 +80,25 @@ def test_a_keras_3_model_without_a_counterpart_is_refused_with_the_reason(tmp_pa
     model = keras.Sequential([keras.Input((8, 3)), keras.layers.GroupNormalization(3), keras.layers.RMSNormalization()])
     model.save(tmp_path / "model.keras")
     with pytest.raises(BadRequest, match=r"no counterpart there \(.*RMSNormalization"):
-        open_trainable(tmp_path / "model.keras")
+        open_trainable(ModelLocation(tmp_path / "model.keras"))
 
 
 def test_what_is_no_model_fails_as_it_does_elsewhere(tmp_path):
     with pytest.raises(ModelUnreadable, match="no such file"):
-        open_trainable(tmp_path / "nothing.h5")
+        open_trainable(ModelLocation(tmp_path / "nothing.h5"))
     with pytest.raises(ModelUnreadable):
-        open_trainable(tmp_path)
+        open_trainable(ModelLocation(tmp_path))
 
 
 def test_open_sizes_are_fixed_by_the_caller(tmp_path):
     image = tf_keras.Input((None, None, 3), name="image")
     model = tf_keras.Model(image, L.Conv2D(2, 1, name="mask")(L.Conv2D(4, 3, padding="same", name="conv")(image)))
     model.save(tmp_path / "open.h5")
-    network = open_trainable(tmp_path / "open.h5", input_shapes={"image": (1, 6, 8, 3)})
+    network = open_trainable(ModelLocation(tmp_path / "open.h5", input_shapes={"image": (1, 6, 8, 3)}))
     assert network.network.node("mask").shape == (6, 8, 2)
     assert network.network.node("conv").macs == 6 * 8 * 4 * 27
     network.save(tmp_path / "fixed")
-    assert open_trainable(tmp_path / "fixed").signature == network.signature
+    assert open_trainable(ModelLocation(tmp_path / "fixed")).signature == network.signature
 
 
 class Doubled(tf_keras.layers.Layer):
@@ -178,8 +179,8 @@ def test_a_lambda_that_the_user_trusts_is_carried_along(tmp_path):
     model = tf_keras.Model(vector, L.Dense(2, name="out")(x))
     model.save(tmp_path / "model.h5")
     with pytest.raises(UntrustedCode, match="twice"):
-        open_trainable(tmp_path / "model.h5")
-    network = open_trainable(tmp_path / "model.h5", trust_code=True)
+        open_trainable(ModelLocation(tmp_path / "model.h5"))
+    network = open_trainable(ModelLocation(tmp_path / "model.h5", trust_code=True))
     assert network.network.node("twice").kind == "other"
     rows = np.ones((2, 4), np.float32)
     np.testing.assert_allclose(network.folded().predict({"vector": rows})["out"], model(rows), rtol=1e-6)

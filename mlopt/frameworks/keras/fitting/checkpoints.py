@@ -146,8 +146,8 @@ def digest(task: FitTask, initial: Mapping[str, np.ndarray], replicas: int) -> s
         if folder is not None:
             _add_samples(whole, Samples.open(folder))
     if task.teachers is not None:
-        for path in task.teachers.live:
-            whole.update(files.digest(path).encode())
+        for teacher in task.teachers.live:
+            whole.update(json.dumps(plain.to_plain(teacher.identity), sort_keys=True).encode())
         if task.teachers.outputs is not None:
             for file in sorted(task.teachers.outputs.glob("*.npy")):
                 _add_rows(whole, file.name, np.load(file, mmap_mode="r", allow_pickle=False))

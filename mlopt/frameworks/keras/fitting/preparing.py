@@ -110,8 +110,7 @@ def _objective(
     if task.teachers is not None:
         nodes = teacher_nodes(task.losses)
         live = tuple(
-            teachers.opened(path, signature, taught, nodes, sample, opening=task.teachers.opening)
-            for path in task.teachers.live
+            teachers.opened(location, signature, taught, nodes, sample) for location in task.teachers.live
         )
         if task.teachers.outputs is not None:
             stored = teachers.cached(task.teachers.outputs, signature, taught, train.count)

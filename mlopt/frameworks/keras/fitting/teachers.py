@@ -9,11 +9,11 @@ import numpy as np
 
 from mlopt.data.samples import file_name
 from mlopt.errors import BadRequest, DataUnreadable
-from mlopt.frameworks.fitting import Opening
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.fitting.heads import SMALLEST, Head, head_of, looks_like, scores
 from mlopt.frameworks.keras.fitting.student import PROBED, node_tensors
 from mlopt.frameworks.keras.quiet import convert_variables_to_constants_v2, tf, tf_keras
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 
 SMALLEST_STORED = 1e-37         # the smallest probability a float32 softmax gives
@@ -29,15 +29,16 @@ class Teacher:
 
 
 def opened(
-    path: Path, signature: Signature, outputs: Sequence[str], nodes: Sequence[str], sample: Mapping[str, np.ndarray],
-    *, opening: Opening,
+    location: ModelLocation, signature: Signature, outputs: Sequence[str], nodes: Sequence[str],
+    sample: Mapping[str, np.ndarray],
 ) -> Teacher:
     """Open a model file as a teacher; raises `BadRequest` where it takes or gives something else than the student.
 
     Inputs and outputs are matched by name, by order where names differ; `sample` holds some of the student's inputs.
     Its variables become constants, so that batch normalization is folded and nothing of it is trained.
     """
-    model, call, places = _function(path, nodes, opening)
+    path = location.path
+    model, call, places = _function(location, nodes)
     taken = _matched(path, "takes", signature.inputs, model.signature.inputs)
     if len(taken) != len(model.signature.inputs):
         have = ", ".join(spec.describe() for spec in model.signature.inputs)
@@ -81,16 +82,12 @@ def opened(
 
 
 def _function(
-    path: Path, nodes: Sequence[str], opening: Opening
+    location: ModelLocation, nodes: Sequence[str]
 ) -> tuple[Any, Callable[[Sequence[Any]], list[Any]], list[str]]:
     """The model, its call on a flat list of inputs giving outputs and then nodes, and its outputs' names."""
     from mlopt.frameworks import open_model, open_trainable
 
-    saved = path / "model.h5"
-    model: Any = (
-        open_trainable(path, **opening.keywords) if nodes
-        else open_model(saved if saved.is_file() else path, **opening.keywords)
-    )
+    model: Any = open_trainable(location) if nodes else open_model(location)
     names = [spec.name for spec in model.signature.outputs]
     keras_model = model.keras_model
     if nodes:

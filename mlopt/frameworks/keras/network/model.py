@@ -19,6 +19,7 @@ from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.frameworks.protocol import GriddedModel
 from mlopt.frameworks.sniff import Sniffed, sniff
 from mlopt.grid import ActivationGrid
+from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.network import Kept, Network, Weights
 
@@ -187,15 +188,13 @@ class KerasNetwork:
         return keras_layers.output_names(self.keras_model)
 
 
-def open_trainable(
-    path: Path, *, trust_code: bool, custom_objects: Sequence[str], input_shapes: Mapping[str, Sequence[int]]
-) -> KerasNetwork:
+def open_trainable(location: ModelLocation) -> KerasNetwork:
     """See `mlopt.frameworks.open_trainable`."""
-    sniffed = sniff(path / saving.FILE if (path / saving.FILE).is_file() else path)
-    opened = open_sniffed(sniffed, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes)
+    sniffed = sniff(location.path)
+    opened = open_sniffed(sniffed, location)
     if opened.keras_model is None:
-        raise BadRequest(f"{path}: {_why_not(opened.loaded_by)}")
-    return trainable(opened.keras_model, opened.signature, customs=_customs(sniffed, custom_objects))
+        raise BadRequest(f"{location.path}: {_why_not(opened.loaded_by)}")
+    return trainable(opened.keras_model, opened.signature, customs=_customs(sniffed, location.custom_objects))
 
 
 def trainable(model: Any, signature: Signature, customs: Mapping[str, Any] | None = None) -> KerasNetwork:

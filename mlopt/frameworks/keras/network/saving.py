@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlopt.frameworks.keras.quiet import tf
-
-FILE = "model.h5"
+from mlopt.frameworks.sniff import SAVED
 
 
 def save(model: Any, folder: Path) -> None:
@@ -17,7 +16,7 @@ def save(model: Any, folder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")    # it is meant
-            model.save(str(folder / FILE), overwrite=True, include_optimizer=False, save_format="h5")
+            model.save(str(folder / SAVED), overwrite=True, include_optimizer=False, save_format="h5")
     finally:
         tf.get_logger().removeFilter(_is_no_chatter)
 

@@ -13,22 +13,23 @@ from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import chatter_held, tf
 from mlopt.frameworks.keras.saved_model import cleaning, judging
 from mlopt.frameworks.sniff import Sniffed
+from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 
 SERVING = "serving_default"
 
 
-def open_folder(sniffed: Sniffed, *, trust_code: bool, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
+def open_folder(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
     """The model behind `serving_default`, or behind the only signature there is."""
     with TemporaryDirectory(prefix="mlopt-") as folder:
         stored = judging.parsed(sniffed.path)
-        if not trust_code:
+        if not location.trust_code:
             stored = cleaning.cleaned(stored)
             judging.check(sniffed.path, stored)
         copy = cleaning.written(sniffed.path, stored, Path(folder))
         with chatter_held():
             loaded = tf.saved_model.load(str(copy))
-        return _opened(sniffed, loaded, input_shapes)
+        return _opened(sniffed, loaded, location.input_shapes)
 
 
 def _opened(sniffed: Sniffed, loaded: Any, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:
