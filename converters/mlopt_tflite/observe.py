@@ -172,7 +172,7 @@ def _exact_inputs(
 class _Watched(TypedDict):
     """What `Observed` holds of the tensors, by its field names."""
 
-    histograms: Mapping[int, GrowingHistogram]
+    distributions: Mapping[int, Distribution]
     means: Mapping[int, np.ndarray]
     spans: Mapping[int, np.ndarray]
     moments: Mapping[int, Moments]
