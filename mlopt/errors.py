@@ -157,6 +157,14 @@ class WorkerFailed(MloptError):
         return Exit.LOST
 
 
+class MemberLost(WorkerFailed):
+    """Another member of a cluster stopped answering."""
+
+    def __init__(self, task: str, found: str) -> None:
+        self.task, self.found = task, found
+        super().__init__(f"{task}: another member was lost: {found}")
+
+
 class WorkerCrashed(WorkerFailed):
     """`killed`: by a signal, or out of memory; else by a bug."""
 

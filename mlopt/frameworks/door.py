@@ -13,4 +13,7 @@ class Framework(Protocol):
     name: str                   # "keras"
     extra: str                  # the extra that installs it
     imports: frozenset[str]     # top-level packages that only its own workers may import
+    # A context manager of (folder that `Trainable.hand_over` wrote, `Place`): the model, to be trained with the other
+    # members of a cluster. It raises `MemberLost` where one of them is gone. "" where there are no clusters.
+    member: str
     packages: tuple[str, ...]   # distributions whose versions decide what opening and training give

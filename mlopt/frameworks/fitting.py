@@ -118,6 +118,15 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """One process of a cluster."""
+
+    spec: dict[str, list[str]]          # addresses by kind of member: "chief", "worker", "ps"
+    kind: str
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitTask:
     """One training. Everything that decides its result stands here; `checkpoints` makes it resumable."""
 

@@ -56,10 +56,6 @@ class Trainable(Protocol):
         """The name of its door, `mlopt.frameworks.door.Framework.name`."""
         ...
 
-    def set_weights(self, weights: Weights) -> None:
-        """Those that are named; shapes must fit."""
-        ...
-
     def stepper(self, lesson: Lesson) -> AbstractContextManager[AnyStepper]:
         """What trains this model in place, for as long as the context lasts; `mlopt.training.loop.fit` calls it.
 
@@ -86,6 +82,10 @@ class TrainableModel(Trainable, Protocol):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
+        ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Those that are named; shapes must fit."""
         ...
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

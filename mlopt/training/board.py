@@ -58,7 +58,8 @@ def _bytes(key: int, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """
+    """Seven bits a byte, the lowest first.
+
     >>> _varint(300).hex()
     'ac02'
     """

@@ -141,10 +141,3 @@ def _categories(loss: LabelLoss, spec: TensorSpec, array: np.ndarray) -> None:
         raise BadRequest(
             f"labels go from {low} to {high}, and the output {loss.output} has the classes 0 to {classes - 1}"
         )
-
-
-def over_places(signature: Signature, given: np.ndarray | None) -> bool:
-    """Whether labels lie over the rows and columns of an input: what moves the input must move them."""
-    if given is None or given.ndim < 3:
-        return False
-    return any(len(spec.shape) == 4 and spec.shape[1:3] == given.shape[1:3] for spec in signature.inputs)

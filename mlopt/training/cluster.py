@@ -1,51 +1,40 @@
 """A training by several processes on this machine or a given cluster: started, watched, and begun again from the last
 checkpoint when one of them is lost.
 
-Nothing of a framework is here: what a member does is a function named as text.
+Nothing of a framework is here: each member joins by what its framework's door names.
 """
 
 import os
 import queue
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mlopt import plain
 from mlopt.documents import json_value
-from mlopt.errors import BadRequest, MloptError, WorkerCrashed, WorkerFailed
-from mlopt.frameworks.fitting import FitResult, OnEvent
+from mlopt.errors import BadRequest, MemberLost, MloptError, WorkerCrashed, WorkerFailed
+from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, OnEvent, Place, Strategy
+from mlopt.frameworks.protocol import Trainable
 from mlopt.private_network import VARIABLE
 from mlopt.sandbox import Network, Reach
-from mlopt.worker import Cancelled, Crew, Job, emit
+from mlopt.training import tracking, travelling
+from mlopt.worker import Cancelled, Crew, Job, ask, emit
 
-MEMBER = "mlopt.frameworks.keras.fitting.member:take_part"
+RESULT = "values.npz"   # of the member that leads
 WORKERS = 2             # on this machine, where no cluster is given: more processes share its devices
+SERVERS = 1             # parameter servers of a cluster on this machine
 RESTARTS = 3            # of the whole training after a member was lost
 DEADLINE_S = 30 * 24 * 3600.0       # a training may take days; a member that hangs is the framework's time-out to end
 
-Spec = dict[str, list[str]]         # addresses by kind of member: "chief", "worker", "ps"
 
-
-class MemberLost(WorkerFailed):
-    """Another member of the cluster stopped answering."""
-
-    def __init__(self, task: str, found: str) -> None:
-        self.task, self.found = task, found
-        super().__init__(f"{task}: another member was lost: {found}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """A cluster that somebody else started, as TF_CONFIG says: our own place in it."""
-
-    spec: Spec
-    kind: str
-    index: int
-
-
-def given(environment: Mapping[str, str]) -> Given | None:
+def given(environment: Mapping[str, str]) -> Place | None:
     """What TF_CONFIG holds; None without it. Raises `BadRequest` for a text that is no cluster."""
     text = environment.get("TF_CONFIG", "")
     if not text:
@@ -53,7 +42,7 @@ def given(environment: Mapping[str, str]) -> Given | None:
     try:
         config = json_value(text)
         spec = {str(kind): [str(address) for address in addresses] for kind, addresses in config["cluster"].items()}
-        place = Given(spec=spec, kind=str(config["task"]["type"]), index=int(config["task"]["index"]))
+        place = Place(spec=spec, kind=str(config["task"]["type"]), index=int(config["task"]["index"]))
         if place.kind not in spec or not 0 <= place.index < len(spec[place.kind]):
             raise ValueError(f"there is no {place.kind} {place.index} in the cluster")
     except (ValueError, KeyError, TypeError, AttributeError) as err:
@@ -64,24 +53,45 @@ def given(environment: Mapping[str, str]) -> Given | None:
     return place
 
 
-def train(request: str, servers: int, on_event: OnEvent) -> FitResult:
-    """The training that the file `request` describes, by this machine's own cluster or the one that TF_CONFIG gives.
+def train(model: Trainable, task: FitTask, on_event: OnEvent) -> tuple[FitResult, dict[str, np.ndarray]]:
+    """Train by this machine's own cluster or the one that TF_CONFIG gives; the result, and `Stepper.values` at its end.
 
-    `servers` is the number of parameter servers, 0 where every worker holds the weights.
+    Between the processes go JSON and arrays alone. What holds is asked for here, where the holder is.
     """
-    place = given(os.environ)
+    place, holder = given(os.environ), task.holder
     # Files stay as the process that asks for the training is held to: all that is started here inherits that.
     reach = Reach(reads=None, writes=None, network=Network.LOOPBACK) if place is None else None
-    with Crew() as crew:
+    with (
+        tempfile.TemporaryDirectory(prefix="mlopt-cluster-") as name, tracking.tracked(task) as tracker, Crew() as crew
+    ):
+        folder = Path(name)
+        model.hand_over(folder)
+        travelling.write_task(folder, replace(task, track=""))
+
+        def relay(event: dict[str, Any]) -> None:
+            if "epoch_facts" in event:
+                tracker.epoch(plain.from_plain(event["epoch_facts"], EpochFacts), event["step"])
+            else:
+                on_event(event)
+
+        def answer(question: str) -> str | None:
+            assert holder is not None, question
+            return travelling.answer(question, holder)
+
         job = Job(
             task="training in a cluster", function="mlopt.training.cluster:supervise",
-            arguments={"request": request, "servers": servers, "place": place},
+            arguments={
+                "framework": model.framework, "request": folder, "place": place,
+                "servers": SERVERS if task.strategy is Strategy.PARAMETER_SERVER else 0,
+            },
             deadline_s=DEADLINE_S, reach=reach,
         )
-        return crew.run(job, FitResult, on_event)
+        result = crew.run(job, FitResult, relay, answer)
+        values = travelling.read_arrays(folder / RESULT)
+    return replace(result, notes=(*result.notes, *tracker.notes)), values
 
 
-def supervise(request: str, servers: int, place: Given | None) -> FitResult:
+def supervise(framework: str, request: Path, servers: int, place: Place | None) -> FitResult:
     """In a process of its own: members are started, and all of them again when one is lost."""
     notes: tuple[str, ...] = ()
     if place is None and os.environ.get(VARIABLE) != "1":
@@ -93,7 +103,7 @@ def supervise(request: str, servers: int, place: Given | None) -> FitResult:
     while True:
         watch = _Watch()
         try:
-            result = _attempt(request, place or _here(servers), alone=place is None, watch=watch)
+            result = _attempt(framework, request, place or _here(servers), alone=place is None, watch=watch)
         except WorkerFailed as err:
             if not _may_return(err, watch) or lost == RESTARTS:
                 raise
@@ -111,11 +121,17 @@ class _Watch:
 
     def __init__(self) -> None:
         self.steps: set[int] = set()
+        self._one_question = threading.Lock()
 
     def hear(self, event: dict[str, Any]) -> None:
         if isinstance(event.get("done"), int):
             self.steps.add(event["done"])
         emit(**event)
+
+    def ask(self, question: str) -> Any:
+        """Pass a member's question on; they ask in threads, and a process asks one question at a time."""
+        with self._one_question:
+            return ask(question)
 
 
 def _may_return(error: WorkerFailed, watch: _Watch) -> bool:
@@ -125,7 +141,7 @@ def _may_return(error: WorkerFailed, watch: _Watch) -> bool:
     return isinstance(error, WorkerCrashed) and (error.how.startswith("was ended by") or len(watch.steps) > 1)
 
 
-def _here(servers: int) -> Given:
+def _here(servers: int) -> Place:
     """A cluster on loopback, on ports that are free now."""
     kinds = {"worker": WORKERS} if not servers else {"chief": 1, "worker": WORKERS, "ps": servers}
     sockets = [socket.socket() for _ in range(sum(kinds.values()))]
@@ -137,10 +153,10 @@ def _here(servers: int) -> Given:
         for one in sockets:
             one.close()
     spec = {kind: [next(addresses) for _ in range(count)] for kind, count in kinds.items()}
-    return Given(spec=spec, kind="chief" if servers else "worker", index=0)
+    return Place(spec=spec, kind="chief" if servers else "worker", index=0)
 
 
-def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitResult:
+def _attempt(framework: str, request: Path, place: Place, *, alone: bool, watch: _Watch) -> FitResult:
     """Every member of our own cluster, or our own part of a given one; the result is that of `place`.
 
     Raises what the first member that fails raised.
@@ -155,12 +171,15 @@ def _attempt(request: str, place: Given, *, alone: bool, watch: _Watch) -> FitRe
             kind, index = part
             leads = part == (place.kind, place.index)
             job = Job(
-                task=f"training, {kind} {index}", function=MEMBER, sees=("keras",), deadline_s=DEADLINE_S,
-                arguments={"request": request, "spec": place.spec, "kind": kind, "index": index, "leads": leads},
-                reach=None,
+                task=f"training, {kind} {index}", function="mlopt.training.member:take_part", sees=(framework,),
+                arguments={
+                    "framework": framework, "request": request, "leads": leads,
+                    "place": replace(place, kind=kind, index=index),
+                },
+                deadline_s=DEADLINE_S, reach=None,
             )
             try:
-                ended.put((part, crew.run(job, FitResult, watch.hear if leads else None)))
+                ended.put((part, crew.run(job, FitResult, watch.hear if leads else None, watch.ask)))
             except MloptError as err:
                 ended.put((part, err))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -90,3 +91,25 @@ def same(a: Mapping[str, Hold], b: Mapping[str, Hold]) -> bool:
 
 def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def write_holds(path: Path, holds: Mapping[str, Hold]) -> None:
+    """Masks and ties by weight name; names may hold any character, so arrays are numbered."""
+    arrays: dict[str, np.ndarray] = {"names": np.array(list(holds), dtype=str)}
+    for number, hold in enumerate(holds.values()):
+        arrays |= {} if hold.mask is None else {f"mask{number}": hold.mask}
+        arrays |= {} if hold.ties is None else {f"ties{number}": hold.ties}
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def read_holds(path: Path | None) -> dict[str, Hold]:
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return {
+            str(name): Hold(
+                mask=stored.get(f"mask{i}"),
+                ties=stored.get(f"ties{i}"),
+            )
+            for i, name in enumerate(stored["names"])
+        }

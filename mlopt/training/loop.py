@@ -40,17 +40,30 @@ def fit(model: Trainable, task: FitTask, on_event: OnEvent) -> FitResult:
     """
     if task.strategy not in (Strategy.MULTI_WORKER, Strategy.PARAMETER_SERVER):
         return train(model, task, on_event, tracked)
-    with _prepared(model, replace(task, strategy=Strategy.ONE)):        # what one process would refuse is refused here
+    alone = replace(task, strategy=Strategy.ONE)
+    with _prepared(model, alone):           # what one process would refuse is refused here
         pass
-    return cluster.train(model, task, on_event)
+    result, values = cluster.train(model, task, on_event)
+    with model.stepper(lesson.prepared(model.signature, alone)) as stepper:
+        stepper.restore(values)
+        stepper.deliver()
+    return result
 
 
-def train(model: Trainable, task: FitTask, on_event: OnEvent, tracking: OpenTracking) -> FitResult:
-    """By the devices of this process, or as one of several; `tracking` opens what is told of each epoch."""
+def train(
+    model: Trainable, task: FitTask, on_event: OnEvent, tracking: OpenTracking,
+    finished: Callable[[AnyStepper], None] | None = None,
+) -> FitResult:
+    """By the devices of this process, or as one of several; `tracking` opens what is told of each epoch.
+
+    `finished` is called when the values that come back are in place.
+    """
     with _prepared(model, task) as prepared, tracking(task) as tracker:
         training = _Training(prepared, on_event, tracker)
         try:
             result = training.run()
+            if finished is not None:
+                finished(prepared.stepper)
         finally:
             training.board.close()
     return replace(result, notes=(*result.notes, *tracker.notes))

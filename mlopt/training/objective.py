@@ -32,6 +32,7 @@ from mlopt.frameworks.protocol import TrainableModel
 from mlopt.location import ModelLocation
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
 from mlopt.training.holding import Keeping
+from mlopt.training.loop import fit
 from mlopt.training.teachers import check_fits, open_teacher, write_outputs
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Trainer:
         `holds` stand in place of those, for a step that has rewritten the weights that they speak of.
         """
         task = self.task(model, epochs, name, holder=holder, losses=losses, freeze=freeze, holds=holds)
-        return model.fit(task, self.around.on_event)
+        return fit(model, task, self.around.on_event)
 
     def objective(self, model: TrainableModel) -> Objective:
         """The losses for this model, checked against its outputs, the samples' labels and the teacher's files."""

@@ -10,10 +10,9 @@ import pytest
 
 from mlopt.cli import app
 from mlopt.cli.exit_codes import BUG_REPORT, explained
-from mlopt.errors import BadRequest, MloptError, ModelUnreadable, WorkerCrashed, WorkerTimeout
+from mlopt.errors import BadRequest, MemberLost, MloptError, ModelUnreadable, WorkerCrashed, WorkerTimeout
 from mlopt.exits import MEANINGS, Exit
 from mlopt.profiling.target import TargetLost, TargetUnusable
-from mlopt.training.cluster import MemberLost
 
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests/support"

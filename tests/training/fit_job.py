@@ -15,6 +15,7 @@ hide(TORCH | NEVER_NEEDED)
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer  # noqa: E402
 from mlopt.frameworks.keras.network.model import trainable  # noqa: E402
 from mlopt.testing import tiny  # noqa: E402
+from mlopt.training.loop import fit  # noqa: E402
 
 
 def job(data: Path, checkpoints: Path) -> FitTask:
@@ -34,7 +35,7 @@ def main() -> None:
         print("step", event["done"], flush=True)
         time.sleep(wait_s)
 
-    result = model.fit(job(data, checkpoints), on_event)
+    result = fit(model, job(data, checkpoints), on_event)
     whole = hashlib.sha256()
     for name, array in sorted(model.weights().items()):
         whole.update(name.encode() + array.tobytes())

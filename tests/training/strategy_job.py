@@ -17,6 +17,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer, Strategy  # noqa: E402
 from mlopt.frameworks.keras.network.model import trainable  # noqa: E402
 from mlopt.testing import tiny  # noqa: E402
+from mlopt.training.loop import fit  # noqa: E402
 
 
 def task_of(samples: Path, work: Path, *, strategy: Strategy, batch: int, epochs: int) -> FitTask:
@@ -32,7 +33,7 @@ def main() -> None:
     samples, work = Path(sys.argv[1]), Path(sys.argv[2])
     one = tiny.TinyModel(tiny.build("small_transformer"))
     model = trainable(one.model, one.signature)
-    result = model.fit(task_of(samples, work, strategy=Strategy.MIRRORED, batch=8, epochs=3), lambda event: None)
+    result = fit(model, task_of(samples, work, strategy=Strategy.MIRRORED, batch=8, epochs=3), lambda event: None)
     np.savez(work / "weights.npz", allow_pickle=False, **{n.replace("/", "|"): a for n, a in model.weights().items()})
     print(result.replicas, result.steps, repr(result.epochs[-1].losses["total"]))
 

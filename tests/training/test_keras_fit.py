@@ -21,13 +21,14 @@ from mlopt.frameworks.fitting import (
     TeacherLoss,
     Teachers,
 )
-from mlopt.frameworks.keras.fitting import loop, pipeline
-from mlopt.frameworks.keras.fitting.checkpoints import Progress
-from mlopt.frameworks.keras.fitting.updates import learning_rate
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.location import ModelLocation
 from mlopt.testing import tiny
+from mlopt.training import feed, loop
+from mlopt.training.checkpoints import Progress
+from mlopt.training.loop import fit
+from mlopt.training.schedule import learning_rate
 
 
 def trainable(name: str, seed: int = 0):
@@ -61,7 +62,7 @@ def task(blobs, tmp_path):
 
 def test_a_training_learns_and_tells_each_epoch(task):
     model, events = trainable("small_convnet"), []
-    result = model.fit(replace(task, epochs=8), events.append)
+    result = fit(model, replace(task, epochs=8), events.append)
     assert [facts.epoch for facts in result.epochs] == list(range(1, 9))
     assert result.epochs[-1].losses["total"] < 0.5 * result.epochs[0].losses["total"]
     assert result.validation == result.epochs[-1].validation > 0.9
@@ -86,7 +87,7 @@ class ByKeras:
         loss = tf_keras.losses.SparseCategoricalCrossentropy()
         each = len(self.x) // self.task.batch
         for step in range(self.task.epochs * each):
-            rows = pipeline.order(len(self.x), self.task.seed, step // each)
+            rows = feed.order(len(self.x), self.task.seed, step // each)
             rows = rows[step % each * self.task.batch :][: self.task.batch]
             self.optimizer.learning_rate = learning_rate(self.task.optimizer, step, self.task.epochs * each)
             with tf.GradientTape() as tape:
@@ -101,7 +102,7 @@ def test_adam_moves_weights_and_statistics_as_keras_does(task, schedule):
     task = replace(task, optimizer=Optimizer(learning_rate=2e-3, schedule=schedule, warmup=0.25))
     expected = ByKeras("small_convnet", task, tf_keras.optimizers.legacy.Adam(epsilon=1e-7)).trained()
     model = trainable("small_convnet")
-    model.fit(task, quiet)
+    fit(model, task, quiet)
     for mine, its in zip(model.keras_model.weights, expected, strict=True):
         if mine.name != "conv2d_1/bias:0":      # before a batch norm: its gradient is rounding, which Adam makes large
             assert np.allclose(mine.numpy(), its, atol=1e-4), mine.name
@@ -118,7 +119,7 @@ def test_nesterov_momentum_with_clipping_and_decay_is_the_written_formula(task):
     momentum = [np.zeros(v.shape, np.float32) for v in twin.trainable_variables]
     for epoch in range(task.epochs):
         for step in range(4):
-            rows = pipeline.order(64, 0, epoch)[16 * step : 16 * step + 16]
+            rows = feed.order(64, 0, epoch)[16 * step : 16 * step + 16]
             with tf.GradientTape() as tape:
                 value = tf.reduce_mean(
                     tf_keras.losses.sparse_categorical_crossentropy(y[rows], twin(x[rows], training=True))
@@ -130,7 +131,7 @@ def test_nesterov_momentum_with_clipping_and_decay_is_the_written_formula(task):
                 momentum[i] = 0.9 * momentum[i] + g
                 decay = 0.1 if "kernel" in variable.name else 0.0
                 variable.assign(variable * (1 - 0.05 * decay) - 0.05 * (g + 0.9 * momentum[i]))
-    model.fit(replace(task, optimizer=optimizer), quiet)
+    fit(model, replace(task, optimizer=optimizer), quiet)
     pairs = zip(model.keras_model.weights, twin.weights, strict=True)
     assert all(np.allclose(a.numpy(), b.numpy(), atol=2e-5) for a, b in pairs)
 
@@ -147,21 +148,19 @@ def test_two_runs_agree_bit_for_bit_with_dropout_and_augmentation(tmp_path):
     trained = []
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
         model = trainable("depthwise_convnet")
-        model.fit(replace(task, checkpoints=tmp_path / folder, seed=seed), quiet)
+        fit(model, replace(task, checkpoints=tmp_path / folder, seed=seed), quiet)
         trained.append(model.weights())
     assert same(trained[0], trained[1])
     assert not same(trained[0], trained[2])
 
 
 def test_how_many_steps_a_call_takes_changes_no_bit(task, monkeypatch, tmp_path):
-    from mlopt.frameworks.keras.fitting import loop
-
     trained = []
     for most in (1, 3):
         monkeypatch.setattr(loop, "MOST_STEPS", most)
         monkeypatch.setattr(loop, "CALL_S", 100.0)
         model = trainable("small_convnet")
-        result = model.fit(replace(task, checkpoints=tmp_path / str(most), augment=("flip", "shift")), quiet)
+        result = fit(model, replace(task, checkpoints=tmp_path / str(most), augment=("flip", "shift")), quiet)
         trained.append((model.weights(), [facts.losses for facts in result.epochs]))
     assert same(trained[0][0], trained[1][0])
     assert trained[0][1] == trained[1][1]
@@ -190,7 +189,7 @@ class Recorded:
 def test_what_is_held_holds_after_every_step_and_is_asked_for_on_time(task):
     model = trainable("small_convnet")
     holder = Recorded(masked="conv2d/kernel", tied="label/kernel")
-    model.fit(replace(task, holder=holder, epochs=3), quiet)
+    fit(model, replace(task, holder=holder, epochs=3), quiet)
     assert holder.asked == [0, 3, 6, 9]
     assert np.mean(model.weights()["conv2d/kernel"] == 0) == 0.5
     tied = model.weights()["label/kernel"].ravel()
@@ -214,7 +213,7 @@ def test_a_mask_holds_at_once_and_ties_become_the_mean_of_what_is_kept(task):
     before = model.weights()["label/kernel"]
     frozen = tuple(model.weights())
     frozen = tuple(name for name in frozen if name != "conv2d/kernel")
-    model.fit(replace(task, holder=Now(), freeze=frozen, epochs=1), quiet)
+    fit(model, replace(task, holder=Now(), freeze=frozen, epochs=1), quiet)
     after = model.weights()["label/kernel"]
     assert after[0, 0] == 0
     assert after[1, 0] == after[2, 0] == pytest.approx((before[1, 0] + before[2, 0]) / 2, rel=1e-6)
@@ -225,7 +224,7 @@ def test_frozen_weights_and_statistics_stay_and_others_move(task):
     model = trainable("small_convnet")
     before = model.weights()
     frozen = ("conv2d/kernel", "batch_normalization/moving_mean")
-    model.fit(replace(task, freeze=frozen), quiet)
+    fit(model, replace(task, freeze=frozen), quiet)
     moved = {name for name, array in model.weights().items() if not np.array_equal(array, before[name])}
     assert moved == set(before) - set(frozen)
 
@@ -236,7 +235,7 @@ def test_early_stopping_brings_the_best_weights_back(task, tmp_path):
         optimizer=Optimizer(learning_rate=0.05, schedule=Schedule.CONSTANT, warmup=0.0, name="sgd"),
     )
     model = trainable("small_convnet")
-    result = model.fit(task, quiet)
+    result = fit(model, task, quiet)
     figures = [facts.validation for facts in result.epochs]
     assert len(figures) < 30
     assert result.best_epoch == 1 + int(np.argmax(figures))
@@ -254,7 +253,7 @@ def test_epochs_before_the_last_change_of_what_is_held_are_not_the_best(task):
             return {"conv2d/kernel": Hold(mask=mask)} if step >= 8 else None
 
     model = trainable("small_convnet")
-    result = model.fit(replace(task, epochs=5, early_stopping=5, holder=Late()), quiet)
+    result = fit(model, replace(task, epochs=5, early_stopping=5, holder=Late()), quiet)
     assert result.best_epoch > 2
     assert not model.weights()["conv2d/kernel"].any()
 
@@ -262,7 +261,7 @@ def test_epochs_before_the_last_change_of_what_is_held_are_not_the_best(task):
 def test_a_diverging_training_stops_with_step_and_rate(task):
     wild = Optimizer(name="sgd", learning_rate=1e30, schedule=Schedule.CONSTANT, warmup=0.0)
     with pytest.raises(TrainingDiverged, match=r"at step \d+ the loss is not a number, at a learning rate of 1e\+30"):
-        trainable("small_convnet").fit(replace(task, optimizer=wild, epochs=5), quiet)
+        fit(trainable("small_convnet"), replace(task, optimizer=wild, epochs=5), quiet)
 
 
 def test_a_model_of_two_inputs_and_outputs_learns_from_labels_and_a_teacher(tmp_path):
@@ -285,7 +284,7 @@ def test_a_model_of_two_inputs_and_outputs_learns_from_labels_and_a_teacher(tmp_
         teachers=Teachers(live=(ModelLocation(tmp_path / "teacher"),)), optimizer=Optimizer(learning_rate=0.02),
     )
     model = trainable("two_inputs_two_outputs")
-    result = model.fit(task, quiet)
+    result = fit(model, task, quiet)
     first, last = result.epochs[0].losses, result.epochs[-1].losses
     assert set(first) == {"labels", "teacher", "total"}
     assert last["labels"] < first["labels"]
@@ -302,7 +301,7 @@ def test_an_autoencoder_learns_to_give_back_what_it_takes(tmp_path):
         losses=(LabelLoss(output="reconstruction", kind=LabelKind.VALUES),), optimizer=Optimizer(learning_rate=0.02),
     )
     model = trainable("autoencoder")
-    result = model.fit(task, quiet)
+    result = fit(model, task, quiet)
     assert any("held to the input spectrum" in note for note in result.notes)
     error = np.mean(np.square(model.predict({"spectrum": x})["reconstruction"] - x))
     assert result.validation == pytest.approx(-error, rel=1e-4)
@@ -321,7 +320,7 @@ def test_a_yes_or_no_output_learns(tmp_path):
         optimizer=Optimizer(learning_rate=0.02), augment=("time-mask",),
     )
     model = trainable("streaming_conv1d")
-    assert model.fit(task, quiet).validation > 0.9
+    assert fit(model, task, quiet).validation > 0.9
 
 
 def test_labels_over_places_learn_and_move_with_their_picture(tmp_path):
@@ -336,7 +335,7 @@ def test_labels_over_places_learn_and_move_with_their_picture(tmp_path):
         losses=(LabelLoss(output="mask", kind=LabelKind.CATEGORIES),), optimizer=Optimizer(learning_rate=0.02),
         augment=("flip", "shift"),
     )
-    assert trainable("mobile_block").fit(task, quiet).validation > 0.9
+    assert fit(trainable("mobile_block"), task, quiet).validation > 0.9
 
 
 def test_a_transformer_trains(tmp_path):
@@ -347,14 +346,14 @@ def test_a_transformer_trains(tmp_path):
         samples=tmp_path / "train", validation=None, epochs=6, batch=8, checkpoints=tmp_path / "c",
         losses=(LabelLoss(output="topic", kind=LabelKind.CATEGORIES),), optimizer=Optimizer(learning_rate=0.01),
     )
-    result = trainable("small_transformer").fit(task, quiet)
+    result = fit(trainable("small_transformer"), task, quiet)
     assert result.epochs[-1].losses["total"] < result.epochs[0].losses["total"]
     assert np.isnan(result.validation)
 
 
 def test_samples_that_fill_no_batch_are_left_out_and_told(task, blobs):
     model = trainable("small_convnet")
-    result = model.fit(replace(task, samples=blobs("odd", 40), epochs=1), quiet)
+    result = fit(model, replace(task, samples=blobs("odd", 40), epochs=1), quiet)
     assert result.steps == 2
     assert any(note.startswith("8 samples of each epoch") for note in result.notes)
 

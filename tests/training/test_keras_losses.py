@@ -11,10 +11,11 @@ from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold, LabelKind, LabelLoss
-from mlopt.frameworks.keras.fitting import losses, pipeline, teachers
+from mlopt.frameworks.keras.fitting import losses, teachers
 from mlopt.frameworks.keras.fitting.augment import Augment
 from mlopt.frameworks.keras.fitting.heads import Head, head_of, scores
 from mlopt.frameworks.keras.fitting.objective import _mixed
+from mlopt.frameworks.keras.fitting.seen import seen
 from mlopt.frameworks.keras.fitting.updates import Held
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.model import Signature, TensorSpec
@@ -261,83 +262,8 @@ def write(folder, count=23, **meta):
     return Samples.open(folder)
 
 
-def feed(samples, **settings):
-    rows = pipeline.Rows.of(samples, {}, with_labels=True)
-    return pipeline.Feed(rows=rows, batch=4, places=slice(0, 4), seed=7, **settings)
-
-
-def test_every_sample_comes_at_most_once_an_epoch_in_another_order_each_time(tmp_path):
-    one = feed(write(tmp_path / "s"))
-    epochs = []
-    for epoch in range(2):
-        seen = []
-        for first, count in ((0, 2), (2, 3)):
-            one.ask(pipeline.Fetch(epoch * 5 + first, count))
-            _, tree = one.take()
-            assert tree["inputs"]["x"].shape == (count, 4, 3)
-            seen += tree["labels"].numpy().ravel().tolist()
-        epochs.append(seen)
-    one.close()
-    assert all(len(set(seen)) == len(seen) == 20 for seen in epochs)
-    assert epochs[0] != epochs[1]
-
-
-def test_an_echoed_batch_comes_so_many_times_in_a_row_however_steps_are_fetched(tmp_path):
-    samples = write(tmp_path / "s")
-    plain, echoed, alone = feed(samples), feed(samples, echo=3), feed(samples, echo=3)
-    assert (plain.steps_per_epoch, echoed.steps_per_epoch) == (5, 15)
-
-    def labels(one, *fetches):
-        found = []
-        for fetch in fetches:
-            one.ask(fetch)
-            found.append(one.take()[1]["labels"].numpy())
-        one.close()
-        return np.concatenate(found)
-
-    once = labels(plain, pipeline.Fetch(5, 5))                              # the second epoch
-    whole = labels(echoed, pipeline.Fetch(15, 15))
-    np.testing.assert_array_equal(whole, np.repeat(once, 3, axis=0))
-    parts = labels(alone, pipeline.Fetch(15, 2), pipeline.Fetch(17, 5), pipeline.Fetch(22, 8))
-    np.testing.assert_array_equal(parts, whole)
-    assert "each batch 3 times" in pipeline.facts(echoed, waited_s=0.0, seconds=1.0, samples=1).applied
-
-
-def test_samples_from_a_disk_and_from_memory_are_the_same(tmp_path, monkeypatch):
-    samples = write(tmp_path / "s")
-    rows = np.array([[5, 2], [22, 0]])
-    held = pipeline.Rows.of(samples, {}, with_labels=True)
-    monkeypatch.setattr(pipeline, "available_memory", lambda: 0)
-    mapped = pipeline.Rows.of(samples, {}, with_labels=True)
-    assert (held.in_memory, mapped.in_memory) == (True, False)
-    for one in (held, mapped):
-        tree = one.take(rows)
-        np.testing.assert_array_equal(tree["inputs"]["x"], samples.inputs["x"][rows])
-        assert tree["labels"].tolist() == rows.tolist()
-
-
 @pytest.mark.parametrize("meta", [{}, {"scale": 1 / 127.5, "offset": -1.0}])
 def test_tensors_are_seen_as_arrays_are(tmp_path, meta):
     samples = write(tmp_path / "s", **meta)
     stored = samples.inputs["x"][:9]
-    np.testing.assert_array_equal(pipeline.seen(samples, "x", tf.constant(stored)), samples.as_seen("x", stored))
-
-
-def test_waiting_is_told_with_what_would_help(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "available_memory", lambda: 0)
-    one = feed(write(tmp_path / "s"))
-    waiting = pipeline.facts(one, waited_s=3.0, seconds=10.0, samples=500)
-    assert (waiting.waiting, waiting.samples_per_second) == (0.3, 50.0)
-    assert "prefetch" in waiting.applied
-    assert "cached in memory" not in waiting.applied
-    assert any(advice.startswith("cache in memory") for advice in waiting.advice)
-    assert pipeline.facts(one, waited_s=0.1, seconds=10.0, samples=500).advice == ()
-    one.close()
-
-
-def test_a_fetch_that_fails_fails_the_step_that_waits_for_it(tmp_path):
-    one = feed(write(tmp_path / "s"))
-    one.ask(pipeline.Fetch(3, 40))
-    with pytest.raises(ValueError, match="reshape"):
-        one.take()
-    one.close()
+    np.testing.assert_array_equal(seen(samples, "x", tf.constant(stored)), samples.as_seen("x", stored))

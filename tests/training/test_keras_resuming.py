@@ -21,9 +21,10 @@ from mlopt.frameworks.fitting import (
     Optimizer,
     Strategy,
 )
-from mlopt.frameworks.keras.fitting import checkpoints
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.testing import tiny
+from mlopt.training import checkpoints, events
+from mlopt.training.loop import fit
 
 JOB = Path(__file__).with_name("fit_job.py")
 
@@ -47,9 +48,7 @@ def until(step):
 
 @pytest.fixture(autouse=True)
 def every_event(monkeypatch):
-    from mlopt.frameworks.keras.fitting import logs
-
-    monkeypatch.setattr(logs, "EVERY_S", 0.0)
+    monkeypatch.setattr(events, "EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -75,11 +74,11 @@ class Sparser:
 def test_a_training_ended_in_or_between_epochs_goes_on_bit_for_bit(task, tmp_path, step):
     task = replace(task, holder=Sparser(), early_stopping=2)
     undisturbed = trainable()
-    expected = undisturbed.fit(replace(task, checkpoints=tmp_path / "other"), lambda event: None)
+    expected = fit(undisturbed, replace(task, checkpoints=tmp_path / "other"), lambda event: None)
     with pytest.raises(Ended):
-        trainable().fit(task, until(step))
+        fit(trainable(), task, until(step))
     model = trainable()
-    result = model.fit(task, lambda event: None)
+    result = fit(model, task, lambda event: None)
     assert 0 < result.resumed_at_step < 15
     for name, array in undisturbed.weights().items():
         assert np.array_equal(array, model.weights()[name]), name
@@ -90,8 +89,8 @@ def test_a_training_ended_in_or_between_epochs_goes_on_bit_for_bit(task, tmp_pat
 
 def test_a_finished_training_is_not_run_again(task):
     first, second = trainable(), trainable()
-    done = first.fit(task, lambda event: None)
-    again = second.fit(task, lambda event: None)
+    done = fit(first, task, lambda event: None)
+    again = fit(second, task, lambda event: None)
     assert (again.resumed_at_step, again.steps, again.epochs) == (15, 15, done.epochs)
     assert all(np.array_equal(a, second.weights()[name]) for name, a in first.weights().items())
 
@@ -122,8 +121,8 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing_of_the_result(blobs, t
 
 def test_a_checkpoint_of_another_training_is_not_continued_and_that_is_told(task):
     with pytest.raises(Ended):
-        trainable().fit(task, until(3))
-    result = trainable().fit(replace(task, epochs=1), lambda event: None)
+        fit(trainable(), task, until(3))
+    result = fit(trainable(), replace(task, epochs=1), lambda event: None)
     assert result.resumed_at_step == 0
     assert any("not continued: it is of another task" in note for note in result.notes)
 
@@ -156,8 +155,8 @@ def broken(kind, path):
     elif kind == "text":
         path.write_text("not a checkpoint")
     elif kind == "flipped":
-        middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :])
+        place = content.index(WEIGHTS["k"].tobytes())
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
     elif kind == "pickled":
         np.savez(path, meta=np.array([{"step": 1}], dtype=object))
     elif kind == "huge":
@@ -166,27 +165,30 @@ def broken(kind, path):
         np.savez_compressed(path, **arrays, w999=np.zeros(1 << 25, np.float32))
 
 
-WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(4, np.float32)]
+WEIGHTS = {"k": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
+SLOTS = {f"{name} {i}": array for i in range(2) for name, array in WEIGHTS.items()}
 SAVED = checkpoints.Saved(
-    progress=checkpoints.Progress(step=3, sums=(1.0, 2.0), best=float("-inf")), weights=WEIGHTS, optimizer=WEIGHTS * 2,
+    progress=checkpoints.Progress(step=3, sums=(1.0, 2.0), best=float("-inf")), values=WEIGHTS, optimizer=SLOTS,
     best=WEIGHTS, holds={"k": Hold(mask=np.eye(2, 3, dtype=bool), ties=np.zeros((2, 3), np.int32))},
 )
 
 
 def read(folder, digest="d", weights=WEIGHTS):
-    return checkpoints.read(folder, digest, weights, WEIGHTS * 2, {"k": 0})
+    return checkpoints.read(folder, digest, weights, SLOTS)
 
 
 def test_a_checkpoint_gives_back_what_was_written(tmp_path):
     checkpoints.write(tmp_path, "d", SAVED)
     saved, why_not = read(tmp_path)
     assert (saved.progress, why_not) == (SAVED.progress, "")
-    assert all(np.array_equal(a, b) for a, b in zip(saved.weights, WEIGHTS, strict=True))
+    assert saved.values.keys() == WEIGHTS.keys()
+    assert all(np.array_equal(saved.values[name], array) for name, array in WEIGHTS.items())
     assert saved.holds["k"].mask.tolist() == [[True, False, False], [False, True, False]]
     assert saved.holds["k"].ties.dtype == np.int32
     assert read(tmp_path, digest="other")[0] is None
     assert "another" in read(tmp_path, digest="other")[1]
-    assert read(tmp_path, weights=[WEIGHTS[0].T, WEIGHTS[1]])[0] is None
+    assert read(tmp_path, weights={**WEIGHTS, "k": WEIGHTS["k"].T})[0] is None
+    assert "other arrays" in read(tmp_path, weights={"c": WEIGHTS["k"], "b": WEIGHTS["b"]})[1]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "text", "flipped", "pickled", "huge"])
@@ -200,7 +202,7 @@ def test_a_broken_or_hostile_checkpoint_is_not_read_and_that_is_told(tmp_path, k
 
 def test_the_checkpoint_before_stays_whole_when_writing_the_next_one_fails(task, monkeypatch):
     with pytest.raises(Ended):
-        trainable().fit(task, until(3))
+        fit(trainable(), task, until(3))
     before = (task.checkpoints / checkpoints.FILE).read_bytes()
 
     def full(self, target):
@@ -208,6 +210,6 @@ def test_the_checkpoint_before_stays_whole_when_writing_the_next_one_fails(task,
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        trainable().fit(task, lambda event: None)
+        fit(trainable(), task, lambda event: None)
     assert (task.checkpoints / checkpoints.FILE).read_bytes() == before
     assert [file.name for file in task.checkpoints.iterdir()] == [checkpoints.FILE]

@@ -2,10 +2,9 @@
 
 import json
 import os
-import pickle
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,27 @@ import pytest
 
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
-from mlopt.errors import BadRequest, WorkerCrashed, WorkerTimeout
-from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelKind, LabelLoss, Optimizer, Strategy
-from mlopt.frameworks.keras.fitting import remote
+from mlopt.errors import BadRequest, MemberLost, WorkerCrashed, WorkerTimeout
+from mlopt.frameworks.fitting import (
+    FitResult,
+    FitTask,
+    Hold,
+    InputFacts,
+    LabelKind,
+    LabelLoss,
+    Optimizer,
+    Place,
+    Strategy,
+    TeacherLoss,
+)
+from mlopt.frameworks.keras.fitting import packing, remote
 from mlopt.frameworks.keras.network.model import trainable as take_apart
+from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
 from mlopt.testing import tiny
-from mlopt.training import cluster
+from mlopt.training import cluster, travelling
+from mlopt.training.loop import fit
 from mlopt.worker import Cancelled
 
 JOB = Path(__file__).with_name("strategy_job.py")
@@ -54,8 +66,8 @@ def task_of(samples, work, *, strategy, batch, epochs):
 def alone(samples, work, epochs):
     """Weights after the same training in one process, with a batch of twice the size."""
     model = trainable()
-    result = model.fit(
-        task_of(samples, work, strategy=Strategy.ONE, batch=16, epochs=epochs), lambda event: None
+    result = fit(
+        model, task_of(samples, work, strategy=Strategy.ONE, batch=16, epochs=epochs), lambda event: None
     )
     return model.weights(), result
 
@@ -102,8 +114,8 @@ class Killing:
 
 def test_two_workers_of_which_one_is_killed_end_as_one_with_a_batch_of_twice_the_size(samples, tmp_path):
     model, killing = trainable(), Killing(step=40)
-    result = model.fit(
-        task_of(samples, tmp_path / "together", strategy=Strategy.MULTI_WORKER, batch=8, epochs=60), killing
+    result = fit(
+        model, task_of(samples, tmp_path / "together", strategy=Strategy.MULTI_WORKER, batch=8, epochs=60), killing
     )
     expected, undisturbed = alone(samples, tmp_path / "alone", 60)
     assert killing.killed
@@ -120,8 +132,8 @@ def test_two_workers_of_which_one_is_killed_end_as_one_with_a_batch_of_twice_the
 
 def test_workers_around_a_server_train_and_survive_a_kill(samples, tmp_path):
     model, killing = trainable(), Killing(step=60)
-    result = model.fit(
-        task_of(samples, tmp_path / "around", strategy=Strategy.PARAMETER_SERVER, batch=8, epochs=40), killing
+    result = fit(
+        model, task_of(samples, tmp_path / "around", strategy=Strategy.PARAMETER_SERVER, batch=8, epochs=40), killing
     )
     assert killing.killed
     assert killing.restarts == 1
@@ -135,7 +147,7 @@ def test_workers_around_a_server_train_and_survive_a_kill(samples, tmp_path):
 def test_what_one_process_refuses_starts_no_cluster(samples, tmp_path):
     task = task_of(samples, tmp_path / "c", strategy=Strategy.MULTI_WORKER, batch=100, epochs=1)
     with pytest.raises(BadRequest, match="larger than the data"):
-        trainable().fit(task, lambda event: None)
+        fit(trainable(), task, lambda event: None)
 
 
 def test_a_network_on_its_grid_travels_to_other_processes(tmp_path):
@@ -148,28 +160,40 @@ def test_a_network_on_its_grid_travels_to_other_processes(tmp_path):
     }
     kernels = {node.name: 8 for node in plain.network.nodes if node.kind is Kind.CONVOLUTION}
     gridded = plain.on_grid(ranges, kernels)
-    task = FitTask(samples=tmp_path, validation=None, losses=(), epochs=1, checkpoints=tmp_path)
-    (tmp_path / remote.REQUEST).write_bytes(remote._packed(gridded, task))
-    twin, arrived = remote.unpacked(tmp_path / remote.REQUEST)
-    assert arrived == task
+    gridded.hand_over(tmp_path)
+    twin = remote.received(tmp_path)
     np.testing.assert_array_equal(twin.keras_model(x), gridded.predict({"image": x})["label"])
     assert set(twin.variables) == {name for name in gridded.variables}
 
 
-def test_a_holder_that_cannot_travel_is_refused_in_a_sentence(samples, tmp_path):
+def test_a_task_travels_as_json_and_its_holder_answers_where_it_is(tmp_path, monkeypatch):
     class Local:
-        every = 1
+        every = 3
 
         def holds(self, step, steps, weights):
-            return None
+            return {"k/w": Hold(mask=weights["k/w"] > step)} if step else None
 
-    from dataclasses import replace
+    task = FitTask(
+        samples=tmp_path, validation=None, epochs=1, checkpoints=tmp_path, holder=Local(),
+        losses=(LabelLoss(output="a", kind=LabelKind.BINARY, class_weights=(1.0, 2.0)), TeacherLoss(output="a")),
+    )
+    travelling.write_task(tmp_path, task)
+    arrived = travelling.read_task(tmp_path)
+    assert arrived == task                      # holders are not compared
+    assert arrived.holder.every == 3
+    monkeypatch.setattr(travelling.worker, "ask", lambda question: travelling.answer(question, task.holder))
+    assert arrived.holder.holds(0, 9, {"k/w": np.arange(4)}) is None
+    assert arrived.holder.holds(2, 9, {"k/w": np.arange(4)})["k/w"].mask.tolist() == [False, False, False, True]
 
-    task = task_of(samples, tmp_path / "c", strategy=Strategy.MULTI_WORKER, batch=8, epochs=1)
+
+def test_a_network_of_a_class_that_has_no_name_is_refused_in_a_sentence(samples, tmp_path):
+    class Local(tf_keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    plan = trainable().plan
     with pytest.raises(BadRequest, match="cannot be handed to other processes"):
-        trainable().fit(replace(task, holder=Local()), lambda event: None)
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        pickle.dumps(Local())
+        packing.packed(replace(plan, customs={"Local": Local}))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}'])
@@ -188,7 +212,7 @@ def test_a_place_in_a_given_cluster_is_read():
 def test_only_what_may_do_better_the_next_time_is_begun_again():
     watch = cluster._Watch()
     assert cluster._may_return(WorkerCrashed("t", "was ended by SIGKILL"), watch)
-    assert cluster._may_return(cluster.MemberLost("t", "gone"), watch)
+    assert cluster._may_return(MemberLost("t", "gone"), watch)
     assert not cluster._may_return(WorkerCrashed("t", "failed with KeyError: 'x'"), watch)
     assert not cluster._may_return(WorkerTimeout("t", 1.0), watch)
     watch.steps |= {8, 16}
@@ -196,7 +220,7 @@ def test_only_what_may_do_better_the_next_time_is_begun_again():
 
 
 @pytest.mark.parametrize(("place", "leading"), [
-    (cluster.Given(spec={"worker": ["a:1", "b:2"]}, kind="worker", index=1), {("worker", 1): True}),
+    (Place(spec={"worker": ["a:1", "b:2"]}, kind="worker", index=1), {("worker", 1): True}),
     (None, {("worker", 0): True, ("worker", 1): False}),
 ])
 def test_the_member_whose_caller_waits_brings_the_weights_back(place, leading, monkeypatch):
@@ -212,8 +236,9 @@ def test_the_member_whose_caller_waits_brings_the_weights_back(place, leading, m
         def stop(self):
             pass
 
-        def run(self, job, kind, hear):
-            told[job.arguments["kind"], job.arguments["index"]] = job.arguments["leads"]
+        def run(self, job, kind, hear, ask):
+            place = job.arguments["place"]
+            told[place.kind, place.index] = job.arguments["leads"]
             if not job.arguments["leads"]:
                 raise Cancelled("stopped")          # as when the one that leads is done
             return FitResult(
@@ -222,5 +247,5 @@ def test_the_member_whose_caller_waits_brings_the_weights_back(place, leading, m
             )
 
     monkeypatch.setattr(cluster, "Crew", Crew)
-    cluster._attempt("request", place or cluster._here(0), alone=place is None, watch=cluster._Watch())
+    cluster._attempt("keras", Path("request"), place or cluster._here(0), alone=place is None, watch=cluster._Watch())
     assert told == leading

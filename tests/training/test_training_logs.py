@@ -16,11 +16,12 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from mlopt.errors import OutputUnwritable
 from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer
-from mlopt.frameworks.keras.fitting import logs
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.testing import tiny
-from mlopt.training import tracking
+from mlopt.training import events, tracking
+from mlopt.training.events import Events
+from mlopt.training.loop import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore::FutureWarning:mlflow")
 
@@ -40,7 +41,7 @@ def task(blobs, tmp_path):
 
 
 def test_event_files_hold_losses_validation_rate_and_waiting(task, tmp_path):
-    result = trainable().fit(replace(task, logs=tmp_path / "logs"), lambda event: None)
+    result = fit(trainable(), replace(task, logs=tmp_path / "logs"), lambda event: None)
     read = EventAccumulator(str(tmp_path / "logs"), size_guidance={"tensors": 0})
     read.Reload()
     tags = set(read.Tags()["tensors"])
@@ -54,14 +55,14 @@ def test_event_files_hold_losses_validation_rate_and_waiting(task, tmp_path):
 
 def test_events_come_at_most_twice_a_second_with_the_time_left(monkeypatch):
     now, told = [100.0], []
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
-    events = logs.Events(told.append, steps=100, epochs=2)
+    monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
+    progress = Events(told.append, steps=100, epochs=2)
     for done in range(1, 13):
-        events.tell(done=done, epoch=1, loss=1.0, validation=float("nan"))
+        progress.tell(done=done, epoch=1, loss=1.0, validation=float("nan"))
         now[0] += 0.125
-        events.timed(0.125, 1)
-    events.validation_s = 3.0
-    events.tell(done=13, epoch=1, loss=1.0, validation=0.5)
+        progress.timed(0.125, 1)
+    progress.validation_s = 3.0
+    progress.tell(done=13, epoch=1, loss=1.0, validation=0.5)
     assert [event["done"] for event in told] == [1, 5, 9, 13]
     assert math.isnan(told[0]["left_s"])
     assert told[1]["left_s"] == pytest.approx(95 * 0.125)
@@ -72,10 +73,10 @@ def test_a_server_that_is_not_there_is_told_before_the_first_step(task):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    events = []
+    told = []
     with pytest.raises(OutputUnwritable, match="no MLflow server answers there"):
-        trainable().fit(replace(task, track=f"mlflow:http://127.0.0.1:{port}"), events.append)
-    assert events == []
+        fit(trainable(), replace(task, track=f"mlflow:http://127.0.0.1:{port}"), told.append)
+    assert told == []
 
 
 class Server:
@@ -139,7 +140,7 @@ def server(tmp_path):
 def test_a_real_server_gets_figures_and_its_death_costs_figures_alone(task, server):
     server.await_answer()
     tracked = replace(task, track=f"mlflow:{server.uri}")
-    result = trainable().fit(tracked, lambda event: None)
+    result = fit(trainable(), tracked, lambda event: None)
     experiment = server.asked("experiments/search", max_results=10, filter="name = 'mlopt'")["experiments"][0]
     run = server.asked("runs/search", experiment_ids=[experiment["experiment_id"]])["runs"][0]
     params = {p["key"]: p["value"] for p in run["data"]["params"]}
@@ -154,14 +155,14 @@ def test_a_real_server_gets_figures_and_its_death_costs_figures_alone(task, serv
             server.kill() if server.process.poll() is None else None
 
     undisturbed = trainable()
-    undisturbed.fit(replace(task, epochs=3, checkpoints=task.checkpoints.with_name("u")), lambda event: None)
+    fit(undisturbed, replace(task, epochs=3, checkpoints=task.checkpoints.with_name("u")), lambda event: None)
     model = trainable()
-    monkey = logs.EVERY_S
-    logs.EVERY_S = 0.0
+    monkey = events.EVERY_S
+    events.EVERY_S = 0.0
     try:
-        lost = model.fit(replace(tracked, epochs=3, checkpoints=task.checkpoints.with_name("k")), killing)
+        lost = fit(model, replace(tracked, epochs=3, checkpoints=task.checkpoints.with_name("k")), killing)
     finally:
-        logs.EVERY_S = monkey
+        events.EVERY_S = monkey
     assert any("did not reach" in note and "epoch 2, 3" in note for note in lost.notes)
     assert all((array == model.weights()[name]).all() for name, array in undisturbed.weights().items())
 

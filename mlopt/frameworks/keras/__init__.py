@@ -7,4 +7,5 @@ class KerasFramework:
     name = "keras"
     extra = "keras"
     imports = frozenset({"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"})
+    member = "mlopt.frameworks.keras.fitting.member:joined"
     packages = ("tensorflow", "tf_keras", "keras")

@@ -12,7 +12,7 @@ from mlopt import cache, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.events import Doing, LatenciesWanted, ask, tell
 from mlopt.frameworks import check_devices, open_model, open_trainable
-from mlopt.frameworks.fitting import FitResult, Hold
+from mlopt.frameworks.fitting import FitResult
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
 from mlopt.pipeline.workers.proving import GRAPH
@@ -22,6 +22,7 @@ from mlopt.techniques import beforehand
 from mlopt.techniques.beforehand import Numbered
 from mlopt.techniques.step import Context, Done, Size, Technique
 from mlopt.training import tracking
+from mlopt.training.holding import read_holds, write_holds
 from mlopt.training.objective import trainer
 from mlopt.training.scoring import answers, score
 
@@ -75,28 +76,6 @@ def _numbered(later: Later) -> Numbered:
 
 
 # ---- what a step leaves --------------------------------------------------------------------------------------------
-
-
-def write_holds(path: Path, holds: Mapping[str, Hold]) -> None:
-    """Masks and ties by weight name; names may hold any character, so arrays are numbered."""
-    arrays: dict[str, np.ndarray] = {"names": np.array(list(holds), dtype=str)}
-    for number, hold in enumerate(holds.values()):
-        arrays |= {} if hold.mask is None else {f"mask{number}": hold.mask}
-        arrays |= {} if hold.ties is None else {f"ties{number}": hold.ties}
-    np.savez_compressed(path, allow_pickle=False, **arrays)
-
-
-def read_holds(path: Path | None) -> dict[str, Hold]:
-    if path is None:
-        return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return {
-            str(name): Hold(
-                mask=stored.get(f"mask{i}"),
-                ties=stored.get(f"ties{i}"),
-            )
-            for i, name in enumerate(stored["names"])
-        }
 
 
 def _keep_grid(done: Done, folder: Path, task: StepTask) -> None:

@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mlopt.frameworks.keras.fitting.pipeline import Fetch
+from mlopt.frameworks.fitting import Place
 from mlopt.frameworks.keras.fitting.strategies import Engine
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.stepper import Steps, Told
 
 STEPS = 8           # in a call of workers that step together: all must agree on it, so it is no matter of their clocks
 AHEAD = 2           # calls that wait for each worker beside servers
@@ -65,25 +66,26 @@ class Asynchronous:
 
     def __init__(self, coordinator: Any, most: int) -> None:
         self.coordinator, self.most = coordinator, most
-        self._pending: deque[tuple[Fetch, Any]] = deque()
+        self._pending: deque[tuple[Steps, Any]] = deque()
 
-    def call(self, function: Any, fetch: Fetch, arguments: tuple[Any, ...]) -> Iterator[tuple[Fetch, np.ndarray]]:
-        self._pending.append((fetch, self.coordinator.schedule(function, args=arguments)))
+    def call(self, function: Any, steps: Steps, arguments: tuple[Any, ...]) -> Iterator[Told]:
+        self._pending.append((steps, self.coordinator.schedule(function, args=arguments)))
         while len(self._pending) > self.most:
             yield self._first()
 
-    def drained(self) -> Iterator[tuple[Fetch, np.ndarray]]:
+    def drained(self) -> Iterator[Told]:
         while self._pending:
             yield self._first()
         self.coordinator.join()
 
-    def _first(self) -> tuple[Fetch, np.ndarray]:
-        fetch, losses = self._pending.popleft()
-        return fetch, np.asarray(losses.fetch())
+    def _first(self) -> Told:
+        steps, losses = self._pending.popleft()
+        return steps, np.asarray(losses.fetch())
 
 
-def engine(spec: dict[str, list[str]], kind: str, index: int) -> Engine:
-    """Of this member of the cluster that TF_CONFIG describes."""
+def engine(here: Place) -> Engine:
+    """Of this member of the cluster, which TF_CONFIG describes."""
+    spec = here.spec
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if "ps" in spec:
         strategy = tf.distribute.experimental.ParameterServerStrategy(resolver)
@@ -97,9 +99,9 @@ def engine(spec: dict[str, list[str]], kind: str, index: int) -> Engine:
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     order = [(name, i) for name in ("chief", "worker") for i in range(len(spec.get(name, ())))]
-    here = strategy.num_replicas_in_sync // len(order)
-    place = order.index((kind, index))
-    return Together(strategy=strategy, first=place * here, here=here, writes=place == 0)
+    each = strategy.num_replicas_in_sync // len(order)
+    place = order.index((here.kind, here.index))
+    return Together(strategy=strategy, first=place * each, here=each, writes=place == 0)
 
 
 def serve() -> NoReturn:

@@ -6,48 +6,40 @@ Where a cluster with parameter servers is started by hand, its workers and serve
 
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlopt.frameworks.fitting import EpochFacts, FitResult
-from mlopt.worker import emit
+from mlopt.errors import MemberLost
+from mlopt.frameworks.fitting import Place
+
+if TYPE_CHECKING:
+    from mlopt.frameworks.keras.fitting.remote import Twin
 
 LOST = ("UnavailableError", "AbortedError", "DeadlineExceededError", "CancelledError")
 
 
-class Relay:
-    """Takes a tracker's place: the figures of an epoch go to the process that asked for the training."""
-
-    notes: tuple[str, ...] = ()
-
-    def epoch(self, facts: EpochFacts, step: int) -> None:
-        emit(epoch_facts=facts, step=step)
-
-
-def take_part(request: str, spec: dict[str, list[str]], kind: str, index: int, leads: bool) -> FitResult:
-    """Train as this member, or serve until the cluster's other processes are done.
-
-    `leads`: the weights go back to who asked, who waits for this member; all that step together have the same.
-    """
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": spec, "task": {"type": kind, "index": index}})
+@contextmanager
+def joined(folder: Path, place: Place) -> "Iterator[Twin]":
+    """See `mlopt.frameworks.door.Framework.member`; a worker beside servers, and a server, serve here until the end."""
+    os.environ["TF_CONFIG"] = json.dumps(
+        {"cluster": place.spec, "task": {"type": place.kind, "index": place.index}}
+    )
     from mlopt.frameworks.keras.fitting import clustered
 
-    if "ps" in spec and kind != "chief":
+    if "ps" in place.spec and place.kind != "chief":
         clustered.serve()
-    whole = clustered.engine(spec, kind, index)        # before anything else of TensorFlow: it starts the servers
-    from mlopt.frameworks.keras.fitting import loop, remote
-    from mlopt.training.cluster import MemberLost
+    whole = clustered.engine(place)         # before anything else of TensorFlow: it starts the servers
+    from mlopt.frameworks.keras.fitting.remote import received
 
-    twin, task = remote.unpacked(Path(request))
     try:
-        result = loop.train(twin, task, whole, lambda event: emit(**event), lambda task: nullcontext(Relay()))
+        yield received(folder, whole)
     except Exception as err:
         if type(err).__name__ in LOST:
-            raise MemberLost(f"training, {kind} {index}", f"{type(err).__name__}: {str(err)[:300]}") from err
+            task = f"training, {place.kind} {place.index}"
+            raise MemberLost(task, f"{type(err).__name__}: {str(err)[:300]}") from err
         raise
-    if leads:
-        remote.write_result(Path(request), twin.keras_model)
-    return result
 
 
 if __name__ == "__main__":

@@ -1,122 +1,83 @@
-"""From a task to something that runs: everything is opened and checked here, before the first step."""
+"""From a lesson to something that runs: everything of Keras is opened here, before the first step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitTask, HintLoss, LabelLoss, TeacherLoss
-from mlopt.frameworks.keras.fitting import checks, teachers
+from mlopt.frameworks.keras.fitting import teachers
 from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic, chosen
 from mlopt.frameworks.keras.fitting.augment import Augment
 from mlopt.frameworks.keras.fitting.determinism import Chance
 from mlopt.frameworks.keras.fitting.objective import Objective, kinds_of, projection, student_nodes, teacher_nodes
-from mlopt.frameworks.keras.fitting.pipeline import Feed, Rows
 from mlopt.frameworks.keras.fitting.scoring import Validation
 from mlopt.frameworks.keras.fitting.steps import Step
 from mlopt.frameworks.keras.fitting.strategies import Engine
 from mlopt.frameworks.keras.fitting.student import PROBED, Student, Trainee, heads, student
 from mlopt.frameworks.keras.fitting.updates import Updates
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.stepper import Lesson
+from mlopt.model import Signature
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A training that can begin."""
 
-    task: FitTask
     engine: Engine
     arithmetic: Arithmetic
     student: Student
     step: Step
-    feed: Feed
     validation: Validation
     notes: tuple[str, ...]
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.feed.steps_per_epoch
 
-    @property
-    def steps(self) -> int:
-        return self.task.epochs * self.steps_per_epoch
-
-    @property
-    def optimizer_state(self) -> list[Any]:
-        """Variables beside the student's that a training goes on with."""
-        return [*self.step.objective.projections.values(), *self.step.updates.state()]
-
-
-def prepare(trainee: Trainee, task: FitTask, engine: Engine) -> Prepared:
-    """Raises `BadRequest` or `DataMismatch` for what cannot be trained."""
-    checks.settings(task)
-    train = Samples.open(task.samples)
-    validation = None if task.validation is None else Samples.open(task.validation)
-    checks.samples(trainee.signature, train, validation)
-    checks.batch(task.batch, engine.replicas, train)
+def prepare(trainee: Trainee, lesson: Lesson, engine: Engine) -> Prepared:
+    """Raises `BadRequest` for what Keras cannot train."""
+    task = lesson.task
     augment = Augment(task.augment, trainee.signature, seed=task.seed, batch=task.batch)
     with engine.strategy.scope():
         model, tensors = engine.live(trainee)
         one = student(trainee, model, tensors, freeze=task.freeze, nodes=student_nodes(task.losses))
-        stored, objective = _objective(trainee, one, task, train, validation)
-        places = _places(trainee, task, train, augment, objective)
+        objective = _objective(one, lesson)
+        places = _places(one, lesson, augment, objective)
         arithmetic = chosen(trainee, task, objective.kinds)
-        feed = Feed(
-            rows=Rows.of(train, stored, with_labels=_needs_labels(objective)), batch=task.batch * engine.replicas,
-            places=engine.places(task.batch), seed=task.seed, echo=task.echo,
-        )
         learned = (*(one.variables[i] for i in one.trained), *objective.projections.values())
         decay = task.optimizer.weight_decay > 0
         decayed = [decay and i in one.decayed for i in one.trained] + [decay] * len(objective.projections)
         step = Step(
-            student=one, objective=objective, augment=augment, chance=Chance(task.seed), samples=train,
+            student=one, objective=objective, augment=augment, chance=Chance(task.seed), samples=lesson.train,
             updates=Updates(task.optimizer, learned, decayed, engine.strategy, scaled=arithmetic is Arithmetic.FLOAT16),
             strategy=engine.strategy, batch=task.batch, first=engine.first, here=engine.here,
             learned=learned, places=places,
         )
-        scored = Validation(one, objective, validation)
-    if task.early_stopping and scored.measures == "nothing":
-        raise BadRequest(
-            "early stopping needs a figure on the validation samples: labels of theirs, or a teacher that runs beside"
-            " the student"
-        )
+        scored = Validation(one, objective, lesson.validation)
+    notes = [*engine.notes, *filter(None, [arithmetic.note])]
+    if model.losses:
+        notes.append(f"{len(model.losses)} regularizers of the model's own stay out: the task has weight_decay")
     return Prepared(
-        task=task, engine=engine, arithmetic=arithmetic, student=one, step=step, feed=feed, validation=scored,
-        notes=(*engine.notes, *filter(None, [arithmetic.note]), *_notes(model, task, objective, scored, feed)),
+        engine=engine, arithmetic=arithmetic, student=one, step=step, validation=scored, notes=tuple(notes)
     )
 
 
-def _objective(
-    trainee: Trainee, one: Student, task: FitTask, train: Samples, validation: Samples | None
-) -> tuple[Mapping[str, np.ndarray], Objective]:
-    signature = trainee.signature
-    labelled = [loss for loss in task.losses if isinstance(loss, LabelLoss)]
-    taught = tuple(dict.fromkeys(loss.output for loss in task.losses if isinstance(loss, TeacherLoss)))
-    for name in (*taught, *(loss.output for loss in labelled)):
-        checks.output(signature, name)
-    mirrors = checks.mirrored_input(signature, labelled, train.labels)
-    if not mirrors:
-        for loss in labelled:
-            checks.labels(loss, signature, train)
-            if validation is not None and validation.labels is not None:
-                checks.labels(loss, signature, validation)
-    sample = train.rows(0, min(PROBED, train.count))
+def _objective(one: Student, lesson: Lesson) -> Objective:
+    task = lesson.task
+    sample = lesson.train.rows(0, min(PROBED, lesson.train.count))
     own = heads(one, sample)
-    stored: Mapping[str, np.ndarray] = {}
     live: tuple[teachers.Teacher, ...] = ()
     if task.teachers is not None:
+        taught = tuple(dict.fromkeys(loss.output for loss in task.losses if isinstance(loss, TeacherLoss)))
         nodes = teacher_nodes(task.losses)
         live = tuple(
-            teachers.opened(location, signature, taught, nodes, sample) for location in task.teachers.live
+            teachers.opened(location, one.signature, taught, nodes, sample) for location in task.teachers.live
         )
-        if task.teachers.outputs is not None:
-            stored = teachers.cached(task.teachers.outputs, signature, taught, train.count)
-    return stored, Objective(
+    return Objective(
         losses=task.losses, heads=own, kinds=kinds_of(task.losses, own), teachers=live,
-        stored=teachers.stored_heads(stored), projections=_projections(one, live, task, sample), mirrors=mirrors,
+        stored=teachers.stored_heads(lesson.stored), projections=_projections(one, live, task, sample),
+        mirrors=lesson.mirrors,
     )
 
 
@@ -143,47 +104,32 @@ def _projections(
     return found
 
 
-def _needs_labels(objective: Objective) -> bool:
-    return not objective.mirrors and any(isinstance(loss, LabelLoss) for loss in objective.losses)
-
-
-def _places(trainee: Trainee, task: FitTask, train: Samples, augment: Augment, objective: Objective) -> bool:
+def _places(one: Student, lesson: Lesson, augment: Augment, objective: Objective) -> bool:
     """Whether labels move with their picture; raises where something that should move cannot."""
-    if not augment.moves or not any(name in task.augment for name in ("flip", "shift", "time-shift")):
+    task, labels = lesson.task, lesson.train.labels
+    moving = [name for name in task.augment if name in ("flip", "shift", "time-shift")]
+    if not augment.moves or not moving:
         return False
-    named = ", ".join(name for name in task.augment if name in ("flip", "shift", "time-shift"))
-    if objective.stored and any(len(checks.output(trainee.signature, name).shape) > 2 for name in objective.stored):
+    named, shapes = ", ".join(moving), {spec.name: spec.shape for spec in one.signature.outputs}
+    if any(len(shapes[name]) > 2 for name in objective.stored):
         raise BadRequest(
             f"{named} moves samples, and the stored outputs of the teacher belong to places of them: let the teacher"
             " run beside the student, or leave the augmentation out"
         )
-    if not _needs_labels(objective):
+    labelled = [loss.output for loss in task.losses if isinstance(loss, LabelLoss)]
+    if lesson.mirrors or not labelled:
         return False
-    if checks.over_places(trainee.signature, train.labels):
+    if labels is not None and labels.ndim > 2 and _over_an_input(one.signature, labels.shape[1:3]):
         return True
-    labelled = [checks.output(trainee.signature, loss.output) for loss in task.losses if isinstance(loss, LabelLoss)]
-    in_places = any(len(spec.shape) > 2 for spec in labelled)               # an answer for each frame, or each pixel
-    if train.labels is not None and train.labels.ndim > (1 if in_places else 2):
+    in_places = any(len(shapes[name]) > 2 for name in labelled)             # an answer for each frame, or each pixel
+    if labels is not None and labels.ndim > (1 if in_places else 2):
         raise BadRequest(
-            f"{named} moves samples, and their labels {list(train.labels.shape)} do not lie over the input's rows and"
+            f"{named} moves samples, and their labels {list(labels.shape)} do not lie over the input's rows and"
             " columns, so that they cannot be moved with it: leave the augmentation out"
         )
     return False
 
 
-def _notes(model: Any, task: FitTask, objective: Objective, scored: Validation, feed: Feed) -> list[str]:
-    notes = []
-    if objective.mirrors:
-        notes.append(f"no label has the output's shape: it is held to the input {objective.mirrors}")
-    if objective.stored and task.augment:
-        notes.append("the teacher's outputs were computed before, on samples that were not augmented")
-    if model.losses:
-        notes.append(f"{len(model.losses)} regularizers of the model's own stay out: the task has weight_decay")
-    left = feed.rows.samples.count - feed.batches_per_epoch * feed.batch
-    if left:
-        notes.append(f"{left} samples of each epoch, others each time, fill no batch and are left out")
-    if task.validation is not None and scored.measures == "nothing":
-        notes.append("the validation samples have neither labels nor a teacher: there is no figure")
-    elif scored.measures == "minus the distance to the teacher":
-        notes.append("the validation figure is minus the distance to the teacher: there are no labels")
-    return notes
+def _over_an_input(signature: Signature, size: Sequence[int]) -> bool:
+    """Whether an input has these rows and columns: what moves it must move its labels."""
+    return any(len(spec.shape) == 4 and tuple(spec.shape[1:3]) == tuple(size) for spec in signature.inputs)

@@ -10,9 +10,10 @@ from mlopt.frameworks.fitting import LabelKind, LabelLoss, TeacherLoss
 from mlopt.frameworks.keras.fitting import losses as numerics
 from mlopt.frameworks.keras.fitting.heads import Head
 from mlopt.frameworks.keras.fitting.objective import Objective
-from mlopt.frameworks.keras.fitting.pipeline import seen
+from mlopt.frameworks.keras.fitting.seen import seen
 from mlopt.frameworks.keras.fitting.student import Student
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.stepper import Figure
 
 BATCH = 256         # rows at a time; speed, not memory, decides above it
 
@@ -60,7 +61,7 @@ def _any_rows(tensor: Any) -> Any:
 Rule = Callable[[Mapping[str, Any], Mapping[str, Any], Any], Any]       # (outputs, inputs, labels) -> [B]
 
 
-def _rule(student: Student, objective: Objective, samples: Samples | None) -> tuple[Rule | None, str]:
+def _rule(student: Student, objective: Objective, samples: Samples | None) -> tuple[Rule | None, Figure]:
     """How a batch is scored, and the figure's name."""
     heads = objective.heads
     labelled = [loss for loss in objective.losses if isinstance(loss, LabelLoss)]
@@ -71,13 +72,13 @@ def _rule(student: Student, objective: Objective, samples: Samples | None) -> tu
     if classes and has_labels:
         return lambda outputs, inputs, labels: tf.add_n(
             [numerics.correct(outputs[name], heads[name], kind, labels) for name, kind in classes]
-        ) / len(classes), "accuracy"
+        ) / len(classes), Figure.ACCURACY
     if labelled and not classes and (has_labels or objective.mirrors):
         def minus_error(outputs: Mapping[str, Any], inputs: Mapping[str, Any], labels: Any) -> Any:
             wanted = inputs[objective.mirrors] if objective.mirrors else labels
             return -tf.add_n([numerics.label_loss(a, outputs[a.output], heads[a.output], wanted) for a in labelled])
 
-        return minus_error, "minus the loss"
+        return minus_error, Figure.MINUS_LOSS
     taught = [loss for loss in objective.losses if isinstance(loss, TeacherLoss)]
     if taught and objective.teachers:
         def minus_distance(outputs: Mapping[str, Any], inputs: Mapping[str, Any], labels: Any) -> Any:
@@ -89,8 +90,8 @@ def _rule(student: Student, objective: Objective, samples: Samples | None) -> tu
                 ) for loss in taught
             ])
 
-        return minus_distance, "minus the distance to the teacher"
-    return None, "nothing"
+        return minus_distance, Figure.MINUS_DISTANCE
+    return None, Figure.NOTHING
 
 
 def _by_shape(student: Student, heads: Mapping[str, Head], labels: np.ndarray) -> list[tuple[str, LabelKind]]:

@@ -9,10 +9,12 @@ from mlopt.frameworks.keras.fitting import losses as numerics
 from mlopt.frameworks.keras.fitting.augment import Augment
 from mlopt.frameworks.keras.fitting.determinism import Chance
 from mlopt.frameworks.keras.fitting.objective import Objective
-from mlopt.frameworks.keras.fitting.pipeline import Tree, seen
+from mlopt.frameworks.keras.fitting.seen import seen
 from mlopt.frameworks.keras.fitting.student import Student
 from mlopt.frameworks.keras.fitting.updates import Held, Updates
 from mlopt.frameworks.keras.quiet import tf
+
+Tree = dict[str, Any]           # tensors: "inputs" and "teacher" by name, "labels" where a loss reads them
 
 
 @dataclass(frozen=True, kw_only=True)

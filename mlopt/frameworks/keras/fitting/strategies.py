@@ -8,14 +8,14 @@ import numpy as np
 
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
-from mlopt.frameworks.keras.fitting.pipeline import Fetch
 from mlopt.frameworks.keras.fitting.student import Trainee
 from mlopt.frameworks.keras.network.building import build
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.frameworks.stepper import Peers, Steps, Told
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class Engine(Peers):
     """Replicas of one model; each takes its own part of a batch."""
 
     strategy: Any
@@ -31,14 +31,6 @@ class Engine:
     def working(self) -> int:
         """How many parts of the samples are worked on at a time."""
         return self.replicas
-
-    def decided(self, flag: bool) -> bool:
-        """What all processes of the training do."""
-        return flag
-
-    def all_same(self, number: int) -> bool:
-        """Whether every process has this number."""
-        return True
 
     def caller(self) -> "Caller":
         return Synchronous()
@@ -71,11 +63,11 @@ class Engine:
 class Caller(Protocol):
     """Who calls the graph."""
 
-    def call(self, function: Any, fetch: Fetch, arguments: tuple[Any, ...]) -> Iterator[tuple[Fetch, np.ndarray]]:
+    def call(self, function: Any, steps: Steps, arguments: tuple[Any, ...]) -> Iterator[Told]:
         """Make a call; losses [steps, parts] of those that are done, in the order in which they were made."""
         ...
 
-    def drained(self) -> Iterator[tuple[Fetch, np.ndarray]]:
+    def drained(self) -> Iterator[Told]:
         """Those of all others, once they are done."""
         ...
 
@@ -83,10 +75,10 @@ class Caller(Protocol):
 class Synchronous:
     """Calls that are done when they return."""
 
-    def call(self, function: Any, fetch: Fetch, arguments: tuple[Any, ...]) -> Iterator[tuple[Fetch, np.ndarray]]:
-        yield fetch, np.asarray(function(*arguments).numpy())
+    def call(self, function: Any, steps: Steps, arguments: tuple[Any, ...]) -> Iterator[Told]:
+        yield steps, np.asarray(function(*arguments).numpy())
 
-    def drained(self) -> Iterator[tuple[Fetch, np.ndarray]]:
+    def drained(self) -> Iterator[Told]:
         return iter(())
 
 

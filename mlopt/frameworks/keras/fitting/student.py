@@ -64,15 +64,13 @@ class Student:
         }
         return outputs, dict(zip(self.nodes, found[len(self.signature.outputs) :], strict=True))
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def values(self) -> dict[str, np.ndarray]:
+        """Of all variables, copied."""
         return {name: np.array(self.variables[i].numpy()) for name, i in self.names.items()}
 
-    def values(self) -> list[np.ndarray]:
-        return [np.array(variable.numpy()) for variable in self.variables]
-
-    def assign(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self.variables, values, strict=True):
-            variable.assign(value)
+    def assign(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, i in self.names.items():
+            self.variables[i].assign(values[name])
 
 
 def student(

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.data.samples import file_name
-from mlopt.errors import BadRequest, DataUnreadable
+from mlopt.errors import BadRequest
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.fitting.heads import SMALLEST, Head, head_of, looks_like, scores
 from mlopt.frameworks.keras.fitting.student import PROBED, node_tensors
@@ -122,30 +121,6 @@ def _matched(
                 " same shape. Give another teacher."
             )
     return pairs
-
-
-def cached(folder: Path, signature: Signature, outputs: Sequence[str], count: int) -> dict[str, np.ndarray]:
-    """Outputs computed before, mapped; raises where they are missing or do not fit the student and its samples."""
-    found = {}
-    for spec in signature.outputs:
-        if spec.name not in outputs:
-            continue
-        file = folder / file_name(spec.name)
-        try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as err:
-            raise DataUnreadable(file, f"no outputs of a teacher: {err}", "Compute them again.") from err
-        if array.dtype not in (np.float32, np.float16):
-            raise DataUnreadable(file, f"a teacher's outputs as {array.dtype}, not float32 or float16")
-        if len(array) != count:
-            raise BadRequest(f"{file} holds a teacher's outputs for {len(array):,} samples; there are {count:,}")
-        if array.shape[1:] != tuple(d or 1 for d in spec.shape[1:]):
-            raise BadRequest(
-                f"{file} holds outputs of the shape {list(array.shape[1:])} and the student gives {spec.describe()}:"
-                " the teacher knows other classes. Give another teacher."
-            )
-        found[spec.name] = array
-    return found
 
 
 def stored_heads(outputs: Mapping[str, np.ndarray]) -> dict[str, Head]:

@@ -1,47 +1,22 @@
 """The optimizer's arithmetic, and what stays true of weights after each step, in one pass over the variables."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mlopt.frameworks.fitting import Hold, Optimizer, Schedule
+from mlopt.frameworks.fitting import Hold, Optimizer
 from mlopt.frameworks.keras.quiet import tf
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7      # Adam's, as Kingma and Ba 2015 and Keras have them
 MOMENTUM = 0.9
-LAST = 0.01                                     # a schedule's end, as a share of the learning rate
 CHECKED = 2000                                  # good steps after which the loss scale is doubled
 
 
-def learning_rate(optimizer: Optimizer, step: int, steps: int) -> float:
-    """Of step `step`, 0 to `steps` - 1: rising in a line over the warm-up, then as the schedule says.
-
-    >>> o = Optimizer(learning_rate=1.0, warmup=0.5)
-    >>> [round(learning_rate(o, s, 8), 2) for s in range(8)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 0.75, 0.26, 0.01]
-    """
-    warmup = math.ceil(optimizer.warmup * steps) if optimizer.warmup else 0
-    if step < warmup:
-        return optimizer.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup - 1)
-    if optimizer.schedule is Schedule.COSINE:
-        share = LAST + (1 - LAST) * (1 + math.cos(math.pi * done)) / 2
-    elif optimizer.schedule is Schedule.LINEAR:
-        share = 1 - (1 - LAST) * done
-    else:
-        share = 1.0
-    return optimizer.learning_rate * share
-
-
-def numbers(optimizer: Optimizer, first: int, count: int, steps: int) -> np.ndarray:
-    """[count, 3] float32 for steps first..first + count: learning rate, beta1 ** t and beta2 ** t with t = step + 1."""
-    rows = [
-        (learning_rate(optimizer, step, steps), BETA_1 ** (step + 1), BETA_2 ** (step + 1))
-        for step in range(first, first + count)
-    ]
-    return np.array(rows, np.float32).reshape(count, 3)
+def numbers(rates: Sequence[float], first: int) -> np.ndarray:
+    """[count, 3] float32 for steps from `first` on: learning rate, beta1 ** t and beta2 ** t with t = step + 1."""
+    rows = [(rate, BETA_1 ** (step + 1), BETA_2 ** (step + 1)) for step, rate in enumerate(rates, first)]
+    return np.array(rows, np.float32).reshape(len(rows), 3)
 
 
 class Held:
@@ -113,9 +88,10 @@ class Updates:
         with self.strategy.extended.colocate_vars_with(variable):
             return tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
 
-    def state(self) -> list[Any]:
-        """Every variable of the optimizer, in a fixed order."""
-        return [slot for slots in self.slots for slot in slots] + [self.scale, self.good]
+    def state(self) -> dict[str, Any]:
+        """Every variable of the optimizer, by a name of its own."""
+        slots = {f"slot {i} {k}": slot for i, own in enumerate(self.slots) for k, slot in enumerate(own)}
+        return slots | {"loss scale": self.scale, "good steps": self.good}
 
     def finished(self, gradients: Sequence[Any]) -> tuple[list[Any], Any]:
         """In the replica context: summed over replicas, unscaled, clipped; and 1.0, or 0.0 where one overflowed.

@@ -1,15 +1,16 @@
 """A `tf_keras` model behind the protocol that techniques are written on."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
+from mlopt.frameworks.fitting import LabelLoss
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
@@ -18,10 +19,14 @@ from mlopt.frameworks.keras.opening import open_sniffed, resolve
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.frameworks.protocol import GriddedModel
 from mlopt.frameworks.sniff import Sniffed, sniff
+from mlopt.frameworks.stepper import Lesson
 from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.network import Kept, Network, Weights
+
+if TYPE_CHECKING:
+    from mlopt.frameworks.keras.fitting.stepper import KerasStepper
 
 BATCH = 256          # rows at a time of what is predicted: speed, not memory, decides above it
 PROOF_ROWS = 2
@@ -34,6 +39,8 @@ class KerasNetwork:
     For those who train it: `plan` says what is called in which order, `built` holds the live layers, the variables by
     weight name and the symbolic tensors by node name, and `forward` runs them one by one.
     """
+
+    framework = "keras"
 
     def __init__(self, plan: Plan, weights: Weights, signature: Signature, built: Built | None = None) -> None:
         self.plan, self.signature = plan, signature
@@ -174,10 +181,16 @@ class KerasNetwork:
 
         return gridded(self, activations, bits, shared=shared, learned=learned)
 
-    def fit(self, task: FitTask, on_event: OnEvent) -> FitResult:
-        from mlopt.frameworks.keras.fitting.loop import fit
+    def stepper(self, lesson: Lesson) -> "AbstractContextManager[KerasStepper]":
+        from mlopt.frameworks.keras.fitting.stepper import stepper
 
-        return fit(self, task, on_event)
+        return stepper(self, lesson)
+
+    def hand_over(self, folder: Path) -> None:
+        """Its plan as JSON, its values as npz."""
+        from mlopt.frameworks.keras.fitting.remote import hand_over
+
+        hand_over(self, self.plan, folder)
 
     def save(self, folder: Path) -> None:
         """`model.h5` in `folder`, a legacy Keras file without optimizer state."""
