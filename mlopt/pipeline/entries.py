@@ -44,7 +44,8 @@ class Entries:
     def step(self, model: ModelLocation, depends_on: Mapping[str, object]) -> Path:
         """`depends_on`: the step, and all that came before it."""
         door = frameworks.of(model)
-        functions: list[code.Function] = [step.run_step, *filter(None, [door.open_trainable, door.check_devices, door.member])]
+        behind = filter(None, [door.open_trainable, door.check_devices, door.member])
+        functions: list[code.Function] = [step.run_step, *behind]
         return self._entry("step", functions, door.packages, **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:
