@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt import plain
+from mlopt import plain, plugins
 from mlopt.documents import json_value
 from mlopt.errors import BadRequest, MemberLost, MloptError, WorkerCrashed, WorkerFailed
 from mlopt.frameworks.fitting import EpochFacts, FitResult, FitTask, OnEvent, Place, Strategy
@@ -34,9 +34,9 @@ RESTARTS = 3            # of the whole training after a member was lost
 DEADLINE_S = 30 * 24 * 3600.0       # a training may take days; a member that hangs is the framework's time-out to end
 
 
-def given(environment: Mapping[str, str]) -> Place | None:
-    """What TF_CONFIG holds; None without it. Raises `BadRequest` for a text that is no cluster."""
-    text = environment.get("TF_CONFIG", "")
+def given(environment: Mapping[str, str], variable: str) -> Place | None:
+    """What this variable holds; None without it. Raises `BadRequest` for a text that is no cluster."""
+    text = environment.get(variable, "")
     if not text:
         return None
     try:
@@ -47,18 +47,19 @@ def given(environment: Mapping[str, str]) -> Place | None:
             raise ValueError(f"there is no {place.kind} {place.index} in the cluster")
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise BadRequest(
-            f'TF_CONFIG is no cluster ({err}); it looks like {{"cluster": {{"worker": ["host:port", ...]}},'
+            f'{variable} is no cluster ({err}); it looks like {{"cluster": {{"worker": ["host:port", ...]}},'
             ' "task": {"type": "worker", "index": 0}}'
         ) from err
     return place
 
 
 def train(model: Trainable, task: FitTask, on_event: OnEvent) -> tuple[FitResult, dict[str, np.ndarray]]:
-    """Train by this machine's own cluster or the one that TF_CONFIG gives; the result, and `Stepper.values` at its end.
+    """Train by this machine's own cluster or the one that is given; the result, and `Stepper.values` at its end.
 
     Between the processes go JSON and arrays alone. What holds is asked for here, where the holder is.
     """
-    place, holder = given(os.environ), task.holder
+    variable = plugins.load_framework(model.framework).cluster_variable
+    place, holder = given(os.environ, variable), task.holder
     # Files stay as the process that asks for the training is held to: all that is started here inherits that.
     reach = Reach(reads=None, writes=None, network=Network.LOOPBACK) if place is None else None
     with (

@@ -199,14 +199,14 @@ def test_a_network_of_a_class_that_has_no_name_is_refused_in_a_sentence(samples,
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}'])
 def test_a_tf_config_that_is_no_cluster_is_refused(text):
     with pytest.raises(BadRequest, match="TF_CONFIG is no cluster"):
-        cluster.given({"TF_CONFIG": text})
+        cluster.given({"TF_CONFIG": text}, "TF_CONFIG")
 
 
 def test_a_place_in_a_given_cluster_is_read():
     config = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
-    place = cluster.given({"TF_CONFIG": json.dumps(config)})
+    place = cluster.given({"TF_CONFIG": json.dumps(config)}, "TF_CONFIG")
     assert (place.spec, place.kind, place.index) == ({"worker": ["a:1", "b:2"]}, "worker", 1)
-    assert cluster.given({}) is None
+    assert cluster.given({}, "TF_CONFIG") is None
 
 
 def test_only_what_may_do_better_the_next_time_is_begun_again():
