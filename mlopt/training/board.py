@@ -1,6 +1,6 @@
 """TensorBoard's event files, written without TensorBoard or a framework.
 
-Format: a TFRecord of `Event` messages, https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/util/event.proto
+Format: a TFRecord file of `Event` messages as TensorBoard's compat/proto/event.proto declares them.
 """
 
 import os
@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
+
+import numpy as np
 
 from mlopt.data.readers.crc32c import crc32c, masked
 
@@ -32,9 +34,11 @@ class Board:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers by tag at this step."""
+        with np.errstate(over="ignore"):        # what a float32 cannot hold is infinite there
+            numbers = np.array(list(values.values()), np.float64).astype("<f4")
         summary = b"".join(
-            _bytes(_VALUE, _bytes(_TAG, tag.encode()) + bytes([_SIMPLE_VALUE]) + struct.pack("<f", value))
-            for tag, value in values.items()
+            _bytes(_VALUE, _bytes(_TAG, tag.encode()) + bytes([_SIMPLE_VALUE]) + number.tobytes())
+            for tag, number in zip(values, numbers, strict=True)
         )
         self._write(bytes([_STEP]) + _varint(step) + _bytes(_SUMMARY, summary))
 

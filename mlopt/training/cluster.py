@@ -109,7 +109,7 @@ def supervise(framework: str, request: Path, servers: int, place: Place | None) 
             if not _may_return(err, watch) or lost == RESTARTS:
                 raise
             lost += 1
-            emit(doing="restarting", lost=lost, why=str(err).splitlines()[0])
+            emit(doing=f"restarting: {str(err).splitlines()[0]}", stays=True)
             time.sleep(1.0)
             continue
         if lost:

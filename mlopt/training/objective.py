@@ -33,7 +33,7 @@ from mlopt.location import ModelLocation
 from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
 from mlopt.training.holding import Keeping
 from mlopt.training.loop import fit
-from mlopt.training.teachers import check_fits, open_teacher, write_outputs
+from mlopt.training.teachers import TeacherTask, ask_teachers, asked, check_fits, open_teacher
 
 if TYPE_CHECKING:
     from mlopt.verify.task import Scoring
@@ -129,7 +129,7 @@ class Trainer:
         """
         if not teachers:
             return None
-        if live and not any(frameworks.of(teacher).answers_only(teacher) for teacher in teachers):
+        if live and all(_runs_beside(teacher, model) for teacher in teachers):
             return Teachers(live=tuple(teachers))
         return Teachers(outputs=self._outputs(model, teachers))
 
@@ -137,17 +137,18 @@ class Trainer:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = _activations(model), Samples.open(self.around.train)
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", code=code.digest([write_outputs, open_teacher]),
+            self.around.work.parent, "teacher", code=code.digest([ask_teachers]),
             teachers=[teacher.identity for teacher in teachers],
             samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
         )
         if not entry.exists():
-            write_outputs(
-                teachers, self.around.train, entry, student=model.signature, activations=activations,
-                open_=open_teacher, on_event=self.around.on_event,
+            task = TeacherTask(
+                teachers=tuple(teachers), samples=self.around.train, student=model.signature, activations=activations,
+                dest=entry,
             )
+            asked(task, model.framework)
         return entry
 
 
@@ -158,7 +159,8 @@ def trainer(settings: Training, around: Surroundings) -> Trainer:
     if settings.epochs or ranks:
         found = made.objective(around.model)
         for teacher in found.teachers:
-            if teacher != around.source:
+            own = frameworks.of(teacher).name == around.model.framework        # another one looks when it is asked
+            if own and teacher != around.source:
                 check_fits(f"the teacher {teacher.path}", open_teacher(teacher).signature, around.model.signature)
     return made
 
@@ -180,6 +182,11 @@ def objective(settings: Training, around: Surroundings, model: TrainableModel) -
             for spec in model.signature.outputs
         ]
     listened = any(isinstance(loss, TeacherLoss) for loss in losses)
+    others = [teacher for teacher in paths if listened and frameworks.of(teacher).name != model.framework]
+    notes = (*notes, *(
+        f"the teacher {teacher.path} is a {frameworks.of(teacher).name} model, which cannot run beside the student: its"
+        " answers were computed before" for teacher in others
+    ))
     held = {loss.output for loss in losses if isinstance(loss, LabelLoss | TeacherLoss)}
     free = [spec.name for spec in model.signature.outputs if spec.name not in held]
     if free:
@@ -284,6 +291,11 @@ def _optimizer(settings: Training) -> Optimizer:
 def _activations(model: TrainableModel) -> tuple[str, ...]:
     """What each output applies last, in the signature's order."""
     return tuple(model.network.node(name).activation for name in model.network.outputs)
+
+
+def _runs_beside(teacher: ModelLocation, model: TrainableModel) -> bool:
+    door = frameworks.of(teacher)
+    return door.name == model.framework and not door.answers_only(teacher)
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:

@@ -1,21 +1,25 @@
 """A teacher's answers to every training sample, computed once and kept by content: of one model, or averaged."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from mlopt import worker
+from mlopt import frameworks, worker
 from mlopt.data.samples import Samples, file_name
 from mlopt.errors import BadRequest
+from mlopt.events import Doing, tell
 from mlopt.frameworks import open_model, open_trainable
-from mlopt.frameworks.fitting import OnEvent
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
+from mlopt.sandbox import Reach
 
 BATCH = 256          # rows of one inference
+DEADLINE_S = 24 * 3600.0        # a day: a teacher may be large, and its samples many
 _SQUASHING = ("softmax", "sigmoid")
 _PROBED_ROWS = 256
 
@@ -35,43 +39,75 @@ class Opened:
     applied: tuple[str, ...]        # what each output applies last: "softmax", "linear", ...; "unknown"
 
 
-Open = Callable[[ModelLocation], Opened]
+@dataclass(frozen=True, kw_only=True)
+class TeacherTask:
+    """What teachers are asked. Several are averaged.
 
-
-def write_outputs(
-    teachers: Sequence[ModelLocation], samples: Path, dest: Path, *, student: Signature, activations: Sequence[str],
-    open_: Open, on_event: OnEvent,
-) -> None:
-    """Write NAME.npy float32 [N, ...] for each output of the student into the new folder `dest`, whole or not at all.
-
-    Several teachers are averaged. `activations` says what each output of the student applies last: where it, or one of
-    the teachers, gives probabilities, all answers become probabilities. Raises `BadRequest` for a teacher with
-    other inputs or outputs. Runs where the teachers' framework can be imported.
+    `activations` says what each output of the student applies last: where it, or one of the teachers, gives
+    probabilities, all answers become probabilities.
     """
-    stored = Samples.open(samples)
-    opened = [open_(teacher) for teacher in teachers]
-    for location, one in zip(teachers, opened, strict=True):     # all of them before the long part
-        check_fits(f"the teacher {location.path}", one.signature, student)
-    each = (applied_in_order(one, student) for one in opened)
-    terms = [common_terms(applied) for applied in zip(activations, *each, strict=True)]
-    with worker.result(dest) as folder:
-        arrays = {}
+
+    teachers: tuple[ModelLocation, ...]
+    samples: Path                   # folder of `Samples`
+    student: Signature
+    activations: tuple[str, ...]
+    dest: Path                      # new folder: NAME.npy float32 [N, ...] for each output of the student
+
+
+def ask_teachers(task: TeacherTask) -> None:
+    """Write the answers into `task.dest`, whole or not at all. Runs where the teachers' frameworks can be imported.
+
+    Raises `BadRequest` for a teacher with other inputs or outputs than the student, before the first answer.
+    """
+    stored = Samples.open(task.samples)
+    opened = [open_teacher(teacher) for teacher in task.teachers]
+    for location, one in zip(task.teachers, opened, strict=True):
+        check_fits(f"the teacher {location.path}", one.signature, task.student)
+    each = (applied_in_order(one, task.student) for one in opened)
+    terms = [common_terms(applied) for applied in zip(task.activations, *each, strict=True)]
+    with worker.result(task.dest) as folder:
+        arrays: dict[str, np.ndarray] = {}
         for number, teacher in enumerate(opened):
             start = 0
             for batch in stored.batches(BATCH):
-                answers = _answers(teacher, batch, student, terms)
-                for name, answer in answers.items():
+                for name, answer in _answers(teacher, batch, task.student, terms).items():
                     if name not in arrays:
-                        shape = (stored.count, *answer.shape[1:])
                         arrays[name] = np.lib.format.open_memmap(
-                            folder / file_name(name), mode="w+", dtype=np.float32, shape=shape
+                            folder / file_name(name), mode="w+", dtype=np.float32,
+                            shape=(stored.count, *answer.shape[1:]),
                         )
                     arrays[name][start : start + len(answer)] += answer / len(opened)
                 start += len(next(iter(batch.values())))
-                on_event({"doing": "asking the teacher", "done": number * stored.count + start,
-                          "total": len(opened) * stored.count})
+                tell(Doing(
+                    doing="asking the teacher", done=number * stored.count + start, total=len(opened) * stored.count
+                ))
         for array in arrays.values():
+            assert isinstance(array, np.memmap)
             array.flush()
+
+
+def asked(task: TeacherTask, here: str) -> None:
+    """`ask_teachers`, in this process where the framework `here`, which it sees, is that of all teachers.
+
+    Else in a worker that sees theirs: a teacher of any framework can be followed.
+    """
+    theirs = tuple(dict.fromkeys(frameworks.of(teacher).name for teacher in task.teachers))
+    if theirs == (here,):
+        ask_teachers(task)
+        return
+    with tempfile.TemporaryDirectory(prefix="mlopt-teachers-") as name, worker.Crew(Path(name)) as crew:
+        answers = Path(name) / "answers"
+        crew.run(
+            worker.Job(
+                task="asking the teacher", function=ask_teachers,
+                arguments={"task": replace(task, dest=answers)}, sees=theirs, leaves=(answers,),
+                user_modules=any(teacher.imports_user_code for teacher in task.teachers), deadline_s=DEADLINE_S,
+                reach=Reach(reads=None, writes=None),       # what this process is held to, that one inherits
+            ), type(None), lambda event: worker.emit(**event),
+        )
+        with worker.result(task.dest) as folder:
+            for file in sorted(answers.iterdir()):
+                shutil.move(file, folder / file.name)
 
 
 def check_fits(whose: str, other: Signature, ours: Signature) -> None:

@@ -156,3 +156,13 @@ def test_the_api_loads_no_framework():
     code = f"import mlopt.api, sys; print(sorted(set(sys.modules) & {FRAMEWORKS!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert found == "[]"
+
+
+# What can run code when it is read: between processes go JSON and arrays alone.
+RUNS_CODE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+
+
+@pytest.mark.parametrize("path", [*modules("mlopt"), *modules("converters")], ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_read_that_can_run_code(path):
+    found = {name.split(".")[0] for name in imports(path, late=True)} & RUNS_CODE
+    assert not found, f"{path.name} imports {', '.join(sorted(found))}: write JSON, or arrays without pickle"

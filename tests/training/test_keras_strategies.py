@@ -105,7 +105,7 @@ class Killing:
     restarts: int = 0
 
     def __call__(self, event):
-        self.restarts += event.get("doing") == "restarting"
+        self.restarts += event.get("doing", "").startswith("restarting")
         if not self.killed and event.get("done", 0) >= self.step:
             victim = members()[-1]
             self.killed = victim.pid
