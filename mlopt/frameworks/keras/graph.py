@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlopt.frameworks.keras.architecture.names import words
-from mlopt.frameworks.keras.quiet import chatter_held, convert_variables_to_constants_v2, function_from_graph_def
+from mlopt.frameworks.keras.private import convert_variables_to_constants_v2, function_from_graph_def
+from mlopt.frameworks.keras.quiet import chatter_held
 from mlopt.model import LayerFacts
 
 # operations whose output is their first input, in other clothes

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import ModelUnreadable
+from mlopt.frameworks.keras import private
 from mlopt.frameworks.keras.graph import Owner
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.frameworks.keras.sniff import Sniffed
@@ -130,7 +131,7 @@ def _variable(weight: Any) -> Any:
 def _output_shape(layer: Any) -> tuple[int | None, ...]:
     """Of the layer's first call; empty for a layer that was never called on symbolic inputs."""
     try:
-        node = layer._inbound_nodes[0]
+        node = private.calls_of(layer)[0]
     except IndexError:
         return ()
     tensors = node.outputs if isinstance(node.outputs, list) and node.outputs else tf.nest.flatten(node.outputs)
@@ -147,8 +148,8 @@ def _recurrent_macs(layer: Any) -> int:
     for one in inner:
         if type(one).__name__ not in ("LSTM", "GRU", "SimpleRNN"):
             continue
-        if not layer._inbound_nodes:
+        if not private.calls_of(layer):
             continue
-        steps = tf.nest.flatten(layer._inbound_nodes[0].input_tensors)[0].shape[1] or 0
+        steps = tf.nest.flatten(private.calls_of(layer)[0].input_tensors)[0].shape[1] or 0
         total += steps * sum(math.prod(w.shape) for w in one.weights if len(w.shape) == 2 and "bias" not in w.name)
     return total

@@ -11,7 +11,8 @@ from typing import Any
 
 import h5py
 
-from mlopt.frameworks.keras.quiet import SafeModeScope, tf, tf_keras
+from mlopt.frameworks.keras.private import SafeModeScope
+from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.frameworks.keras.sniff import ASSETS, WEIGHTS, Sniffed
 
 LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebuild

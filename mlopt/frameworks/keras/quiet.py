@@ -58,12 +58,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")   # warnings of kernels and g
 with chatter_held(), garbage_left():
     import tensorflow as tf
     import tf_keras
-    from tensorflow.python.eager.wrap_function import function_from_graph_def
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-    from tf_keras.src.saving.serialization_lib import SafeModeScope
 
     tf.config.list_physical_devices("GPU")      # looks for a GPU now, so that "there is none" is said now as well
 
-__all__ = [
-    "SafeModeScope", "chatter_held", "convert_variables_to_constants_v2", "function_from_graph_def", "tf", "tf_keras",
-]  # fmt: skip
+__all__ = ["chatter_held", "garbage_left", "tf", "tf_keras"]

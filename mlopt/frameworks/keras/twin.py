@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.frameworks.keras import legacy
+from mlopt.frameworks.keras import legacy, private
 from mlopt.frameworks.keras.layers import input_structure
 from mlopt.frameworks.keras.operations import OPERATIONS
 from mlopt.frameworks.keras.quiet import chatter_held, tf, tf_keras
@@ -53,8 +53,8 @@ def load_keras_3(sniffed: Sniffed, custom_objects: Mapping[str, Any], *, trust_c
 
 def twin(model: Any) -> Any:
     """The `tf_keras` model with the same layers and weights; raises `NoTwin` saying what has no counterpart."""
-    functional = model if not isinstance(model, keras.Sequential) else model._functional
-    if not hasattr(functional, "_nodes_by_depth"):
+    functional = model if not isinstance(model, keras.Sequential) else private.functional(model)
+    if not private.has_graph(functional):
         raise NoTwin(f"{type(model).__name__} is not a functional or sequential model")
     try:
         made = _rebuilt(functional, model.name)
@@ -83,19 +83,19 @@ def _rebuilt(functional: Any, name: str) -> Any:
     made: dict[int, Any] = {}
     for tensor in functional.inputs:
         done[id(tensor)] = tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=_input_name(tensor))
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        for node in functional._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            operation = node.operation
-            args, kwargs = node.arguments.convert(lambda value: done.get(id(value), value))
-            if id(operation) not in made:
-                made[id(operation)] = _counterpart(operation)
-            outputs = _called(made[id(operation)], operation, args, kwargs)
-            for old, new in zip(node.outputs, tf.nest.flatten(outputs), strict=True):
-                done[id(old)] = new
-    ins = tf.nest.map_structure(lambda tensor: done[id(tensor)], functional._inputs_struct)
-    outs = tf.nest.map_structure(lambda tensor: done[id(tensor)], functional._outputs_struct)
+    for node in private.nodes(functional):
+        if node.is_input:
+            continue
+        operation = node.operation
+        args, kwargs = node.arguments.convert(lambda value: done.get(id(value), value))
+        if id(operation) not in made:
+            made[id(operation)] = _counterpart(operation)
+        outputs = _called(made[id(operation)], operation, args, kwargs)
+        for old, new in zip(node.outputs, tf.nest.flatten(outputs), strict=True):
+            done[id(old)] = new
+    ins, outs = (
+        tf.nest.map_structure(lambda tensor: done[id(tensor)], nested) for nested in private.structures(functional)
+    )
     one = isinstance(ins, list | tuple) and len(ins) == 1
     return tf_keras.Model(ins[0] if one else ins, outs, name=name)
 
@@ -181,7 +181,7 @@ def _copy_weights(model: Any, made: Any) -> None:
 
 
 def _input_name(tensor: Any) -> str:
-    history = getattr(tensor, "_keras_history", None)
+    history = private.history(tensor)
     return history.operation.name if history is not None and history.operation is not None else tensor.name
 
 
@@ -189,7 +189,8 @@ def _proof_input(model: Any, tensor: Any, random: np.random.Generator) -> Any:
     """A few rows for one input; whole numbers stay below the smallest embedding."""
     shape = (PROOF_ROWS, *(size or 8 for size in tensor.shape[1:]))
     if np.dtype(tensor.dtype).kind in "iu":
-        tables = [layer.input_dim for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+        layers = private.layers_within(model)
+        tables = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
         return tf.constant(random.integers(0, min(tables, default=2), shape), tensor.dtype)
     return tf.constant(random.standard_normal(shape), tensor.dtype)
 

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tensorflow.python.framework.config import disable_op_determinism, is_op_determinism_enabled
-from tf_keras.src import backend
-
+from mlopt.frameworks.keras import private
 from mlopt.frameworks.keras.quiet import tf
 
 
@@ -17,14 +15,14 @@ def deterministic(seed: int) -> Iterator[None]:
 
     An operation of the model's own that draws without a seed draws by `seed`: without one TensorFlow refuses it here.
     """
-    before = is_op_determinism_enabled()
+    before = private.is_op_determinism_enabled()
     tf.config.experimental.enable_op_determinism()
     tf.random.set_seed(seed)
     try:
         yield
     finally:
         if not before:
-            disable_op_determinism()
+            private.disable_op_determinism()
 
 
 def step_seed(seed: int, step: Any, replica: Any, tag: int) -> Any:
@@ -57,23 +55,23 @@ class Chance:
     def installed(self, model: Any) -> Iterator[None]:
         """In every layer of `model` that has a generator; its own are put back on leaving."""
         kept = [
-            (layer, layer._random_generator) for layer in model.submodules
-            if isinstance(getattr(layer, "_random_generator", None), backend.RandomGenerator)
+            (layer, private.random_generator(layer)) for layer in model.submodules
+            if isinstance(private.random_generator(layer), private.RandomGenerator)
         ]
         for layer, _ in kept:
-            object.__setattr__(layer, "_random_generator", _StepGenerator(self))    # past Keras's tracking of state
+            private.set_random_generator(layer, _StepGenerator(self))
         try:
             yield
         finally:
             for layer, generator in kept:
-                object.__setattr__(layer, "_random_generator", generator)
+                private.set_random_generator(layer, generator)
 
 
-class _StepGenerator(backend.RandomGenerator):
+class _StepGenerator(private.RandomGenerator):
     """A Keras generator whose every draw is stateless."""
 
     def __init__(self, chance: Chance) -> None:
-        super().__init__(seed=0, rng_type=backend.RandomGenerator.RNG_STATELESS)
+        super().__init__(seed=0, rng_type=private.RandomGenerator.RNG_STATELESS)
         self._chance = chance
 
     def make_seed_for_stateless_op(self) -> Any:

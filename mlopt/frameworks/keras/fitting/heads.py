@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlopt.frameworks.keras.private import EagerTensor
 from mlopt.frameworks.keras.quiet import tf
 
 SMALLEST = 1e-7         # a probability below it is cut where scores cannot be had: float32 has no more near 1
@@ -53,7 +54,7 @@ def looks_like(values: np.ndarray) -> Head:
 def _behind(output: Any) -> tuple[Head, Any]:
     """The head and its input, past operations that change nothing; (PLAIN, output) where there is none."""
     tensor = output
-    while not isinstance(tensor, tf.__internal__.EagerTensor):
+    while not isinstance(tensor, EagerTensor):
         op = tensor.op
         if op.type in _OPS:
             return _OPS[op.type], op.inputs[0]

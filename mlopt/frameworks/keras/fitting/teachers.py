@@ -11,7 +11,8 @@ from mlopt.errors import BadRequest
 from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.fitting.heads import SMALLEST, Head, head_of, looks_like, scores
 from mlopt.frameworks.keras.fitting.student import PROBED, node_tensors
-from mlopt.frameworks.keras.quiet import convert_variables_to_constants_v2, tf, tf_keras
+from mlopt.frameworks.keras.private import convert_variables_to_constants_v2
+from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 

@@ -12,6 +12,7 @@ import numpy as np
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import LabelLoss
 from mlopt.frameworks.keras import layers as keras_layers
+from mlopt.frameworks.keras import private
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
 from mlopt.frameworks.keras.network.plan import Plan, filled, read
@@ -81,7 +82,7 @@ class KerasNetwork:
         for call in self.plan.calls:
             layer = self.built.layers[call.layer]
             args, kwargs = filled((call.args, dict(call.kwargs)), values)
-            if getattr(layer, "_expects_training_arg", False) and kwargs.get("training") is None:
+            if private.takes_training(layer) and kwargs.get("training") is None:
                 kwargs["training"] = False
             values.update(zip(call.nodes, tf.nest.flatten(layer(*args, **kwargs)), strict=True))
         return values

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlopt.errors import BadRequest
+from mlopt.frameworks.keras import private
 from mlopt.frameworks.keras.layers import output_names
 from mlopt.frameworks.keras.network.separable import split
 from mlopt.frameworks.keras.quiet import tf, tf_keras
@@ -143,7 +144,7 @@ def read(
     tensors = tf.nest.flatten(model.input)
     inputs = []
     for tensor, shape in zip(tensors, shapes, strict=True):
-        name = tensor._keras_history.layer.name
+        name = private.history(tensor).layer.name
         inputs.append(InputSpec(name=name, shape=tuple(int(d or 1) for d in shape[1:]), dtype=tensor.dtype.name))
         reader.node_of[id(tensor)] = Ref(name)
     reader.read(model, "", {})
@@ -245,24 +246,23 @@ class _Reader:
 
     def read(self, model: Any, prefix: str, forced: Mapping[str, Any]) -> None:
         """`forced` holds the "training" that an outer call fixed."""
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                args, kwargs = self.refs(tuple(node.call_args)), self.refs(dict(node.call_kwargs))
-                if getattr(node.layer, "_expects_training_arg", False) and kwargs.get("training") is None:
-                    kwargs.update(forced)
-                if _has_graph(node.layer):
-                    outputs = self._inside(node.layer, prefix, args, kwargs)
-                else:
-                    outputs = self._called(node.layer, prefix, args, kwargs, len(tf.nest.flatten(node.outputs)))
-                for tensor, ref in zip(tf.nest.flatten(node.outputs), outputs, strict=True):
-                    self.node_of[id(tensor)] = ref
+        for node in private.nodes(model):
+            if node.is_input:
+                continue
+            args, kwargs = self.refs(tuple(node.call_args)), self.refs(dict(node.call_kwargs))
+            if private.takes_training(node.layer) and kwargs.get("training") is None:
+                kwargs.update(forced)
+            if _has_graph(node.layer):
+                outputs = self._inside(node.layer, prefix, args, kwargs)
+            else:
+                outputs = self._called(node.layer, prefix, args, kwargs, len(tf.nest.flatten(node.outputs)))
+            for tensor, ref in zip(tf.nest.flatten(node.outputs), outputs, strict=True):
+                self.node_of[id(tensor)] = ref
 
     def _inside(self, model: Any, prefix: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Ref]:
         """One use of a nested model: its nodes once more, on these inputs."""
         given = args[0] if args else kwargs["inputs"]
-        for tensor, ref in zip(tf.nest.flatten(model.inputs), model._flatten_to_reference_inputs(given), strict=True):
+        for tensor, ref in zip(tf.nest.flatten(model.inputs), private.reference_inputs(model, given), strict=True):
             self.node_of[id(tensor)] = ref
         training = {key: value for key, value in kwargs.items() if key == "training" and value is not None}
         self.read(model, f"{prefix}{model.name}/", training)
@@ -292,4 +292,4 @@ class _Reader:
 
 
 def _has_graph(layer: Any) -> bool:
-    return isinstance(layer, tf_keras.Model) and bool(getattr(layer, "_nodes_by_depth", None))
+    return isinstance(layer, tf_keras.Model) and private.has_graph(layer)

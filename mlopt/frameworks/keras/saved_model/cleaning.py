@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.framework import op_def_registry
 
 from mlopt.errors import ModelUnreadable
+from mlopt.frameworks.keras.private import op_def_registry
 from mlopt.frameworks.keras.saved_model import tracing
 from mlopt.sandbox.places import resolved
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.framework import dtypes
 
 from mlopt import files
 from mlopt.errors import ModelUnreadable, UntrustedCode
+from mlopt.frameworks.keras.quiet import tf
 from mlopt.frameworks.keras.saved_model import tracing
 from mlopt.frameworks.keras.saved_model.cleaning import own_file
 from mlopt.frameworks.keras.saved_model.operations import FILLING_FROM_FILE, OPERATIONS, RESTORING, RUN_WHEN_OPENED
@@ -89,7 +89,7 @@ def _swollen(meta: Any, stored_bytes: int) -> Iterator[tuple[str, str]]:
 
 def _size_of(dtype: int) -> int:
     try:
-        return max(int(dtypes.as_dtype(dtype).size), 1)
+        return max(int(tf.as_dtype(dtype).size), 1)
     except TypeError:
         return 1
 
