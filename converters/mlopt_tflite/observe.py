@@ -11,11 +11,12 @@ from typing import TypedDict
 
 import numpy as np
 
+from mlopt import ranges
 from mlopt.data.samples import Samples
+from mlopt.distribution import Distribution
 from mlopt.errors import DataMismatch
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
-from mlopt_tflite.histogram import GrowingHistogram
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.packing import pack
 from mlopt_tflite.pairs import pairs
@@ -54,11 +55,11 @@ class Moments:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """`ranges`, `histograms` and `means` are by tensor, `moments` by operation; inputs by name, [N, ...]."""
+    """`ranges`, `distributions` and `means` are by tensor, `moments` by operation; inputs by name, [N, ...]."""
 
     model: Model
     content: bytes
-    histograms: Mapping[int, GrowingHistogram]
+    distributions: Mapping[int, Distribution]
     means: Mapping[int, np.ndarray]                # per channel (last axis), of the inputs of layers
     spans: Mapping[int, np.ndarray]                # [2, channels]: least and largest, between pairs of layers
     moments: Mapping[int, Moments]
@@ -121,7 +122,7 @@ def _pass(content: bytes, model: Model, samples: Samples, seed: int) -> Observed
     observed = {name: r["seen"] for name, r in rows.items()}
     held_out = {name: r["judged"] for name, r in rows.items()}
     watched = _watch(content, model, observed, seed)
-    hidden = len(activations(model)) - len(watched["histograms"])
+    hidden = len(activations(model)) - len(watched["distributions"])
     if hidden:
         notes = (*notes, f"{hidden} tensors of control flow cannot be watched: operations around them stay in float")
     return Observed(
@@ -171,7 +172,7 @@ def _exact_inputs(
 class _Watched(TypedDict):
     """What `Observed` holds of the tensors, by its field names."""
 
-    histograms: Mapping[int, GrowingHistogram]
+    distributions: Mapping[int, Distribution]
     means: Mapping[int, np.ndarray]
     spans: Mapping[int, np.ndarray]
     moments: Mapping[int, Moments]
@@ -185,7 +186,7 @@ def _watch(
     engine.invoke()
     tensors = [i for i in activations(model) if engine.readable(i)]
     owners = [layer for layer in layers(model) if layer.input in tensors]
-    histograms = {i: GrowingHistogram() for i in tensors}
+    distributions = {i: ranges.observed() for i in tensors}
     sums: dict[int, np.ndarray] = {}
     spans: dict[int, np.ndarray] = {}
     moments: dict[int, Moments] = {}
@@ -200,7 +201,7 @@ def _watch(
         engine.invoke()
         values = {i: engine.tensor(i) for i in tensors}
         for i, value in values.items():
-            histograms[i].add(value)
+            distributions[i].add(value)
             if i in passing:
                 spans[i] = widened(spans.get(i), value)
             if i in entering:
@@ -213,7 +214,7 @@ def _watch(
                 moments.setdefault(op, Moments()).add(np.concatenate(rows))
                 rows.clear()
     means = {i: total / count for i, total in sums.items()}
-    return {"histograms": histograms, "means": means, "spans": spans, "moments": moments}
+    return {"distributions": distributions, "means": means, "spans": spans, "moments": moments}
 
 
 def _has_moments(layer: Layer) -> bool:
