@@ -51,7 +51,7 @@ def json_value(text: bytes | str, *, nan_allowed: bool = False, infinity_allowed
 
     Refused are NaN and infinities (also as `1e999`), a key that stands twice in an object, text with half a surrogate
     pair, whole numbers of more than 64 bits, and nesting deeper than 64 levels. With `nan_allowed`, NaN is read: for
-    what mlopt's own programs write to each other. With `infinity_allowed`, infinities are: Keras writes limits so.
+    what mlopt's own programs write to each other. With `infinity_allowed`, infinities are: frameworks write limits so.
 
     >>> json_value('{"a": [1, 2.5, null]}')
     {'a': [1, 2.5, None]}

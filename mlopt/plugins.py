@@ -58,6 +58,12 @@ def converter_sources() -> dict[str, Path]:
     return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
 
 
+def sources() -> dict[str, Path]:
+    """The folder, or the one file, of each package that plugs code in; nothing is imported."""
+    points = [*_entry_points(CONVERTERS).values(), *_entry_points(FRAMEWORKS).values()]
+    return _places({point.module.partition(".")[0] for point in points} - {"mlopt"})
+
+
 def recipe_folders() -> dict[str, Path]:
     """The folder of each package that ships recipes, by the package's name; nothing is imported."""
     places = _places({point.module for point in _entry_points(RECIPES).values()})

@@ -86,12 +86,12 @@ def check(
 
     On GitHub it also annotates the budget's lines and writes the step's summary.
     """
+    from mlopt import gate
     from mlopt.gate.budget import BudgetError
-    from mlopt.gate.job import check_files
 
     try:
         with _progress() as on_step:
-            verdict = check_files(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
+            verdict = gate.check(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
                                   only=tuple(on or ()), seed=seed, on_step=on_step)
     except BudgetError as err:
         if _on_github():
@@ -122,13 +122,12 @@ def calibrate(
     """
     import json
 
-    from mlopt import plain
-    from mlopt.gate.job import calibrate_files
+    from mlopt import gate, plain
     from mlopt.gate.judge import UNMEASURED
 
     try:
         with _progress() as on_step:
-            done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
+            done = gate.calibrate(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
                                    seed=seed, on_step=on_step)
     except UNMEASURED as err:
         typer.echo(f"mlopt: {err}", err=True)
@@ -154,10 +153,10 @@ def update(
     ] = None,
 ) -> None:
     """Write the exact figures of accepted files to mlopt-baseline.json, for growth limits and ratchets. Commit it."""
-    from mlopt.gate.job import update_baseline
+    from mlopt import gate
 
     with _progress() as on_step:
-        done = update_baseline(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
+        done = gate.update(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
                                on_step=on_step)
     for line in done.sentences:
         typer.echo(line)

@@ -20,7 +20,7 @@ from mlopt.exits import Exit
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate.budget import BudgetError
 from mlopt.gate.inventory import open_model
-from mlopt.gate.job import check_files, update_baseline
+from mlopt.gate.job import check, update
 from mlopt.gate.verdict import Status
 from mlopt.render.json import to_json
 
@@ -35,7 +35,7 @@ def gate(tmp_path):
     def check(*, budget=SIZE, baseline=None, report=None, names=()):
         (tmp_path / "mlopt-budget.toml").write_text("schema = 1\n" + budget)
         given = tuple(tmp_path / name for name in names)
-        return check_files(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report,
+        return check(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report,
                            today=TODAY)
 
     return check
@@ -165,7 +165,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(gate, tmp_p
     (tmp_path / "m.tflite").write_bytes(tiny)
     with pytest.raises(BudgetError, match=r"a named pipe, where|a pipe or a device, and no model|no budget matches"):
         if role == "budget":
-            check_files(files=(), budget=pipe)
+            check(files=(), budget=pipe)
         else:
             gate(names=[pipe.name if role == "model" else "m.tflite"], baseline=pipe if role == "baseline" else None,
                  report=pipe if role == "report" else None)
@@ -201,7 +201,7 @@ def test_update_accepts_no_figure_of_a_file_that_does_not_open(tmp_path, tiny):
     (tmp_path / "good.tflite").write_bytes(tiny)
     (tmp_path / "bad.tflite").write_bytes(RANDOM)
     given = (tmp_path / "good.tflite", tmp_path / "bad.tflite")
-    done = update_baseline(files=given, budget=tmp_path / "mlopt-budget.toml")
+    done = update(files=given, budget=tmp_path / "mlopt-budget.toml")
     (why,) = done.failures
     assert "bad.tflite" in why
     assert {model for model, _, _ in stored_figures.read(done.path).values} == {"good.tflite"}
