@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlopt.choice import loss, loss_interval
+from mlopt.render.html.frame import Frame
 from mlopt.report import Candidate, Report
 from mlopt.words import grouped, known, points, points_interval, size_text
 
 WIDTH, HEIGHT = 1000, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 46
+_FRAME = Frame(width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
 _MOST_TICKS = 9
 
 
@@ -73,12 +75,7 @@ class Plot:
     marks: tuple[Mark, ...]
     names: tuple[Name, ...]
     legend: Mapping[str, int]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
+    frame: Frame = _FRAME
 
 
 def pareto_plot(report: Report, slot_of: Mapping[str, int]) -> Plot | None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from mlopt.recipe.steps import NO_TEACHER
 from mlopt.render import training
+from mlopt.render.html.frame import Frame
 from mlopt.report import StepFacts, Trained
 from mlopt.words import UNKNOWN_TEXT, grouped
 
 _WIDTH, _HEIGHT = 500, 190                       # of one curve; two stand side by side
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 10, 14, 26    # around it
+_FRAME = Frame(width=_WIDTH, height=_HEIGHT, left=_LEFT, right=_WIDTH - _RIGHT, top=_TOP, bottom=_HEIGHT - _BOTTOM)
 _MOST_DOTS = 60         # more epochs are a line alone
 _MOST_ROWS = 200        # of a table of a step's facts; more say so
 _MOST_INLINE = 4        # entries of a small map that stand in one line
@@ -35,10 +37,7 @@ class Curve:
     levels: tuple[tuple[float, str], ...]
     epochs: int
     dotted: bool
-    width: int = _WIDTH
-    height: int = _HEIGHT
-    left: int = _LEFT
-    right: int = _WIDTH - _RIGHT
+    frame: Frame = _FRAME
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,14 @@ import numpy as np
 
 from mlopt.profiling.session import FileProfile
 from mlopt.profiling.statistics import Percentile, TimeSummary
+from mlopt.render.html.frame import Frame
 from mlopt.render.profile_page.axis import Scale, ticks, time_text, times_text
 from mlopt.render.profile_page.bars import Bar
 from mlopt.words import grouped, percent
 
 WIDTH, HEIGHT = 520, 272
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 66, 40
+_FRAME = Frame(width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
 _BINS = (16, 64)                # at least, at most
 _MOST_DOTS = 1500
 _FARTHEST = 2.5                 # medians that the figures reach, or the 90th percentile where that is farther
@@ -28,12 +30,7 @@ class _Figure:
     columns: tuple[tuple[float, str], ...]       # of the x axis
     path: str                                    # the histogram, or the dots
     unit: str
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
+    frame: Frame = _FRAME
 
 
 @dataclass(frozen=True, kw_only=True)
