@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlopt import cache, code
+from mlopt import cache, code, frameworks
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -128,7 +128,7 @@ class Trainer:
         """
         if not teachers:
             return None
-        if live and not any(answers_only(teacher) for teacher in teachers):
+        if live and not any(frameworks.of(teacher).answers_only(teacher) for teacher in teachers):
             return Teachers(live=tuple(teachers))
         return Teachers(outputs=self._outputs(model, teachers))
 
@@ -283,11 +283,6 @@ def _optimizer(settings: Training) -> Optimizer:
 def _activations(model: TrainableModel) -> tuple[str, ...]:
     """What each output applies last, in the signature's order."""
     return tuple(model.network.node(name).activation for name in model.network.outputs)
-
-
-def answers_only(teacher: ModelLocation) -> bool:
-    """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
-    return (teacher.path / "saved_model.pb").is_file()
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:
