@@ -7,8 +7,9 @@ PLACES = {
     "training": ("training", "recipes"),
     "long": (
         "end_to_end", "fuzz", "profiling/native", "profiling/transports",
-        "converters/test_coreml_packages.py", "docs/test_generated.py", "gate/test_gate_command.py",
-        "packaging/test_installed_wheel.py", "profiling/test_runner_turns.py",
+        "cli/test_profile_command.py", "converters/test_coreml_packages.py", "docs/test_generated.py",
+        "gate/test_gate_command.py", "packaging/test_installed_wheel.py", "profiling/test_host_target.py",
+        "profiling/test_profile_in_python.py", "profiling/test_runner_turns.py", "techniques/test_coupling_oracle.py",
     ),
 }
 
