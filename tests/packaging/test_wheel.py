@@ -59,6 +59,6 @@ def test_the_wheel_names_its_converters_and_its_command(wheel):
     points = {(point.group, point.name) for point in found.entry_points}
     assert points == {
         ("console_scripts", "mlopt"), ("mlopt.converters", "tflite"), ("mlopt.converters", "onnx"),
-        ("mlopt.converters", "coreml"), ("mlopt.recipes", "mlopt"),
+        ("mlopt.converters", "coreml"), ("mlopt.frameworks", "keras"), ("mlopt.recipes", "mlopt"),
     }
     assert (found.name, found.version) == ("mlopt-edge", mlopt.__version__)
