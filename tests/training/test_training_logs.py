@@ -135,7 +135,6 @@ def server(tmp_path):
     one.kill()
 
 
-@pytest.mark.slow
 def test_a_real_server_gets_figures_and_its_death_costs_figures_alone(task, server):
     server.await_answer()
     tracked = replace(task, track=f"mlflow:{server.uri}")
