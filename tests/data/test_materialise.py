@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlopt.data.dataset import Dataset, Request
-from mlopt.data.labels import LabelKind
 from mlopt.data.materialise import write_arrays, write_calibration_and_test, write_samples
 from mlopt.data.preparation import Preparation
 from mlopt.data.readers.python import ArraySource
@@ -63,7 +62,7 @@ def test_a_test_set_is_the_source_in_its_order_and_dtype(tmp_path):
     np.testing.assert_array_equal(samples.inputs["image"], PIXELS)
     assert samples.inputs["image"].dtype == np.uint8 and samples.rows(0, 2)["image"].dtype == np.float32
     np.testing.assert_array_equal(samples.labels, LABELS)
-    assert (summary.count, summary.label_kind, summary.notes, summary.warnings) == (ROWS, LabelKind.CLASS, (), ())
+    assert (summary.count, summary.notes, summary.warnings) == (ROWS, (), ())
 
 
 def test_every_stored_row_is_the_source_row_that_it_names(tmp_path):
@@ -265,7 +264,7 @@ def test_marks_beside_an_autoencoder_become_slices(tmp_path):
     given = source(x=random.normal(size=(ROWS, 24)).astype(np.float32), y=LABELS)
     summary, samples = write(given, signature, tmp_path / "s")
     assert samples.labels is None and samples.slices["y"].tolist() == LABELS.tolist()
-    assert summary.label_kind is LabelKind.NONE and "column y groups the samples" in summary.notes[0]
+    assert "column y groups the samples" in summary.notes[0]
 
 
 @pytest.mark.parametrize(
