@@ -17,6 +17,7 @@ from mlopt.grid import Grid
 from mlopt.model import SourceModel
 from mlopt.pipeline import golden
 from mlopt.report import Candidate, LayerError
+from mlopt.verify.outputs_seen import OUTPUTS
 from mlopt.verify.prove import prove
 
 GOLDEN = "golden.npz"         # outputs for the golden inputs, in the signature's order
@@ -131,7 +132,7 @@ def _against_graph(task: FormatTask, door: Converter, path: Path) -> tuple[float
     evidence = prove(
         plain.resolve(door.open_runtime)(path, task.source.signature), samples, answers, source=task.source,
         runtime_name=door.runtime, samples_name="validation", class_names=task.class_names, seed=task.seed,
-    )
+    ).evidence
     words = f"the file gives its answer on {evidence.agreement:.4f} of {samples.count:,} validation samples"
     return evidence.agreement_interval.high, words
 
@@ -143,16 +144,17 @@ def _proof(task: FormatTask, door: Converter, precision: Precision, path: Path, 
     if precision.proof_samples:
         samples = samples.first(precision.proof_samples)
     reference = {file.stem: np.load(file, mmap_mode="r") for file in sorted(task.reference.glob("*.npy"))}
-    evidence = prove(
+    proof = prove(
         runtime, samples, {name: array[: samples.count] for name, array in reference.items()},
         source=task.source, runtime_name=door.runtime, samples_name=task.proof_name,
         class_names=task.class_names, seed=task.seed,
     )
+    cache.write_record(folder / OUTPUTS, proof.outputs)
     outputs = runtime.predict(golden.inputs(task.source.signature, Samples.open(task.calibration), task.seed))
     np.savez(folder / GOLDEN, *(outputs[spec.name] for spec in task.source.signature.outputs), allow_pickle=False)
     proven: dict[str, object] = {
         "verified": True,
-        "evidence": plain.to_plain(evidence),
+        "evidence": plain.to_plain(proof.evidence),
         "contract": plain.to_plain(runtime.contract),
         "layer_errors": plain.to_plain(_layer_errors(task, door, precision, path)),
     }

@@ -15,10 +15,9 @@ from mlopt.data.splits import Role
 from mlopt.errors import MloptError
 from mlopt.frameworks import open_model
 from mlopt.location import ModelLocation
-from mlopt.model import SourceModel
 from mlopt.pipeline.data_stage import GATHERED, gathered
-from mlopt.report import Baseline
-from mlopt.verify.parity import measure_source
+from mlopt.verify.outputs_seen import OUTPUTS, OutputsSeen
+from mlopt.verify.parity import chunks, measure_source
 from mlopt.verify.task import identify_task
 
 _BLENDS = 7           # for each synthesised input that files are compared on
@@ -122,15 +121,14 @@ def _refer(model: Any, task: SourceTask) -> None:
             worker.emit(doing="running the source", done=done, total=samples.count)
         for array in outputs.values():
             array.flush()
-        baseline = _baseline(model.source, outputs, samples, wanted.samples_name, task.seed)
+        described = identify_task(model.source.signature, model.source.output_activations, outputs, samples.labels)
+        baseline = measure_source(
+            outputs, task=described, samples=wanted.samples_name, labels=samples.labels, inputs=samples.rows,
+            seed=task.seed,
+        )
         cache.write_record(folder / "baseline.json", baseline)
+        seen = OutputsSeen(described.outputs)
+        for start, stop in chunks(outputs):
+            seen.add({name: array[start:stop] for name, array in outputs.items()})
+        cache.write_record(folder / OUTPUTS, seen.fingerprints())
     worker.emit(ready="reference")
-
-
-def _baseline(
-    source: SourceModel, outputs: Mapping[str, np.ndarray], samples: Samples, name: str, seed: int
-) -> Baseline:
-    task = identify_task(source.signature, source.output_activations, outputs, samples.labels)
-    return measure_source(
-        outputs, task=task, samples=name, labels=samples.labels, inputs=samples.rows, seed=seed
-    )
