@@ -1,12 +1,12 @@
 """Plug-ins by entry point: names without importing anything, then one loaded at a time."""
 
-import difflib
 import importlib.util
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from mlopt.errors import MloptError
+from mlopt.suggestions import did_you_mean
 
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
@@ -20,8 +20,7 @@ RECIPES = "mlopt.recipes"
 class UnknownPlugin(MloptError):
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, known, mark="'")
         super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
 
 
@@ -57,6 +56,12 @@ def load_converter(name: str) -> "Converter":
 def converter_sources() -> dict[str, Path]:
     """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
     return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
+
+
+def sources() -> dict[str, Path]:
+    """The folder, or the one file, of each package that plugs code in; nothing is imported."""
+    points = [*_entry_points(CONVERTERS).values(), *_entry_points(FRAMEWORKS).values()]
+    return _places({point.module.partition(".")[0] for point in points} - {"mlopt"})
 
 
 def recipe_folders() -> dict[str, Path]:

@@ -26,14 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from mlopt import disks, files, isolation, plain, plugins, sandbox, telemetry
+from mlopt import code, disks, files, isolation, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 from mlopt.run_folder import RunFolder
 from mlopt.sandbox import Reach, variables
 
 T = TypeVar("T")
 OnEvent = Callable[[dict[str, Any]], None]
-OnQuestion = Callable[[str], Any]
+OnQuestion = Callable[[Any], Any]
 
 DEADLINE_S = 3600.0       # an hour: far above any conversion seen, so that only a hang meets it
 _LAST_WORDS = 4000        # characters of a crashed worker's output that are kept
@@ -50,7 +50,7 @@ class Job:
     """
 
     task: str
-    function: str
+    function: Callable[..., object] | str        # "module:function" where the module is heavy
     arguments: Mapping[str, Any]
     sees: tuple[str, ...] | None = ()
     leaves: tuple[Path, ...] = ()
@@ -141,7 +141,7 @@ class Crew:
 
     def _start(self, job: Job, own: Path, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         request = {
-            "task": job.task, "function": job.function, "arguments": plain.to_plain(job.arguments),
+            "task": job.task, "function": code.name_of(job.function), "arguments": plain.to_plain(job.arguments),
             "hides": sorted(_hidden(job)), "user_modules": job.user_modules, "own": str(own),
             "reach": plain.to_plain(job.reach) if sandbox.wanted(os.environ) else None,
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
@@ -314,7 +314,7 @@ class Line:
     """A worker's line to its caller."""
 
     emit: Callable[[dict[str, Any]], None]
-    ask: Callable[[str], Any]
+    ask: Callable[[object], Any]
     leave: Callable[[Path, Path], None]     # a complete folder in the worker's own, and where it belongs
     own: Path
 
@@ -328,7 +328,7 @@ def emit(**fields: Any) -> None:
         _line.emit(fields)
 
 
-def ask(question: str) -> Any:
+def ask(question: object) -> Any:
     """Wait for the caller's answer, as plain values. Only in a worker."""
     assert _line is not None, f"asked {question!r} outside a worker"
     return _line.ask(question)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from mlopt_tflite.judge import Judge
 from mlopt_tflite.packing import pack
 from mlopt_tflite.pairs import pairs
 from mlopt_tflite.patches import patches
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import Layer, layers
 
 OBSERVED = 192          # samples for ranges and second moments; more changed no choice on the networks tried
@@ -56,7 +57,7 @@ class Moments:
 class Observed:
     """`ranges`, `distributions` and `means` are by tensor, `moments` by operation; inputs by name, [N, ...]."""
 
-    model: Any
+    model: Model
     content: bytes
     distributions: Mapping[int, Distribution]
     means: Mapping[int, np.ndarray]                # per channel (last axis), of the inputs of layers
@@ -90,7 +91,7 @@ def observe(float_file: Path, samples: Samples, seed: int) -> Observed:
     return _last[key]
 
 
-def again(observed: Observed, model: Any) -> Observed:
+def again(observed: Observed, model: Model) -> Observed:
     """The same samples through `model`, a float model with the same tensors; from memory where it was seen before."""
     content = pack(model)
     key = hashlib.sha256(content + observed.content).hexdigest()
@@ -108,7 +109,7 @@ def _fingerprint(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
+def _pass(content: bytes, model: Model, samples: Samples, seed: int) -> Observed:
     fast = Engine(content)
     missing = [n for n in fast.inputs if n not in samples.inputs]
     if missing or samples.count == 0:
@@ -132,7 +133,7 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     )
 
 
-def _decisions(model: Any) -> frozenset[str]:
+def _decisions(model: Model) -> frozenset[str]:
     """Outputs of one number that a sigmoid makes."""
     made = {op.outputs[0] for op in flatfile.ops(model) if op.name == "LOGISTIC"}
     shapes = {name: flatfile.shape_of(model.subgraphs[0].tensors[i])
@@ -154,7 +155,7 @@ def _take(samples: Samples, name: str, index: np.ndarray) -> np.ndarray:
 
 
 def _exact_inputs(
-    model: Any, samples: Samples, observed: Mapping[str, np.ndarray]
+    model: Model, samples: Samples, observed: Mapping[str, np.ndarray]
 ) -> dict[int, tuple[float, float]]:
     """Bytes and whole numbers of 0..255 have a range that is known: the integer input then loses nothing."""
     found = {}
@@ -168,10 +169,18 @@ def _exact_inputs(
     return found
 
 
-def _watch(
-    content: bytes, model: Any, inputs: Mapping[str, np.ndarray], seed: int
-) -> dict[str, Any]:
+class _Watched(TypedDict):
     """What `Observed` holds of the tensors, by its field names."""
+
+    distributions: Mapping[int, Distribution]
+    means: Mapping[int, np.ndarray]
+    spans: Mapping[int, np.ndarray]
+    moments: Mapping[int, Moments]
+
+
+def _watch(
+    content: bytes, model: Model, inputs: Mapping[str, np.ndarray], seed: int
+) -> _Watched:
     engine = Engine(content, keep_all=True)
     engine.stage({name: array[:1] for name, array in inputs.items()})
     engine.invoke()
@@ -213,7 +222,7 @@ def _has_moments(layer: Layer) -> bool:
     return layer.kind in ("CONV_2D", "FULLY_CONNECTED") and inputs <= WIDEST
 
 
-def activations(model: Any) -> list[int]:
+def activations(model: Model) -> list[int]:
     """Float tensors that operations compute or that come from outside."""
     graph = model.subgraphs[0]
     made = {int(i) for i in graph.inputs} | {i for op in flatfile.ops(model) for i in op.outputs}

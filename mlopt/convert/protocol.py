@@ -32,6 +32,7 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
+    make: str = ""             # "module:function" that makes it, where it is another than the door's
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
     grids: tuple[str, ...] = ()    # schemes of trained grids (`Grid.scheme`) whose numbers the file takes as they are
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so

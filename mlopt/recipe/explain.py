@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlopt.configuration.fields import Field, fields_of
 from mlopt.recipe import catalogue
-from mlopt.recipe.fields import Field, fields_of
 from mlopt.recipe.load import find, load
 from mlopt.recipe.steps import STEPS, Recipe, Step, Training
 

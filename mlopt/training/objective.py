@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mlopt import cache, outputs
+from mlopt import cache, code, outputs
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -131,7 +131,8 @@ class Trainer:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = model.output_activations, Samples.open(self.around.train)
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", teachers=[teacher.identity for teacher in teachers],
+            self.around.work.parent, "teacher", code=code.digest([write_outputs, open_teacher]),
+            teachers=[teacher.identity for teacher in teachers],
             samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,

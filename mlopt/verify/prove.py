@@ -20,7 +20,7 @@ _LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
+class Proven:
     """What a file gave, and what that is worth beside the source."""
 
     evidence: Evidence
@@ -37,7 +37,7 @@ def prove(
     samples_name: str,
     class_names: tuple[str, ...] = (),
     seed: int = 0,
-) -> Proof:
+) -> Proven:
     """Compare what `runtime` makes of `samples` with `reference`, the source's outputs [N, ...] on the same samples.
 
     `runtime_name` and `samples_name` ("test", "holdout", "synthesised") stand in the evidence. The task is read
@@ -58,7 +58,7 @@ def prove(
         _check(outputs, reference, rows, runtime_name)
         seen.add(outputs)
         comparison.add(outputs, inputs if task.scoring is Scoring.RECONSTRUCTION else None)
-    return Proof(
+    return Proven(
         evidence=comparison.evidence(runtime=runtime_name, samples=samples_name), outputs=seen.fingerprints()
     )
 
