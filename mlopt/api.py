@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from mlopt import extras
+from mlopt import extras, frameworks
 from mlopt.cache import Cache
 from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
@@ -131,12 +131,12 @@ def load(
     """Open a trained model and say what it is: signature, layers, sizes. Runs no code of the file's.
 
     Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
-    without the extra `keras`.
+    without the extra of its framework.
     """
     location = ModelLocation(
         path_of(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
     )
-    extras.require("keras", f"opening {location.path}")
+    extras.require(frameworks.of(location).extra, f"opening {location.path}")
     store = Cache()
     with Crew(store.root) as crew:
         return stages.opened(Workspace(crew=crew, store=store), location)

@@ -149,12 +149,9 @@ class Crew:
         }
         held = request["reach"] is not None and job.reach is not None and job.reach.network is sandbox.Network.NOTHING
         inherited = variables.kept(os.environ) if held and not job.user_modules else dict(os.environ)
-        environment = inherited | dict(telemetry.OFF) | {
+        environment = inherited | dict(telemetry.OFF) | _wanted_by(job.sees, own) | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
-            "TF_CPP_MIN_LOG_LEVEL": "3",
             "OPENBLAS_NUM_THREADS": "1",      # workers share the cores: spinning threads made one 20 times slower
-            "KERAS_BACKEND": "tensorflow",
-            "KERAS_HOME": str(own / "keras"),
             "TMPDIR": str(own),
             "TOKENIZERS_PARALLELISM": "false",
         }
@@ -173,6 +170,12 @@ class Crew:
             self._living.add(process)
         _tell(process, request)
         return process
+
+
+def _wanted_by(sees: tuple[str, ...] | None, own: Path) -> dict[str, str]:
+    """Variables that the frameworks of a worker are started with."""
+    doors = [plugins.load_framework(name) for name in (plugins.framework_names() if sees is None else sees)]
+    return {name: value.format(own=own) for door in doors for name, value in door.environment.items()}
 
 
 def _hidden(job: Job) -> set[str]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
-from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_coreml.compact import compacted
 from mlopt_coreml.converting import converted

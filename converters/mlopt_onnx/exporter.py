@@ -15,7 +15,7 @@ from onnx import ModelProto, helper
 
 from mlopt.artifact import Made
 from mlopt.errors import UnsupportedOps
-from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature, TensorSpec
 from mlopt_onnx import fuse, recognise, symbolic, tidy
 from mlopt_onnx.einsum import lower_einsum

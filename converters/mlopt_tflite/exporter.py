@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
-from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_tflite import flatfile, slim
 from mlopt_tflite.private.tensorflow import convert_variables_to_constants_v2

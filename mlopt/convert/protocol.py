@@ -58,7 +58,7 @@ class Converter(Protocol):
 
 class Export(Protocol):
     def __call__(self, model: Any, signature: Signature, dest: Path) -> Made:
-        """Write the float32 file of `model` (the framework's own object, e.g. a tf_keras.Model) to `dest`.
+        """Write the float32 file of `model` (as its framework's door opened it) to `dest`.
 
         Raises `UnsupportedOps`, naming the layers, when the format lacks an op.
         """

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlopt import code, extras, plain
+from mlopt import code, extras, frameworks, plain
 from mlopt.cache import Cache
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.data.identity import identity
@@ -17,9 +17,6 @@ from mlopt.pipeline.workers.making import Making
 from mlopt.pipeline.workers.proving import Proving
 from mlopt.profiling import latency
 
-_OPEN = "mlopt.frameworks:open_model"
-_PACKAGES = ("tensorflow", "tf_keras", "keras")
-
 
 @dataclass(frozen=True)
 class Entries:
@@ -28,12 +25,10 @@ class Entries:
     store: Cache
 
     def opened(self, location: ModelLocation) -> Path:
-        return self._entry("source", [_OPEN, opening.describe], _PACKAGES, model=location.identity)
+        return self._by_framework("source", location, [opening.describe])
 
     def synthesised(self, location: ModelLocation, seed: int) -> Path:
-        return self._entry(
-            "synthesised", [_OPEN, synthesising.synthesise], _PACKAGES, model=location.identity, seed=seed
-        )
+        return self._by_framework("synthesised", location, [synthesising.synthesise], seed=seed)
 
     def samples(self, sources: SampleSources, signature: Signature, seed: int) -> Path:
         named = {"data": sources.data, "test": sources.test, "train": sources.train}
@@ -44,18 +39,18 @@ class Entries:
 
     def answers(self, location: ModelLocation, samples: Path) -> Path:
         """`samples` is a folder of a kept entry, and so for every stage below."""
-        return self._entry(
-            "reference", [_OPEN, answering.answer], _PACKAGES, model=location.identity, samples=named(samples)
-        )
+        return self._by_framework("reference", location, [answering.answer], samples=named(samples))
 
-    def step(self, depends_on: Mapping[str, object]) -> Path:
+    def step(self, model: ModelLocation, depends_on: Mapping[str, object]) -> Path:
         """`depends_on`: the step, and all that came before it."""
-        return self._entry("step", [step.run_step], _PACKAGES, **depends_on)
+        door = frameworks.of(model)
+        behind = filter(None, [door.open_trainable, door.check_devices, door.member])
+        functions: list[code.Function] = [step.run_step, *behind]
+        return self._entry("step", functions, door.packages, **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:
-        return self._entry(
-            "float", [_OPEN, exporting.export, door.export], _PACKAGES, product=product.identity,
-            format=door.name,
+        return self._by_framework(
+            "float", product.model, [exporting.export, door.export], product=product.identity, format=door.name
         )
 
     def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
@@ -82,6 +77,13 @@ class Entries:
             "latency", [latency.time_pairs, door.open_runtime], _packages_of(door), host=latency.host(),
             format=door.name, files=digests,
         )
+
+    def _by_framework(
+        self, stage: str, location: ModelLocation, functions: Sequence[code.Function], **depends_on: object
+    ) -> Path:
+        """Of what the opened model gives."""
+        door = frameworks.of(location)
+        return self._entry(stage, [door.open, *functions], door.packages, model=location.identity, **depends_on)
 
     def _entry(
         self, stage: str, functions: Sequence[code.Function], packages: Sequence[str], **depends_on: object

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mlopt import cache
+from mlopt import cache, frameworks
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.data.readers.python import is_entry
 from mlopt.errors import MloptError
@@ -162,7 +162,7 @@ def run_source(
     """Open a model in its framework's worker, and make what the task asks for."""
     leaves = [task.describe, *task.floats.values(), *([task.synthesise] if task.synthesise is not None else [])]
     job = Job(
-        task=words, function=source.work, arguments={"task": task}, sees=("keras",),
+        task=words, function=source.work, arguments={"task": task}, sees=(frameworks.of(task.location).name,),
         user_modules=task.location.imports_user_code, leaves=tuple(leaves),
         reach=Reach(reads=(task.location.path, at.store.root)),
     )

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, plain
+from mlopt import cache, frameworks, plain
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.events import Doing, Event, LatenciesWanted, Question, answered, heard
 from mlopt.frameworks.fitting import Strategy
-from mlopt.frameworks.sniff import check_kind
 from mlopt.location import ModelLocation
 from mlopt.locks import held
 from mlopt.model import Signature
@@ -63,7 +62,7 @@ class Training:
             settings = plain.to_plain(step)
             named = _digests(step, self.request.model)
             depends = {"after": depends, "step": step.name, "settings": settings, "files": named}
-            entry = self.at.entries.step(depends)
+            entry = self.at.entries.step(self.request.model, depends)
             if not entry.exists():
                 task = self._task(number, model=model, holds=holds, entry=entry)
                 self._run(replace(task, validation_before=facts[-1].validation) if facts else task)
@@ -95,7 +94,7 @@ class Training:
     def _run(self, task: StepTask) -> None:
         job = Job(
             task=f"the recipe's step {task.number}, {task.name}", function=run_step, arguments={"task": task},
-            sees=("keras",), user_modules=task.model.imports_user_code,
+            sees=(frameworks.of(task.source).name,), user_modules=task.model.imports_user_code,
             deadline_s=_DEADLINE_S, leaves=(task.dest, self.at.store.root / "teacher-*"),
             reach=step_reach(task, self.at.store.root, os.environ),
         )
@@ -190,7 +189,8 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
         network = Network.LOOPBACK
-    given = task.strategy in _CLUSTERS and environment.get("TF_CONFIG")      # a step that trains alone ignores it
+    variable = frameworks.of(task.source).cluster_variable if task.strategy in _CLUSTERS else ""
+    given = bool(variable and environment.get(variable))        # a step that trains alone ignores it
     if task.track or given or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING
     if not task.track:
@@ -212,6 +212,7 @@ def _digests(step: Step, source: ModelLocation) -> dict[str, str]:
     """Of the model files that a step names. A recipe names no other file: what it names, the step's worker may read."""
     found = {}
     for path in _model_files(step):
-        check_kind(Path(path))
-        found[path] = source.beside(Path(path)).digest
+        model = source.beside(Path(path))
+        frameworks.of(model)                    # raises for what is no model
+        found[path] = model.digest
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlopt import frameworks
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import AttentionLoss, HintLoss, Hold, Loss
@@ -18,7 +19,6 @@ from mlopt.techniques.slimming.criteria import magnitude
 from mlopt.techniques.slimming.selection import allowed_widths
 from mlopt.techniques.stages import Pair, pairs
 from mlopt.techniques.step import Context, Done, Train
-from mlopt.training.objective import answers_only
 from mlopt.training.teachers import check_fits
 
 PROBED = 256         # validation samples on which the effect of leaving a block out is measured
@@ -30,10 +30,10 @@ def distill(settings: Distill, context: Context, train: Train) -> Done:
     teacher = context.source if settings.teacher == THE_SOURCE else context.source.beside(Path(settings.teacher))
     losses: list[Loss] = []
     if settings.hints or settings.attention:
-        if answers_only(teacher):
+        if frameworks.of(teacher).answers_only(teacher):
             raise BadRequest(
-                f"`hints` and `attention` look into the teacher, and {teacher.path} is a SavedModel, which only "
-                "answers: give the .h5 or .keras file that it came from, or leave them out"
+                f"`hints` and `attention` look into the teacher, and {teacher.path} is a graph that only answers: give "
+                "the model with layers that it came from, or leave them out"
             )
         found = pairs(student.network, context.open_model(teacher).network)
         if not found:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mlopt import cache, code, outputs
+from mlopt import cache, code, frameworks, outputs
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -123,7 +123,7 @@ class Trainer:
         """
         if not teachers:
             return None
-        if live and not any(answers_only(teacher) for teacher in teachers):
+        if live and not any(frameworks.of(teacher).answers_only(teacher) for teacher in teachers):
             return Teachers(live=tuple(teachers))
         return Teachers(outputs=self._outputs(model, teachers))
 
@@ -269,9 +269,6 @@ def _optimizer(settings: Training) -> Optimizer:
     )
 
 
-def answers_only(teacher: ModelLocation) -> bool:
-    """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
-    return (teacher.path / "saved_model.pb").is_file()
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:

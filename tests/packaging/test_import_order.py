@@ -30,6 +30,7 @@ NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")        # a function named by
 # What a framework is called, what its files are called: behind its door, and nowhere else.
 OF_A_FRAMEWORK = re.compile(r"tensorflow|keras|tf_|h5|saved_?model", re.IGNORECASE)
 EXCEPTIONS = {
+    "mlopt/cli/compress.py": "the help says which files people bring, and may load no door for it",
     "mlopt/sandbox/variables.py": "variables that drivers and libraries read, by their prefixes",
 }
 

@@ -39,7 +39,7 @@ _TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 
 def run_step(task: StepTask) -> None:
     started = time.monotonic()
-    check_devices(task.strategy)
+    check_devices(task.source, task.strategy)
     tracking.check(task.track)
     settings = plain.from_plain(dict(task.settings), STEPS[task.name])
     model = open_trainable(task.model)
