@@ -116,6 +116,18 @@ def test_named_splits_go_to_the_role_that_is_meant(tmp_path):
     )
 
 
+def test_a_rare_class_keeps_its_share_in_the_test_though_calibration_takes_as_many_of_each(tmp_path):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [600, 200, 160, 40]))
+    calibration, test = write_calibration_and_test(
+        source(x=np.zeros((1000, 4, 4, 3), np.uint8), y=labels), model(), tmp_path / "c", tmp_path / "t", seed=0,
+        calibration_limit=160, test_limit=500,
+    )
+    found = [np.bincount(Samples.open(one.folder).labels, minlength=4) for one in (calibration, test)]
+    np.testing.assert_allclose(found[1] / 500, [0.6, 0.2, 0.16, 0.04], atol=0.03)
+    assert found[1][3] >= 15 and found[0][3] == 40 - found[1][3]        # of the rare class all that the test has left
+    assert found[0][:3].max() - found[0][:3].min() <= 1
+
+
 def test_only_chosen_pictures_are_decoded(tmp_path):
     encoded = [png(p) for p in PIXELS]
     _, samples = write(source_of_pictures(tmp_path, encoded), model(), tmp_path / "a", role=Role.CALIBRATION, limit=8)
