@@ -16,12 +16,11 @@ from mlopt.events import Doing, tell
 from mlopt.frameworks import open_model, open_trainable
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import PROBED, UNKNOWN_ACTIVATION, Head, head_of
 from mlopt.sandbox import Reach
 
 BATCH = 256          # rows of one inference
 DEADLINE_S = 24 * 3600.0        # a day: a teacher may be large, and its samples many
-_SQUASHING = ("softmax", "sigmoid")
-_PROBED_ROWS = 256
 
 
 class Answering(Protocol):
@@ -63,14 +62,16 @@ def ask_teachers(task: TeacherTask) -> None:
     opened = [open_teacher(teacher) for teacher in task.teachers]
     for location, one in zip(task.teachers, opened, strict=True):
         check_fits(f"the teacher {location.path}", one.signature, task.student)
-    each = (applied_in_order(one, task.student) for one in opened)
-    terms = [common_terms(applied) for applied in zip(task.activations, *each, strict=True)]
+    first = stored.rows(0, min(PROBED, stored.count))
+    heads = [heads_in_order(one, task.student, first) for one in opened]
+    terms = [common_terms(found) for found in zip(map(head_of, task.activations), *heads, strict=True)]
     with worker.result(task.dest) as folder:
         arrays: dict[str, np.ndarray] = {}
         for number, teacher in enumerate(opened):
             start = 0
             for batch in stored.batches(BATCH):
-                for name, answer in _answers(teacher, batch, task.student, terms).items():
+                answers = in_common_terms(asked(teacher, batch, task.student), heads[number], terms)
+                for name, answer in answers.items():
                     if name not in arrays:
                         arrays[name] = np.lib.format.open_memmap(
                             folder / file_name(name), mode="w+", dtype=np.float32,
@@ -86,7 +87,7 @@ def ask_teachers(task: TeacherTask) -> None:
             array.flush()
 
 
-def asked(task: TeacherTask, here: str) -> None:
+def ask(task: TeacherTask, here: str) -> None:
     """`ask_teachers`, in this process where the framework `here`, which it sees, is that of all teachers.
 
     Else in a worker that sees theirs: a teacher of any framework can be followed.
@@ -121,19 +122,21 @@ def check_fits(whose: str, other: Signature, ours: Signature) -> None:
             )
 
 
-def _answers(
-    teacher: Opened, batch: Mapping[str, np.ndarray], student: Signature, wanted: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The teacher's outputs for one batch, by the student's names, each in the terms that are wanted."""
+def asked(teacher: Opened, inputs: Mapping[str, np.ndarray], student: Signature) -> dict[str, np.ndarray]:
+    """The teacher's outputs, float32 [N, ...], by the student's names in the student's order."""
     ports = paired(teacher.signature.inputs, student.inputs)
-    outputs = teacher.model.predict({theirs.name: batch[ours.name] for theirs, ours in ports})
-    applied = applied_in_order(teacher, student)
+    found = teacher.model.predict({theirs.name: inputs[ours.name] for theirs, ours in ports})
     return {
-        ours.name: in_terms_of(np.asarray(outputs[theirs.name], np.float32), has, wants)
-        for (theirs, ours), has, wants in zip(
-            paired(teacher.signature.outputs, student.outputs), applied, wanted, strict=True
-        )
+        ours.name: np.asarray(found[theirs.name], np.float32)
+        for theirs, ours in paired(teacher.signature.outputs, student.outputs)
     }
+
+
+def in_common_terms(
+    answers: Mapping[str, np.ndarray], heads: Sequence[Head], terms: Sequence[Head]
+) -> dict[str, np.ndarray]:
+    found = zip(answers.items(), heads, terms, strict=True)
+    return {name: in_terms_of(values, has, wants) for (name, values), has, wants in found}
 
 
 def paired(theirs: Sequence[TensorSpec], ours: Sequence[TensorSpec]) -> list[tuple[TensorSpec, TensorSpec]]:
@@ -143,41 +146,37 @@ def paired(theirs: Sequence[TensorSpec], ours: Sequence[TensorSpec]) -> list[tup
     return [(by_name[spec.name] if named else theirs[i], spec) for i, spec in enumerate(ours)]
 
 
-def applied_in_order(teacher: Opened, student: Signature) -> list[str]:
-    """What each of the teacher's outputs applies last, in the order of the student's."""
+def heads_in_order(teacher: Opened, student: Signature, sample: Mapping[str, np.ndarray]) -> list[Head]:
+    """What each of the teacher's outputs applies last, in the student's order; asks `sample` where only values tell."""
     last = dict(zip((spec.name for spec in teacher.signature.outputs), teacher.applied, strict=True))
-    return [last[theirs.name] for theirs, _ in paired(teacher.signature.outputs, student.outputs)]
+    applied = [last[theirs.name] for theirs, _ in paired(teacher.signature.outputs, student.outputs)]
+    if UNKNOWN_ACTIVATION not in applied:
+        return [head_of(name) for name in applied]
+    answers = asked(teacher, sample, student).values()
+    return [head_of(name, values) for name, values in zip(applied, answers, strict=True)]
 
 
-def in_terms_of(values: np.ndarray, has: str, wants: str) -> np.ndarray:
+def in_terms_of(values: np.ndarray, has: Head, wants: Head) -> np.ndarray:
     """Scores [..., C] as probabilities where those are wanted; what is no plain score stays as it is.
 
-    >>> in_terms_of(np.array([[0.0, np.log(3)]]), "linear", "softmax").round(2).tolist()
+    >>> in_terms_of(np.array([[0.0, np.log(3)]]), Head.PLAIN, Head.SOFTMAX).round(2).tolist()
     [[0.25, 0.75]]
     """
-    has = _looks_like(values) if has == "unknown" else has
-    if has != "linear" or wants == "linear":
+    if has is not Head.PLAIN or wants is Head.PLAIN:
         return values
-    if wants == "softmax":
+    if wants is Head.SOFTMAX:
         grown = np.exp(values - values.max(axis=-1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=-1, keepdims=True))
     return np.asarray(1 / (1 + np.exp(-values)))
 
 
-def common_terms(applied: Sequence[str]) -> str:
+def common_terms(heads: Sequence[Head]) -> Head:
     """What all answers are brought to: the probabilities that one of them gives, else nothing.
 
-    >>> common_terms(["linear", "softmax"]), common_terms(["linear", "relu"])
-    ('softmax', 'linear')
+    >>> common_terms([Head.PLAIN, Head.SOFTMAX]), common_terms([Head.PLAIN, Head.PLAIN]).value
+    (<Head.SOFTMAX: 'softmax'>, 'plain')
     """
-    return next((name for name in applied if name in _SQUASHING), "linear")
-
-
-def _looks_like(values: np.ndarray) -> str:
-    """What a graph does not say: rows that sum to 1 are a softmax's."""
-    rows = values[:_PROBED_ROWS].astype(np.float64)
-    several = rows.ndim > 1 and rows.shape[-1] > 1
-    return "softmax" if several and (rows >= 0).all() and np.allclose(rows.sum(axis=-1), 1, atol=1e-3) else "linear"
+    return next((head for head in heads if head is not Head.PLAIN), Head.PLAIN)
 
 
 def _fits(theirs: TensorSpec, ours: TensorSpec) -> bool:
@@ -194,7 +193,6 @@ def open_teacher(location: ModelLocation) -> Opened:
     try:
         model = open_trainable(location)
     except BadRequest:
-        asked = open_model(location)
-        return Opened(model=asked, signature=asked.source.signature, applied=asked.source.output_activations)
-    applied = tuple(model.network.node(name).activation for name in model.network.outputs)
-    return Opened(model=model, signature=model.signature, applied=applied)
+        other = open_model(location)
+        return Opened(model=other, signature=other.source.signature, applied=other.source.output_activations)
+    return Opened(model=model, signature=model.signature, applied=model.output_activations)

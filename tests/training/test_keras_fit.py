@@ -14,7 +14,6 @@ from mlopt.frameworks.fitting import (
     EpochFacts,
     FitTask,
     Hold,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Schedule,
@@ -24,6 +23,7 @@ from mlopt.frameworks.fitting import (
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.location import ModelLocation
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import feed, loop
 from mlopt.training.checkpoints import Progress

@@ -16,12 +16,12 @@ from mlopt.frameworks.fitting import (
     FitTask,
     HintLoss,
     Hold,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Strategy,
 )
 from mlopt.frameworks.keras.network.model import trainable as take_apart
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import checkpoints, events
 from mlopt.training.loop import fit

@@ -19,7 +19,6 @@ from mlopt.frameworks.fitting import (
     FitTask,
     Hold,
     InputFacts,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Place,
@@ -31,6 +30,7 @@ from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import cluster, travelling
 from mlopt.training.loop import fit

@@ -16,9 +16,10 @@ import pytest
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest, TrainingDiverged
-from mlopt.frameworks.fitting import FitTask, Hold, LabelKind, LabelLoss, Optimizer, Schedule
+from mlopt.frameworks.fitting import FitTask, Hold, LabelLoss, Optimizer, Schedule
 from mlopt.frameworks.stepper import Batches, Figure, Lesson, Peers, Steps, Told
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import LabelKind
 from mlopt.training import checkpoints, events, loop
 from mlopt.training.loop import fit
 

@@ -16,11 +16,12 @@ from mlopt.frameworks.keras.fitting.objective import Objective, kinds_of, projec
 from mlopt.frameworks.keras.fitting.scoring import Validation
 from mlopt.frameworks.keras.fitting.steps import Step
 from mlopt.frameworks.keras.fitting.strategies import Engine
-from mlopt.frameworks.keras.fitting.student import PROBED, Student, Trainee, heads, student
+from mlopt.frameworks.keras.fitting.student import Student, Trainee, heads, student
 from mlopt.frameworks.keras.fitting.updates import Updates
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.frameworks.stepper import Lesson
 from mlopt.model import Signature
+from mlopt.outputs import PROBED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def prepare(trainee: Trainee, lesson: Lesson, engine: Engine) -> Prepared:
     with engine.strategy.scope():
         model, tensors = engine.live(trainee)
         one = student(trainee, model, tensors, freeze=task.freeze, nodes=student_nodes(task.losses))
-        objective = _objective(one, lesson)
+        objective = _objective(trainee, one, lesson)
         places = _places(one, lesson, augment, objective)
         arithmetic = chosen(trainee, task, objective.kinds)
         learned = (*(one.variables[i] for i in one.trained), *objective.projections.values())
@@ -63,10 +64,10 @@ def prepare(trainee: Trainee, lesson: Lesson, engine: Engine) -> Prepared:
     )
 
 
-def _objective(one: Student, lesson: Lesson) -> Objective:
+def _objective(trainee: Trainee, one: Student, lesson: Lesson) -> Objective:
     task = lesson.task
     sample = lesson.train.rows(0, min(PROBED, lesson.train.count))
-    own = heads(one, sample)
+    own = heads(one, sample, trainee.output_activations)
     live: tuple[teachers.Teacher, ...] = ()
     if task.teachers is not None:
         taught = tuple(dict.fromkeys(loss.output for loss in task.losses if isinstance(loss, TeacherLoss)))

@@ -31,6 +31,7 @@ class Twin:
     built: Built
     signature: Signature
     network: Network
+    output_activations: tuple[str, ...]
     variables: Mapping[str, Any]
     engine: Engine | None = None
     framework: str = "keras"
@@ -56,6 +57,7 @@ def hand_over(trainee: Trainee, plan: Plan, folder: Path) -> None:
     told, arrays = packed(plan)
     content = {
         "plan": told, "signature": plain.to_plain(trainee.signature), "network": plain.to_plain(trainee.network),
+        "activations": list(trainee.output_activations),
         "names": {name: place[id(v)] for name, v in trainee.variables.items() if id(v) in place},
     }
     (folder / MODEL).write_text(json.dumps(content))
@@ -73,6 +75,6 @@ def received(folder: Path, engine: Engine | None = None) -> Twin:
             variable.assign(arrays[f"w{i}"])
     return Twin(
         plan, built, plain.from_plain(content["signature"], Signature),
-        plain.from_plain(content["network"], Network),
+        plain.from_plain(content["network"], Network), tuple(content["activations"]),
         {name: built.model.weights[i] for name, i in content["names"].items()}, engine,
     )
