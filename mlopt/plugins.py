@@ -11,10 +11,12 @@ from mlopt.errors import MloptError
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
     from mlopt.frameworks.door import Framework
+    from mlopt.recipe.steps import Step
 
 CONVERTERS = "mlopt.converters"
 FRAMEWORKS = "mlopt.frameworks"
 RECIPES = "mlopt.recipes"
+STEPS = "mlopt.steps"
 
 
 class UnknownPlugin(MloptError):
@@ -52,6 +54,23 @@ def load_converter(name: str) -> "Converter":
     if name not in found:
         refuse_unknown("format", name, sorted(found))
     return cast("Converter", found[name].load()())
+
+
+def step_names() -> list[str]:
+    return sorted(_entry_points(STEPS))
+
+
+def load_step(name: str) -> "type[Step]":
+    """The door of that step: the class of its settings. Raises `UnknownPlugin` with the nearest known name."""
+    found = _entry_points(STEPS)
+    if name not in found:
+        refuse_unknown("step", name, sorted(found))
+    return cast("type[Step]", found[name].load())
+
+
+def steps() -> "dict[str, type[Step]]":
+    """Every step's door by its name."""
+    return {name: load_step(name) for name in step_names()}
 
 
 def converter_sources() -> dict[str, Path]:

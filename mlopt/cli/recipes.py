@@ -50,11 +50,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what each key of a step takes and does, or what a recipe does step by step."""
+    from mlopt import plugins
     from mlopt.recipe.explain import explain_recipe, explain_step
     from mlopt.recipe.load import load
-    from mlopt.recipe.steps import STEPS
 
-    if name not in STEPS:
+    if name not in plugins.step_names():
         recipe = load(name)
         lines = explain_recipe(recipe)
         if as_json:

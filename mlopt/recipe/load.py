@@ -13,7 +13,7 @@ from mlopt.recipe import catalogue
 from mlopt.recipe.check import find_problem
 from mlopt.recipe.document import Items, RecipeInvalid, Scalar, Table, Value, read_document
 from mlopt.recipe.fields import Field, fields_of
-from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Export, Recipe, Step
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Export, Recipe, Step
 
 SCHEMA = 1
 _LATER = {"search": "searching over a recipe's settings is not there yet: give each key one value"}
@@ -48,7 +48,7 @@ class _Reader:
         self._allow(root, known, "a recipe")
         steps = self._items(root.entries["steps"], "steps", "- distill: {epochs: 10}")
         if not steps:
-            raise self._wrong(root.lines["steps"], f"`steps` is empty: name one of {', '.join(STEPS)}")
+            raise self._wrong(root.lines["steps"], f"`steps` is empty: name one of {', '.join(plugins.step_names())}")
         read = [self._step(item) for item in steps]
         exports = self._items(root.entries["export"], "export", "- {to: tflite, precision: int8}") \
             if "export" in root.entries else ()
@@ -79,12 +79,13 @@ class _Reader:
             raise self._wrong(table.line, f"a step has one name; here stand {named}. Indent its settings below it, "
                                           "and begin each step with a dash")
         ((name, said),) = table.entries.items()
-        if name not in STEPS:
-            raise self._wrong(table.lines[name], f"no step is called `{name}`." + _nearest(name, STEPS))
+        known = plugins.step_names()
+        if name not in known:
+            raise self._wrong(table.lines[name], f"no step is called `{name}`." + _nearest(name, known))
         if isinstance(said, Scalar) and not said.quoted and said.text in ("", "~", "null"):
             said = Table(entries={}, lines={}, line=said.line)
         settings = self._table(said, f"`{name}` takes a map of settings, e.g. {name}: {{epochs: 10}}")
-        return self._settings(STEPS[name], settings, f"`{name}`"), settings
+        return self._settings(plugins.load_step(name), settings, f"`{name}`"), settings
 
     def _export(self, item: Value) -> Export:
         table = self._table(item, "an export is a map, e.g. {to: tflite, precision: int8}")

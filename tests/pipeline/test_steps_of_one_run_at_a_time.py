@@ -10,7 +10,8 @@ from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.training import Training, _alone
-from mlopt.recipe.steps import Finetune, Recipe
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.finetune import Finetune
 from mlopt.worker import Crew
 
 

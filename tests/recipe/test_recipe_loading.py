@@ -12,7 +12,10 @@ from mlopt.errors import BadRequest, MloptError
 from mlopt.recipe.document import RecipeInvalid
 from mlopt.recipe.load import load
 from mlopt.recipe.schema import recipe_schema
-from mlopt.recipe.steps import Distill, Export, Prune, Quantize, Student
+from mlopt.recipe.steps import Export
+from mlopt.steps.distill import Distill, Student
+from mlopt.steps.prune import Prune
+from mlopt.steps.quantize import Quantize
 
 HEAD = "schema: 1\nabout: A test.\n"
 

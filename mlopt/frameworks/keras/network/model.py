@@ -1,4 +1,4 @@
-"""A `tf_keras` model behind the protocol that techniques are written on."""
+"""A `tf_keras` model behind the protocol that steps are written on."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
