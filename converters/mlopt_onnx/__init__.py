@@ -2,6 +2,7 @@
 
 from mlopt import telemetry
 from mlopt.convert.protocol import Precision
+from mlopt.scheme import GridStorage
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
@@ -35,7 +36,7 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
     export = "mlopt_onnx.exporter:export"

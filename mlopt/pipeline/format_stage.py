@@ -114,7 +114,7 @@ def _make(task: FormatTask, door: Converter, precision: Precision, path: Path) -
 
 def _takes(precision: Precision, grid: Path) -> bool:
     """Whether a grid of this scheme decides the numbers of that precision."""
-    return Grid.read(grid).scheme in precision.grids
+    return precision.takes(Grid.read(grid).scheme)
 
 
 def _against_graph(task: FormatTask, door: Converter, path: Path) -> tuple[float, str]:

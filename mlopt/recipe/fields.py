@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Meta
 
+from mlopt.recipe.steps import OneOf
+
 Kind = Literal["whole number", "number", "text", "word", "words", "settings"]
 
 
@@ -63,11 +65,15 @@ def fields_of(kind: type) -> Mapping[str, Field]:
 
 
 def _field(name: str, hint: Any, default: Any) -> Field:
-    meta = Meta()
+    meta, metadata = Meta(), ()
     if hasattr(hint, "__metadata__"):
-        meta = next(m for m in hint.__metadata__ if isinstance(m, Meta))
+        metadata = hint.__metadata__
+        meta = next(m for m in metadata if isinstance(m, Meta))
         hint = hint.__origin__
     kind, choices, settings = _kind(hint)
+    known = next((m for m in metadata if isinstance(m, OneOf)), None)
+    if known is not None:
+        kind, choices = "word", tuple(known.known)
     return Field(
         name=name, kind=kind, default=default, about=meta.description or "", choices=choices, settings=settings,
         above=meta.gt, least=meta.ge, below=meta.lt, most=meta.le,

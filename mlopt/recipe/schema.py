@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mlopt import plugins
+from mlopt.recipe.fields import fields_of
 from mlopt.recipe.steps import Recipe
 
 FILE = "recipe.schema.json"
@@ -27,6 +28,10 @@ def recipe_schema() -> dict[str, Any]:
     _, parts = msgspec.json.schema_components([around, *steps.values()], ref_template="#/$defs/{name}")
     for part in parts.values():
         part["additionalProperties"] = False
+    for kind in steps.values():
+        for name, field in fields_of(kind).items():
+            if field.kind == "word":
+                parts[kind.__name__]["properties"][name]["enum"] = sorted(field.choices)
     recipe = parts.pop(around.__name__)
     recipe["required"].append("steps")
     recipe["properties"]["steps"] = {

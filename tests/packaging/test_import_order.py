@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     ("errors",), ("isolation",), ("telemetry",), ("memory",), ("disks",), ("files",), ("archives",), ("documents",),
     ("quantities",), ("plain",), ("run_folder",), ("extras",), ("plugins",), ("private_network",), ("sandbox",),
-    ("location",), ("worker",), ("model",), ("network",), ("channels",), ("grid",), ("ranges",), ("artifact",),
-    ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",), ("frameworks",),
-    ("training",), ("steps",), ("convert",), ("verify",), ("profiling",), ("choice",), ("render",), ("gate",),
-    ("pipeline",), ("diagnosis",), ("api",), ("cli",), ("testing",),
+    ("location",), ("worker",), ("model",), ("network",), ("channels",), ("scheme",), ("grid",), ("ranges",),
+    ("artifact",), ("report",), ("words",), ("cache",), ("worker_main",), ("data",), ("manifest",), ("recipe",),
+    ("frameworks",), ("training",), ("steps",), ("convert",), ("verify",), ("profiling",), ("choice",), ("render",),
+    ("gate",), ("pipeline",), ("diagnosis",), ("api",), ("cli",), ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",

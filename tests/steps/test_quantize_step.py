@@ -21,6 +21,8 @@ from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import Hold
 from mlopt.grid import Grid
 from mlopt.location import ModelLocation
+from mlopt.recipe.load import load
+from mlopt.scheme import INT8, MIXED_4_8, SCHEMES, Granularity
 from mlopt.steps.protocol import Context
 from mlopt.steps.quantize import Quantize
 from mlopt.steps.quantize.apply import quantize
@@ -303,11 +305,46 @@ def test_sensitivities_are_those_of_one_kernel_changed_by_hand_and_leave_the_mod
     inputs = {"image": pictures(64, 4)[0].astype(np.float32)}
     (name, (_, (node, *_))) = list(kernels(model.network).items())[1]
     before, (wanted,) = model.weights(), model.predict(inputs).values()
-    found = sensitivities(model, inputs, [name], lambda done: None)[name]
+    first, found = sensitivities(model, inputs, {name: MIXED_4_8.weights}, lambda done: None)[name]
     for key, values in model.weights().items():
         np.testing.assert_array_equal(values, before[key])
-    model.set_weights({name: rounded_kernel(before[name], node, 4)})
+    model.set_weights({name: rounded_kernel(before[name], node, MIXED_4_8.weights[1])})
     (got,) = model.predict(inputs).values()
     keras = tf_keras.losses.KLDivergence()(wanted, got)
-    assert found > 0
+    assert first == 0 < found
     assert found == pytest.approx(float(keras), rel=1e-3, abs=1e-6)
+
+
+def test_a_new_scheme_is_one_value_from_the_recipe_to_the_file(trained, tmp_path, monkeypatch):
+    by_tensor = replace(INT8.weights[0], granularity=Granularity.TENSOR)
+    scheme = replace(INT8, name="int8-tensor", about="one step a kernel.", weights=(by_tensor,))
+    monkeypatch.setitem(SCHEMES, scheme.name, scheme)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "schema: 1\nabout: a\nsteps:\n  - quantize: {scheme: int8-tensor, epochs: 1, batch: 64, labels: 0}\n"
+    )
+    (step,) = load(recipe).steps
+    around = context(trained("residual"), tmp_path / "work")
+    done = quantize(step, around, trainer(step, around))
+    assert Grid.read(done.grid.folder) == done.grid and done.grid.scheme == scheme
+    images, _ = pictures(VALIDATION, 3)
+    (graph,) = done.gridded.predict({"image": images.astype(np.float32)}).values()
+    file, _ = exported(done, around, tmp_path, "int8")
+    assert (from_file(file, images)[0].argmax(-1) == graph.argmax(-1)).mean() >= 0.98
+    interpreter = Interpreter(model_path=str(file))
+    kernels_of_file = [
+        tensor["quantization_parameters"]["scales"] for tensor in interpreter.get_tensor_details()
+        if tensor["dtype"] is np.int8 and len(tensor["quantization_parameters"]["scales"]) > 1
+    ]
+    assert len(kernels_of_file) == 4 and all(np.unique(scales).size == 1 for scales in kernels_of_file)
+
+
+def test_a_scheme_of_weights_alone_leaves_activations_as_they_are(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "weights", replace(INT8, name="weights", activations=None))
+    done, around = run(trained("residual"), tmp_path / "work", scheme="weights", epochs=1)
+    assert done.grid.activations == {} and done.facts["activations"] == {}
+    inputs = {"image": pictures(64, 3)[0].astype(np.float32)}
+    for name, values in done.model.predict(inputs).items():         # nothing but kernels is rounded
+        np.testing.assert_allclose(done.gridded.predict(inputs)[name], values, atol=1e-5)
+    file, made = exported(done, around, tmp_path, "int8-weights")
+    assert file.exists() and made.choices["weights"].startswith("trained grid: 8 bits in 4 layers")

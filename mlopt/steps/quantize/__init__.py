@@ -1,11 +1,14 @@
 """Quantization in training: weights and activations are rounded as the exported file will round them."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from mlopt.recipe.steps import Found, Step
+from mlopt.recipe.steps import Found, OneOf, Step
+from mlopt.scheme import INT8, SCHEMES
+
+_CHOOSE = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.chooses)     # those that take a budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +23,13 @@ class Quantize(Step):
         "weights stand on one grid: two `quantize` steps cannot both be right; keep the last"
     )
     scheme: Annotated[
-        Literal["int8", "mixed-4-8"], Meta(description="mixed-4-8: kernels at 4 bits where it hurts least.")
-    ] = "int8"
+        str, OneOf(SCHEMES), Meta(description=" ".join(f"{s.name}: {s.about}" for s in SCHEMES.values()))
+    ] = INT8.name
     bytes: Annotated[
-        int, Meta(ge=0, description="mixed-4-8: all kernels and biases together take at most so many.")
+        int, Meta(ge=0, description=f"{_CHOOSE}: all kernels and biases together take at most so many.")
     ] = 0
     share: Annotated[
-        float, Meta(ge=0, lt=1, description="mixed-4-8: the same, as a share of what they take at 8 bits.")
+        float, Meta(ge=0, lt=1, description=f"{_CHOOSE}: the same, as a share of what they take at 8 bits.")
     ] = 0.0
 
     @property
@@ -35,8 +38,11 @@ class Quantize(Step):
 
     def problems(self) -> Found:
         chosen = [name for name in ("bytes", "share") if getattr(self, name)]
-        if self.scheme == "mixed-4-8" and len(chosen) != 1:
+        chooses = SCHEMES[self.scheme].chooses
+        if chooses and len(chosen) != 1:
             found = " and ".join(chosen) if chosen else "none"
-            yield (chosen[-1] if chosen else ""), f"mixed-4-8 takes exactly one budget, bytes or share; here is {found}"
-        if self.scheme != "mixed-4-8" and chosen:
-            yield chosen[0], f"`{chosen[0]}` is the budget of mixed-4-8; {self.scheme} has nothing to choose"
+            yield (chosen[-1] if chosen else ""), (
+                f"{self.scheme} takes exactly one budget, bytes or share; here is {found}"
+            )
+        if not chooses and chosen:
+            yield chosen[0], f"`{chosen[0]}` is the budget of {_CHOOSE}; {self.scheme} has nothing to choose"

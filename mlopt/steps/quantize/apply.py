@@ -6,7 +6,7 @@ inference uses (Krishnamoorthi 2018, 3.2.3: frozen statistics are right for shor
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,15 @@ from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import GriddedModel, TrainableModel
-from mlopt.grid import Grid, WeightGrid, write_probes
+from mlopt.grid import Grid, write_probes
 from mlopt.network import Network
+from mlopt.scheme import SCHEMES, Granularity, QuantizationScheme
 from mlopt.steps.protocol import Context, Done, Train
 from mlopt.steps.quantize import Quantize
 from mlopt.steps.quantize.knapsack import Option, choose, smallest
 from mlopt.steps.quantize.loss import distance, output_activations, sensitivities
-from mlopt.steps.quantize.plan import kernels, may_have_4_bits, network_bytes, stored_bytes
-from mlopt.steps.quantize.ranges import Ranges, candidates, exact_inputs, observe
+from mlopt.steps.quantize.plan import formats, kernels, network_bytes, stored_bytes
+from mlopt.steps.quantize.ranges import UNROUNDED, Ranges, candidates, exact_inputs, observe
 from mlopt.training.holding import by_channel
 from mlopt.training.scoring import score
 
@@ -33,7 +34,6 @@ JUDGING_ROWS = 1024             # of the validation samples, for ranges and sens
 LEAST_ROWS = 32                 # of either, however large the network
 MOST_MACS = 2e12                # of all sensitivities together: minutes
 PROBES = 4                      # rows that a converter finds the nodes again by
-INT8, MIXED = "int8", "mixed-4-8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Bits:
 
     bits: Mapping[str, int]
     bytes: int                          # of all weights
-    losses: Mapping[str, float]         # by kernel, at 4 bits alone; empty where nothing was chosen
+    losses: Mapping[str, tuple[float, ...]]     # by kernel, alone in each of its formats; empty: nothing was chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +56,15 @@ class Plan:
 
 def quantize(settings: Quantize, context: Context, train: Train) -> Done:
     """Fold, measure, choose bits, train on the grid, and leave the network with its kernels rounded."""
-    _check_kernels(context.model.network)
-    if settings.scheme == INT8 and not settings.epochs:
+    scheme = SCHEMES[settings.scheme]
+    _check_kernels(context.model.network, scheme)
+    if not scheme.chooses and not settings.epochs:
         return _left_to_export(context)
     folded = context.model.folded()
     budget = _budget(settings, folded.network)
     holds, notes = _held_by_channel(context.holds, folded)
-    plan = _kept_plan(context, folded, budget)
-    gridded = _on_grid(folded, plan.ranges, plan.bits.bits)
+    plan = _kept_plan(context, folded, scheme, budget)
+    gridded = _on_grid(folded, scheme, plan.ranges, plan.bits.bits)
 
     def figure(model: TrainableModel) -> float:
         return score(model, context.validation, context.seed)
@@ -78,7 +79,7 @@ def quantize(settings: Quantize, context: Context, train: Train) -> Done:
     else:
         notes = (*notes, "quantize: no epochs, so that weights stand on their grid as they were rounded, untrained")
     stripped = gridded.stripped()
-    grid = _written(settings.scheme, gridded, stripped, context)
+    grid = _written(scheme, gridded, stripped, context)
     return Done(
         model=stripped, holds=holds, grid=grid, gridded=gridded, fits=fits,
         facts=_facts(plan, grid, folded.network, scores, budget), notes=(*notes, *_left_out(folded.network)),
@@ -95,64 +96,83 @@ def _left_to_export(context: Context) -> Done:
 
 def check(settings: Quantize, context: Context) -> None:
     """Raise `BadRequest` for what cannot work on this network."""
-    _check_kernels(context.model.network)
-    if settings.scheme == MIXED:
+    _check_kernels(context.model.network, SCHEMES[settings.scheme])
+    if SCHEMES[settings.scheme].chooses:
         _budget(settings, context.model.folded().network)
 
 
-def _check_kernels(network: Network) -> None:
-    if not kernels(network):
+def _check_kernels(network: Network, scheme: QuantizationScheme) -> None:
+    found = kernels(network)
+    if not found:
         raise BadRequest("the network has no convolution and no dense layer that could be rounded")
+    for name, (_, nodes) in found.items():
+        if not formats(scheme, nodes):
+            bits = scheme.weights[0].bits
+            raise BadRequest(f"{name} takes no weights of {bits} bits, and {scheme.name} has no others")
+    given = scheme.activations
+    if given is not None and (given.bits != 8 or given.symmetric or given.granularity is not Granularity.TENSOR):
+        raise BadRequest(f"{scheme.name}: activations are trained at 8 bits with a zero point, one step a tensor")
 
 
 def _budget(settings: Quantize, network: Network) -> int | None:
     """Bytes of all weights; None where none is asked for. Raises `BadRequest` for one that cannot be met."""
-    if settings.scheme != MIXED:
+    scheme = SCHEMES[settings.scheme]
+    if not scheme.chooses:
         return None
     every = network_bytes(network, {})
     budget = settings.bytes or int(settings.share * every)
-    items, fixed = _options(network, {})
+    items, fixed = _options(network, scheme, {})
     least = smallest([options for _, options in items]) + fixed
     if budget < least:
+        narrowest = scheme.weights[-1].bits
         raise BadRequest(
-            f"{budget} bytes cannot be reached: with 4 bits wherever a kernel takes them the weights take"
+            f"{budget} bytes cannot be reached: with {narrowest} bits wherever a kernel takes them the weights take"
             f" {least} bytes, at 8 bits {every}. Ask for {least} or more, or cut channels first with `slim`."
         )
     return budget
 
 
-def _options(network: Network, losses: Mapping[str, float]) -> tuple[list[tuple[str, tuple[Option, ...]]], int]:
-    """(kernel, its ways to be stored: first 8 bits, then 4) and the bytes of everything that has no choice."""
+def _options(
+    network: Network, scheme: QuantizationScheme, losses: Mapping[str, Sequence[float]]
+) -> tuple[list[tuple[str, tuple[Option, ...]]], int]:
+    """(kernel, its ways to be stored, in the scheme's order) and the bytes of everything that has no choice."""
     found: list[tuple[str, tuple[Option, ...]]] = []
     chosen = 0
     for name, (weight, nodes) in kernels(network).items():
-        if all(may_have_4_bits(node) for node in nodes):
-            eight, four = (stored_bytes(weight.shape, nodes[0].channels, bits) for bits in (8, 4))
-            found.append((name, (Option(bytes=eight, loss=0.0), Option(bytes=four, loss=losses.get(name, 0.0)))))
-            chosen += eight
+        able = formats(scheme, nodes)
+        if len(able) > 1:
+            sizes = [stored_bytes(weight.shape, nodes[0].channels, format.bits) for format in able]
+            lost = losses.get(name, (0.0,) * len(able))
+            found.append((name, tuple(Option(bytes=b, loss=x) for b, x in zip(sizes, lost, strict=True))))
+            chosen += stored_bytes(weight.shape, nodes[0].channels, 8)
     return found, network_bytes(network, {}) - chosen
 
 
-def _kept_plan(context: Context, folded: TrainableModel, budget: int | None) -> Plan:
+def _kept_plan(
+    context: Context, folded: TrainableModel, scheme: QuantizationScheme, budget: int | None
+) -> Plan:
     """The plan of this step: from its folder where an earlier run has left it, else measured now."""
     file = context.work / "plan.json"
     if not file.exists():
         context.work.mkdir(parents=True, exist_ok=True)
-        plan = _measured(context, folded, budget)
+        plan = _measured(context, folded, scheme, budget)
         files.write_atomically(file, json.dumps(plain.to_plain(plan)).encode())
     return cache.read_record(file, Plan)
 
 
-def _measured(context: Context, folded: TrainableModel, budget: int | None) -> Plan:
+def _measured(context: Context, folded: TrainableModel, scheme: QuantizationScheme, budget: int | None) -> Plan:
     network, training = folded.network, Samples.open(context.train)
     rows = _rows(Samples.open(context.validation), JUDGING_ROWS, network)
     reference, activations = folded.predict(rows), output_activations(folded)
-    bits = _chosen_bits(context, folded, rows, budget)
-    context.on_event({"doing": "observing activations", "done": 0, "total": 1})
-    values = observe(folded, _batches(training, CALIBRATION_ROWS, network))
+    bits = _chosen_bits(context, folded, scheme, rows, budget)
+    cuts: Iterable[Ranges] = (UNROUNDED,)
+    if scheme.activations is not None:
+        context.on_event({"doing": "observing activations", "done": 0, "total": 1})
+        values = observe(folded, _batches(training, CALIBRATION_ROWS, network))
+        cuts = candidates(values, exact_inputs(folded, training))
     best: Plan | None = None
-    for ranges in candidates(values, exact_inputs(folded, training)):
-        found = _on_grid(folded, ranges, bits.bits).predict(rows)
+    for ranges in cuts:
+        found = _on_grid(folded, scheme, ranges, bits.bits).predict(rows)
         error = distance(reference, found, activations)
         if best is None or error < best.error:
             best = Plan(bits=bits, ranges=ranges, error=error)
@@ -160,26 +180,38 @@ def _measured(context: Context, folded: TrainableModel, budget: int | None) -> P
     return best
 
 
-def _chosen_bits(context: Context, folded: TrainableModel, rows: Mapping[str, np.ndarray], budget: int | None) -> Bits:
+def _chosen_bits(
+    context: Context, folded: TrainableModel, scheme: QuantizationScheme, rows: Mapping[str, np.ndarray],
+    budget: int | None,
+) -> Bits:
     network = folded.network
-    bits = dict.fromkeys(kernels(network), 8)
+    able = {name: formats(scheme, nodes) for name, (_, nodes) in kernels(network).items()}
+    bits = {name: found[0].bits for name, found in able.items()}
     if budget is None:
         return Bits(bits=bits, bytes=network_bytes(network, bits), losses={})
-    names = [name for name, _ in _options(network, {})[0]]
+    choosing = {name: found for name, found in able.items() if len(found) > 1}
+    narrower = " or ".join(str(format.bits) for format in scheme.weights[1:])
 
     def on_done(number: int) -> None:
-        context.on_event({"doing": "measuring each kernel at 4 bits", "done": number, "total": len(names)})
+        context.on_event({
+            "doing": f"measuring each kernel at {narrower} bits", "done": number, "total": len(choosing)
+        })
 
-    losses = sensitivities(folded, rows, names, on_done)
-    items, fixed = _options(network, losses)
+    losses = sensitivities(folded, rows, choosing, on_done)
+    items, fixed = _options(network, scheme, losses)
     for (name, _), place in zip(items, choose([options for _, options in items], budget - fixed), strict=True):
-        bits[name] = (8, 4)[place]
+        bits[name] = choosing[name][place].bits
     return Bits(bits=bits, bytes=network_bytes(network, bits), losses=losses)
 
 
-def _on_grid(folded: TrainableModel, ranges: Ranges, bits: Mapping[str, int]) -> GriddedModel:
+def _on_grid(
+    folded: TrainableModel, scheme: QuantizationScheme, ranges: Ranges, bits: Mapping[str, int]
+) -> GriddedModel:
     """`bits` by kernel."""
-    by_node = {node.name: bits[name] for name, (_, nodes) in kernels(folded.network).items() for node in nodes}
+    by_node = {
+        node.name: scheme.weight_format(bits[name])
+        for name, (_, nodes) in kernels(folded.network).items() for node in nodes
+    }
     return folded.on_grid(ranges.grids, by_node, shared=ranges.shared, learned=ranges.learned)
 
 
@@ -255,23 +287,23 @@ def _whole_biases(gridded: GriddedModel, ranges: Ranges) -> dict[str, np.ndarray
         biases = [weight for weight in node.weights if weight.role == "bias"]
         grids = [activations[name] for name in group.get(node.inputs[0], ()) if name in activations]
         if biases and grids:
-            steps = np.array(weights[node.name][2]) * (grids[0].high - grids[0].low) / 255
+            steps = np.array(weights[node.name].steps) * (grids[0].high - grids[0].low) / 255
             (name,) = (weight.name for weight in biases)
             found[name] = (np.rint(values[name] / steps) * steps).astype(np.float32)
     return found
 
 
-def _written(scheme: str, gridded: GriddedModel, stripped: TrainableModel, context: Context) -> Grid:
+def _written(
+    scheme: QuantizationScheme, gridded: GriddedModel, stripped: TrainableModel, context: Context
+) -> Grid:
     activations, weights = gridded.grids()
     folder = context.work / "grid"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    grid = Grid(
-        scheme=scheme, activations=activations, folder=folder,
-        weights={name: WeightGrid(bits=bits, axis=axis, steps=steps) for name, (bits, axis, steps) in weights.items()},
-    )
+    grid = Grid(scheme=scheme, activations=activations, weights=weights, folder=folder)
     inputs = _rows(Samples.open(context.train).first(PROBES), PROBES, stripped.network)
-    write_probes(folder, inputs, stripped.on_grid({}, {}).activations(list(activations), inputs))
+    seen = stripped.on_grid({}, {}).activations(list(activations), inputs) if activations else {}
+    write_probes(folder, inputs, seen)
     grid.write()
     return grid
 
@@ -281,16 +313,21 @@ def _facts(
 ) -> dict[str, Any]:
     table = [
         {
-            "kernel": name, "bits": plan.bits.bits[name], "loss_at_4_bits": plan.bits.losses.get(name),
+            "kernel": name, "bits": plan.bits.bits[name],
+            **dict(zip(_columns(grid.scheme), plan.bits.losses.get(name, ())[1:], strict=False)),
             "bytes": stored_bytes(weight.shape, nodes[0].channels, plan.bits.bits[name]),
         }
         for name, (weight, nodes) in kernels(network).items()
     ]
     return {
-        "scheme": grid.scheme, "validation": dict(scores), "error_before_training": plan.error,
+        "scheme": grid.scheme.name, "validation": dict(scores), "error_before_training": plan.error,
         "ranges": plan.ranges.name, "activations": {name: [g.low, g.high] for name, g in grid.activations.items()},
         "bytes": plan.bits.bytes, "bytes_at_8_bits": network_bytes(network, {}), "budget": budget, "kernels": table,
     }
+
+
+def _columns(scheme: QuantizationScheme) -> list[str]:
+    return [f"loss_at_{format.bits}_bits" for format in scheme.weights[1:]]
 
 
 def _left_out(network: Network) -> tuple[str, ...]:

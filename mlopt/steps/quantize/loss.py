@@ -1,4 +1,4 @@
-"""How far a network's outputs are from what they were, and what each kernel adds to that when it alone has 4 bits."""
+"""How far a network's outputs are from what they were, and what each kernel adds to that when it alone is rounded."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,6 +7,7 @@ import numpy as np
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Node
 from mlopt.ranges import fitted_scales, rounded
+from mlopt.scheme import Granularity, IntegerFormat
 from mlopt.steps.quantize.plan import kernels
 
 LEAST = 1e-7        # probabilities below are taken for it
@@ -50,25 +51,31 @@ def output_activations(model: TrainableModel) -> dict[str, str]:
 
 
 def sensitivities(
-    model: TrainableModel, inputs: Arrays, names: Sequence[str], on_done: Callable[[int], None]
-) -> dict[str, float]:
-    """By kernel of `names`, the distance of the outputs when that kernel alone is rounded to 4 bits.
+    model: TrainableModel, inputs: Arrays, formats: Mapping[str, Sequence[IntegerFormat]],
+    on_done: Callable[[int], None],
+) -> dict[str, tuple[float, ...]]:
+    """By kernel and each of its formats, the distance of the outputs when that kernel alone is rounded to it.
 
-    `inputs` are rows of the validation samples. The model has its own weights again afterwards.
+    The first format is what the others are held against: its distance counts as 0. `inputs` are rows of the validation
+    samples. The model has its own weights again afterwards.
     """
     reference, activations = model.predict(inputs), output_activations(model)
     weights, found = model.weights(), {}
     owners = kernels(model.network)
-    for number, name in enumerate(names):
-        model.set_weights({name: rounded_kernel(weights[name], owners[name][1][0], 4)})
-        found[name] = distance(reference, model.predict(inputs), activations)
+    for number, (name, able) in enumerate(formats.items()):
+        lost = [0.0]
+        for format in able[1:]:
+            model.set_weights({name: rounded_kernel(weights[name], owners[name][1][0], format)})
+            lost.append(distance(reference, model.predict(inputs), activations))
+        found[name] = tuple(lost)
         model.set_weights({name: weights[name]})
         on_done(number + 1)
     return found
 
 
-def rounded_kernel(kernel: np.ndarray, node: Node, bits: int) -> np.ndarray:
-    """A kernel of `node` on its best grid, a step for each output channel."""
-    most = 2 ** (bits - 1) - 1
-    scales = fitted_scales(kernel, node.kernel_axes, most)
+def rounded_kernel(kernel: np.ndarray, node: Node, format: IntegerFormat) -> np.ndarray:
+    """A kernel of `node` on its best grid."""
+    most = 2 ** (format.bits - 1) - 1
+    axes = node.kernel_axes if format.granularity is Granularity.CHANNEL else ()
+    scales = fitted_scales(kernel, axes, most)
     return rounded(kernel, scales, 0, -most, most).astype(np.float32)

@@ -5,7 +5,7 @@ is part of it, and nothing is rounded in between; other activation functions are
 and after; what only hands values on (pooling, padding, reshaping, concatenation) has the grid of what it is given.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from mlopt.channels.costs import CHANNEL_BYTES
 from mlopt.grid import ActivationGrid, before
 from mlopt.network import Kind, Network, Node, Weight
+from mlopt.scheme import IntegerFormat, QuantizationScheme
 
 FUSED = frozenset({"relu", "relu6", "relu_n1_to_1"})
 # What the kernels of these functions give, whatever they are given: (low, high), a scale of 1/256 and of 1/128.
@@ -141,6 +142,11 @@ def may_have_4_bits(node: Node) -> bool:
     interpreter without it, and they are small.
     """
     return node.kind is Kind.CONVOLUTION and not transposed(node)
+
+
+def formats(scheme: QuantizationScheme, nodes: Sequence[Node]) -> tuple[IntegerFormat, ...]:
+    """The weight formats of the scheme that kernels exist for, for every node that uses one kernel; in its order."""
+    return tuple(f for f in scheme.weights if f.bits == 8 or all(may_have_4_bits(node) for node in nodes))
 
 
 def stored_bytes(shape: tuple[int, ...], channels: int, bits: int) -> int:

@@ -31,6 +31,9 @@ class Ranges:
     learned: tuple[str, ...]
 
 
+UNROUNDED = Ranges(name="none: activations stay floats", grids={}, shared=(), learned=())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Observed:
     """What the values of each group were seen to be."""
