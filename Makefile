@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraints constraints.txt
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+unexport PYTHONDONTWRITEBYTECODE    # tests start mlopt some hundred times: each would compile it again
+
 .PHONY: demo gate test fuzz lint generated docs clean system-packages
 
 # Train a small network on bundled digits, compress it, show the table and where the report is.
@@ -16,7 +19,7 @@ gate: demo
 
 # The whole suite: style, types, tests, documentation.
 test: .venv/test-ready lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 # Damaged files of every format, two thousand each: for a scheduled run, of an hour or two.

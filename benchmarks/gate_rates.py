@@ -31,7 +31,7 @@ import numpy as np
 
 from mlopt import files
 from mlopt.gate.budget import Metric, load_budget
-from mlopt.gate.job import check_files, update_baseline
+from mlopt.gate.job import check, update
 from mlopt.gate.judge import Case, judge
 from mlopt.gate.measuring import Targets, format_of
 from mlopt.gate.paired import decide, differences
@@ -88,7 +88,7 @@ def larger(model, suffix, count):
         old = model + noise.bytes(int(noise.integers(4096)))
         for name, growth in (("grown by 10%", 0.10), ("grown by 4%", 0.04)):
             with repository(SIZE, suffix, old + noise.bytes(int(growth * len(old))), old) as (folder, new):
-                verdict = check_files(files=(new,), budget=folder / "mlopt-budget.toml", baseline=folder / "base",
+                verdict = check(files=(new,), budget=folder / "mlopt-budget.toml", baseline=folder / "base",
                                       seed=seed)
             found[name][verdict.exit.name] += 1
             say(seed, name, verdict.checks[0].sentence)
@@ -105,10 +105,10 @@ def worse(model, suffix, count):
             with repository(ACCURACY, suffix, model, model) as (folder, new):
                 budget, report = folder / "mlopt-budget.toml", folder / "report.json"
                 report.write_bytes(to_json(scored(new, seed, lost=0, won=0)))
-                update_baseline(files=(new,), budget=budget, report=report)
+                update(files=(new,), budget=budget, report=report)
                 new.write_bytes(model + bytes(16))
                 report.write_bytes(to_json(scored(new, seed, lost=SAMPLES // 100, won=won)))
-                verdict = check_files(files=(new,), budget=budget, report=report, seed=seed)
+                verdict = check(files=(new,), budget=budget, report=report, seed=seed)
             found[name][verdict.exit.name] += 1
             say(seed, name, verdict.checks[0].sentence)
     return {"gates": count, "samples": SAMPLES, "found": {name: dict(exits) for name, exits in found.items()}}
@@ -118,7 +118,9 @@ def scored(file, seed, *, lost, won):
     """A report that has `file` as its first candidate: `lost` samples that the source has right are wrong in it, and
     `won` that the source has wrong are right.
     """
-    from mlopt.testing.reports import sample_report
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+    from reports import sample_report
+
     from mlopt.verify import compare, identify_task
 
     report = sample_report(n=200, seed=seed)

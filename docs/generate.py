@@ -1,4 +1,4 @@
-"""Rewrite what is generated and committed: schemas, the command line's page, the precision table, the notebook.
+"""Rewrite what is generated and committed: schemas, help, exit codes, precisions, the notebook.
 
     python docs/generate.py [DEST]
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import jupytext
 
 from mlopt import plugins
+from mlopt.exits import MEANINGS
 from mlopt.recipe.schema import write_schema
 from mlopt.render.schema import write_schemas
 
@@ -34,6 +35,16 @@ def command_line() -> str:
         text = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
         pages.append(f"## mlopt {' '.join(command)}".rstrip() + f"\n\n```text\n{text}\n```\n")
     return "\n".join(pages)
+
+
+def exit_codes() -> str:
+    """A table for each command."""
+    lines = ["# Exit codes", "", "What a command ends with, for scripts and CI.", ""]
+    for command, meanings in MEANINGS.items():
+        lines += [f"## mlopt {command}", "", "| code | meaning |", "| ---: | --- |"]
+        lines += [f"| {code.value} | {meaning} |" for code, meaning in sorted(meanings.items())]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def precisions() -> str:
@@ -64,6 +75,7 @@ def main(dest: Path = DOCS) -> None:
     for folder in ("reference", "tutorials"):
         (dest / folder).mkdir(parents=True, exist_ok=True)
     (dest / "reference/cli.md").write_text(command_line())
+    (dest / "reference/exit-codes.md").write_text(exit_codes())
     (dest / "reference/precisions.md").write_text(precisions())
     (dest / "tutorials/first-model.ipynb").write_text(notebook(DOCS / "tutorials/first_model.py"))
     write_schemas(dest / "reference")

@@ -12,8 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlopt import gate, recipes
     from mlopt.api import Compressed, Profiled, compress, load, profile
+    from mlopt.diagnosis import doctor
     from mlopt.errors import MloptError
+    from mlopt.location import ModelLocation
     from mlopt.model import SourceModel
     from mlopt.report import Candidate, Finding, Report
 
@@ -24,25 +27,30 @@ _HOMES = {
     "Compressed": "mlopt.api",
     "Finding": "mlopt.report",
     "MloptError": "mlopt.errors",
+    "ModelLocation": "mlopt.location",
     "Profiled": "mlopt.api",
     "Report": "mlopt.report",
     "SourceModel": "mlopt.model",
     "compress": "mlopt.api",
+    "doctor": "mlopt.diagnosis",
     "load": "mlopt.api",
     "profile": "mlopt.api",
 }
+_ROOMS = ("gate", "recipes")        # modules that hold what the commands of that name do
 
 __all__ = [
-    "Candidate", "Compressed", "Finding", "MloptError", "Profiled", "Report", "SourceModel", "compress", "load",
-    "profile",
+    "Candidate", "Compressed", "Finding", "MloptError", "ModelLocation", "Profiled", "Report", "SourceModel",
+    "compress", "doctor", "gate", "load", "profile", "recipes",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"mlopt.{name}")
     raise AttributeError(f"module 'mlopt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_ROOMS])

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from mlopt import extras
+from mlopt import extras, frameworks
 from mlopt.cache import Cache
-from mlopt.data.preparation import Preparation
-from mlopt.errors import BadRequest
 from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
-from mlopt.pipeline import bundle, finish, opening
-from mlopt.pipeline.progress import OnProgress
-from mlopt.pipeline.request import CompressRequest, wanted
+from mlopt.pipeline import bundle, finish, stages
+from mlopt.pipeline.progress import OnProgress, unheard
+from mlopt.pipeline.request import CompressRequest, path_of, wanted
 from mlopt.pipeline.run import Run, require_extras
+from mlopt.pipeline.workspace import Workspace
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render import terminal
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
+from mlopt.settings import CompressSettings, complete, parameters
 from mlopt.worker import Crew
 
 if TYPE_CHECKING:
@@ -130,38 +131,19 @@ def load(
     """Open a trained model and say what it is: signature, layers, sizes. Runs no code of the file's.
 
     Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
-    without the extra `keras`.
+    without the extra of its framework.
     """
     location = ModelLocation(
-        _path(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
+        path_of(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
     )
-    extras.require("keras", f"opening {location.path}")
+    extras.require(frameworks.of(location).extra, f"opening {location.path}")
     store = Cache()
     with Crew(store.root) as crew:
-        return opening.describe(location, crew, store)
+        return stages.opened(Workspace(crew=crew, store=store), location)
 
 
 def compress(
-    model: str | Path,
-    *,
-    data: str | Path | None = None,
-    test: str | Path | None = None,
-    out: str | Path | None = None,
-    formats: Sequence[str] = (),
-    precisions: Sequence[str] = (),
-    max_drop: float = 0.01,
-    trust_code: bool = False,
-    custom_objects: Sequence[str] = (),
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    normalise: tuple[float, float] | None = None,
-    resize: bool = False,
-    slice_columns: Sequence[str] = (),
-    seed: int | None = None,
-    recipe: str | Path | None = None,
-    train: str | Path | None = None,
-    strategy: str = "auto",
-    track: str = "",
-    on_progress: OnProgress | None = None,
+    model: str | Path, *, on_progress: OnProgress | None = None, **settings: Unpack[CompressSettings]
 ) -> Compressed:
     """Write `model` in every format and precision asked for, prove each file, time it, and recommend.
 
@@ -174,34 +156,17 @@ def compress(
     ("auto", "one", "mirrored", "multi-worker", "parameter-server", "tpu"); `track` is "mlflow:URI".
     `seed` is that of every random choice; left out, it is the recipe's, or 0.
     `normalise` is what the pixel values 0..255 become, e.g. (0, 1); by default they stay.
+    `model` may be "package.module:function", which builds the network that `weights` are for.
+    All settings, with their types: `mlopt.settings.CompressSettings`.
 
     Raises an `MloptError` for anything in the model, the data or the folder that stands in the way.
     """
-    location = ModelLocation(
-        _path(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
-    )
-    folder = Path(out) if out is not None else default_folder(location.path)
-    request = CompressRequest(
-        model=location, out=folder, data=_text("data", data), test=_text("test", test),
-        formats=tuple(formats), precisions=tuple(precisions), max_drop=max_drop,
-        preparation=Preparation(normalise=normalise, resize=resize, slice_columns=tuple(slice_columns)),
-        asked_seed=seed, recipe=_text("recipe", recipe), train=_text("train", train), strategy=strategy, track=track,
-    )
-    return run(request, on_progress or _silent)
+    return _run(CompressRequest.of(model, complete(settings)), on_progress or unheard)
 
 
-def _path(model: str | Path) -> Path:
-    """An empty one would be taken for the current folder."""
-    if not str(model).strip():
-        raise BadRequest("the model's path is empty: name a file or a folder")
-    return Path(model)
-
-
-def _text(name: str, value: str | Path | None) -> str | None:
-    """As the command line would have it; arrays and the like must be written to a file first."""
-    if value is not None and not isinstance(value, str | Path):
-        raise BadRequest(f"{name} is text or a path, as on the command line; got {type(value).__name__}")
-    return None if value is None else str(value)
+compress.__signature__ = inspect.Signature([          # type: ignore[attr-defined]  # what help and notebooks show
+    *list(inspect.signature(compress).parameters.values())[:2], *parameters()
+], return_annotation=Compressed)
 
 
 def profile(
@@ -227,7 +192,7 @@ def profile(
     """
     from mlopt.profiling import session
 
-    paths = [_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    paths = [path_of(file) for file in ([files] if isinstance(files, str | Path) else files)]
     if not paths:
         raise ValueError("profile takes at least one file")
     if compare and len(paths) != 2:
@@ -235,11 +200,10 @@ def profile(
     settings = session.Settings(
         threads=threads, cpus=tuple(cpus), rate_hz=rate_hz, runs=runs, instructions=tuple(instructions), seed=seed
     )
-    return Profiled(profile=session.profile(paths, on, settings, on_step or _silent), compared=compare)
+    return Profiled(profile=session.profile(paths, on, settings, on_step or _unheard), compared=compare)
 
 
-def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
-    """Carry out a request: the one road that the command line and notebooks share."""
+def _run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     recipe = None if request.recipe is None else load_recipe(request.recipe)
     if recipe is not None:
         request = request.following(recipe)
@@ -250,7 +214,7 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     bundle.check_ours(request.out)
     store = Cache()
     with bundle.claimed(request.out, store.root / "locks"), Crew(store.root) as crew:
-        work = Run(request, chosen, recipe, crew=crew, store=store, on_progress=on_progress)
+        work = Run(request, chosen, recipe, Workspace(crew=crew, store=store, on_progress=on_progress))
         bundle.check_room(request)
         material = work.go()
         report = finish.report(request, material)
@@ -259,20 +223,10 @@ def run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     return Compressed(folder=request.out, report=report)
 
 
-def default_folder(model: Path) -> Path:
-    """Beside the model, named after it.
-
-    >>> str(default_folder(Path("nets/model.h5")))
-    'nets/model-mlopt'
-    """
-    named = model if model.name else model.absolute()      # "." is a SavedModel folder that one stands in
-    return named.with_name(f"{named.stem}-mlopt")
-
-
 def _framed(page: str, title: str) -> str:
     frame = escape(page, quote=True)
     return f'<iframe srcdoc="{frame}" title="{title}" style="width:100%;height:720px;border:0"></iframe>'
 
 
-def _silent(progress: object) -> None:
-    del progress
+def _unheard(step: object) -> None:
+    del step

@@ -5,7 +5,6 @@ settings, and the code. It appears by one rename when it is complete, so a kill 
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -16,16 +15,16 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
-import mlopt
-from mlopt import disks, extras, files, plain, plugins
+import platformdirs
+
+from mlopt import code as stage_code
+from mlopt import disks, files, plain
 from mlopt.errors import OutputUnwritable
 
 T = TypeVar("T")
 
 LARGEST_BYTES = 10 * 1024**3    # 10 GiB: some hundred runs of mobile models; the least recently used go first
 _UNTOUCHABLE_S = 24 * 3600      # another run may be using what was used within a day
-_LIBRARIES = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx", "coremltools",
-              "numpy", "scipy", "pillow", "pyarrow")
 _OURS = re.compile(r"(?P<half_made>\.)?[a-z]+-[0-9a-f]{40}(?(half_made)\..+)")     # nothing else is ever deleted
 
 
@@ -37,15 +36,19 @@ class Cache:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             files.check_writable(self.root)
+            stage_code.remember_in(self.root)
         except (OSError, OutputUnwritable) as err:
             found = err.found if isinstance(err, OutputUnwritable) else os.strerror(err.errno or 0)
             raise OutputUnwritable(
                 self.root, found, "It holds finished stages; name another folder in MLOPT_CACHE."
             ) from err
 
-    def entry(self, stage: str, **depends_on: Any) -> Path:
-        """Where the result of `stage` with these inputs belongs; it is there exactly when it is finished."""
-        return entry_in(self.root, stage, **depends_on)
+    def entry(self, stage: str, *, code: str, **depends_on: object) -> Path:
+        """Where the result of `stage` with these inputs belongs; it is there exactly when it is finished.
+
+        `code` is the digest of what makes it: see `mlopt.code`.
+        """
+        return entry_in(self.root, stage, code=code, **depends_on)
 
     def touch(self, path: Path) -> None:
         """Say that what lies there is in use: the least recently used goes first. Only what is ours is touched."""
@@ -73,10 +76,10 @@ class Cache:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def entry_in(root: Path, stage: str, **depends_on: Any) -> Path:
+def entry_in(root: Path, stage: str, *, code: str, **depends_on: object) -> Path:
     """As `Cache.entry`, for workers, which may not write into the cache."""
     text = json.dumps(plain.to_plain(depends_on), sort_keys=True)
-    key = hashlib.sha256(f"{stage}\0{text}\0{code_digest()}".encode()).hexdigest()
+    key = hashlib.sha256(f"{stage}\0{text}\0{code}".encode()).hexdigest()
     path = root / f"{stage}-{key[:40]}"
     _touch(path)
     return path
@@ -88,11 +91,11 @@ def _touch(path: Path) -> None:
 
 
 def default_root() -> Path:
+    """`MLOPT_CACHE`, or the user's cache folder as the system has it: on Linux in XDG_CACHE_HOME, or ~/.cache."""
     named = os.environ.get("MLOPT_CACHE")
     if named:
         return Path(named).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlopt"
+    return platformdirs.user_cache_path("mlopt", appauthor=False)
 
 
 def places() -> tuple[disks.Place, ...]:
@@ -111,13 +114,3 @@ def write_record(path: Path, value: Any) -> None:
 def read_record(path: Path, kind: type[T]) -> T:
     return plain.from_plain(json.loads(path.read_text()), kind)
 
-
-@functools.cache
-def code_digest() -> str:
-    """Digest of our source files, every converter's, and the libraries' versions: a changed tool makes all again."""
-    whole = hashlib.sha256()
-    for name, folder in {"mlopt": Path(mlopt.__file__).parent, **plugins.converter_sources()}.items():
-        for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
-            whole.update(f"{name}/{file.relative_to(folder)}\0".encode() + file.read_bytes())
-    whole.update(json.dumps({library: extras.version(library) for library in _LIBRARIES}).encode())
-    return whole.hexdigest()

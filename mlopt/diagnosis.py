@@ -58,7 +58,7 @@ class Diagnosis:
     schema: int = 1
 
 
-def diagnose() -> Diagnosis:
+def doctor() -> Diagnosis:
     host = latency.host()
     root = cache.default_root()
     return Diagnosis(

@@ -6,6 +6,7 @@ Whoever reads a report, a baseline or a device's answer wants none of that, and 
 
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from mlopt.errors import MloptError
 DEEPEST = 64                   # levels of lists and objects in each other; a report has nine
 _LARGEST_WHOLE = 2**64         # whole numbers below it, of either sign; more digits are no count of anything
 _LONGEST = 300                 # characters of a sentence; what it quotes may be anything
+
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""       # of a key; `++`: nothing that was taken is given back
+_DOTTED = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST}}}")
 
 
 class DocumentInvalid(MloptError, ValueError):
@@ -47,7 +51,7 @@ def json_value(text: bytes | str, *, nan_allowed: bool = False, infinity_allowed
 
     Refused are NaN and infinities (also as `1e999`), a key that stands twice in an object, text with half a surrogate
     pair, whole numbers of more than 64 bits, and nesting deeper than 64 levels. With `nan_allowed`, NaN is read: for
-    what mlopt's own programs write to each other. With `infinity_allowed`, infinities are: Keras writes limits so.
+    what mlopt's own programs write to each other. With `infinity_allowed`, infinities are: frameworks write limits so.
 
     >>> json_value('{"a": [1, 2.5, null]}')
     {'a': [1, 2.5, None]}
@@ -69,12 +73,18 @@ def json_value(text: bytes | str, *, nan_allowed: bool = False, infinity_allowed
 def toml_value(text: bytes) -> dict[str, Any]:
     """The tables of a TOML text. Raises `DocumentInvalid`.
 
-    TOML knows `nan` and `inf`, so that who asks for a number holds it to a range.
+    TOML knows `nan` and `inf`, so that who asks for a number holds it to a range. A key of more than 64 parts with dots
+    is refused before Python's reader has it, which takes memory for each pair of parts: gigabytes for a file of 200 kB.
     """
     try:
-        return tomllib.loads(text.decode())
+        decoded = text.decode()
+        if _DOTTED.search(decoded):
+            raise DocumentInvalid(f"this is no TOML: it nests deeper than {DEEPEST} levels")
+        return tomllib.loads(decoded)
     except UnicodeDecodeError as err:
         raise DocumentInvalid(f"this is no text: byte {err.start} is not UTF-8") from err
+    except DocumentInvalid:
+        raise
     except RecursionError as err:
         raise DocumentInvalid("this is no TOML: it nests too deeply") from err
     except ValueError as err:            # of a day that no month has, or a number of thousands of digits, too

@@ -1,6 +1,6 @@
 """Everything that mlopt raises on purpose.
 
-    MloptError                 a sound request that the world refused; the command line exits with 2, unless said below
+    MloptError                 a sound request that the world refused
     ├── BadRequest             settings that make no sense together or for this model
     ├── ModelUnreadable        missing, empty, truncated, of another kind, without weights, with NaN weights
     ├── UntrustedCode          opening the model would run code, read files, or build what is not known
@@ -12,13 +12,15 @@
     ├── MissingExtra           an optional package is not installed
     ├── OutOfReach             a worker was kept from a file or from the network
     └── WorkerFailed           a worker process ended without an answer
-        ├── WorkerCrashed      by a signal or out of memory (75), or with a traceback that is a bug (70)
-        └── WorkerTimeout      past its deadline (75)
+        ├── WorkerCrashed      by a signal or out of memory, or with a traceback that is a bug
+        └── WorkerTimeout      past its deadline
 
-    profiling/target.py        TargetLost, a device that does not answer any more (75), and TargetUnusable
-    gate/budget.py             BudgetError, a budget, report or baseline that cannot be judged by
+    profiling/target.py        TargetLost, a device that does not answer any more, and TargetUnusable
+    configuration/values.py    ConfigurationInvalid, of a file in which people write what they want
+    recipe/load.py             ├── RecipeInvalid
+    gate/budget.py             └── BudgetError, also of a report or baseline that nothing can be judged by
 
-`mlopt gate` judges with codes of its own: what it could not measure is 3, also where a process or a device was lost.
+Each class says what the command line exits with; `mlopt gate` makes a verdict of what it could not measure.
 `ValueError` is for a bad argument and `assert` for our own bugs. An error carries its facts as attributes, and its
 sentence says what was found and what to do.
 """
@@ -26,6 +28,8 @@ sentence says what was found and what to do.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mlopt.exits import Exit
 
 DISTRIBUTION = "mlopt-edge"      # what pip calls this project; the name `mlopt` is another one's there
 
@@ -41,6 +45,11 @@ def install_command(extra: str) -> str:
 
 class MloptError(Exception):
     """Base of everything a caller may want to catch."""
+
+    @property
+    def exit(self) -> Exit:
+        """What a command ends with that this ended."""
+        return Exit.BAD_INPUT
 
     def facts(self) -> dict[str, Any]:
         """The attributes, as plain values that survive a trip between processes."""
@@ -142,13 +151,22 @@ class WorkerFailed(MloptError):
 
     task: str
 
+    @property
+    def exit(self) -> Exit:
+        """Lost: the same work may well succeed when it is done again."""
+        return Exit.LOST
+
 
 class WorkerCrashed(WorkerFailed):
-    """`killed`: by a signal, or out of memory, so that the same work may well succeed when it is done again."""
+    """`killed`: by a signal, or out of memory; else by a bug."""
 
     def __init__(self, task: str, how: str, last_words: str = "", *, killed: bool = False) -> None:
         self.task, self.how, self.last_words, self.killed = task, how, last_words, killed
         super().__init__(f"{task}: the worker process {how}" + (f"\n{last_words}" if last_words else ""))
+
+    @property
+    def exit(self) -> Exit:
+        return Exit.LOST if self.killed else Exit.BUG
 
 
 class WorkerTimeout(WorkerFailed):

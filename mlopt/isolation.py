@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 TORCH = frozenset({"torch", "torchvision", "torchao", "triton", "litert_torch", "executorch", "functorch"})
-# Slow optional imports of the frameworks: keras takes half a second longer where scikit-learn is installed.
+# Slow optional imports of the frameworks: one takes half a second longer where scikit-learn is installed.
 NEVER_NEEDED = frozenset({"jax", "jaxlib", "pandas", "matplotlib", "IPython", "sklearn"})
 
 

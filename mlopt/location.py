@@ -3,7 +3,8 @@
 import hashlib
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from importlib.machinery import PathFinder
@@ -37,8 +38,19 @@ class ModelLocation:
     @cached_property
     def digest(self) -> str:
         """sha256 of the file, or of the folder's files in name order; `ModelUnreadable` where nothing can be read."""
-        try:
+        with self._reading():
             return files.digest(self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, or of the folder's files; `ModelUnreadable` where nothing can be read."""
+        with self._reading():
+            return files.size(self.path)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as err:
             raise ModelUnreadable(self.path, "no such file or folder", "Give the path of a trained model.") from err
         except OSError as err:

@@ -52,9 +52,9 @@ class SourceModel:
     """A trained model as it was opened; opening ran no code of the file's."""
 
     path: Path
-    framework: str                    # "keras"; later "torch", ...
-    container: str                    # "keras-h5", "keras-zip", "saved-model"
-    loaded_by: str                    # who rebuilt it: "tf_keras", "tf_keras twin of keras 3", "saved-model"
+    framework: str                    # the name of the door that opened it
+    container: str                    # what kind of file or folder it is, in its framework's words
+    loaded_by: str                    # who rebuilt it, in its framework's words
     digest: str                       # sha256 of the file, or of the folder's files in name order
     file_bytes: Count                 # everything on disk
     weight_bytes: Count               # the weights alone

@@ -1,12 +1,12 @@
 """Plug-ins by entry point: names without importing anything, then one loaded at a time."""
 
-import difflib
 import importlib.util
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from mlopt.errors import MloptError
+from mlopt.suggestions import did_you_mean
 
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
@@ -22,8 +22,7 @@ STEPS = "mlopt.steps"
 class UnknownPlugin(MloptError):
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, known, mark="'")
         super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
 
 
@@ -76,6 +75,12 @@ def steps() -> "dict[str, type[Step]]":
 def converter_sources() -> dict[str, Path]:
     """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
     return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
+
+
+def sources() -> dict[str, Path]:
+    """The folder, or the one file, of each package that plugs code in; nothing is imported."""
+    points = [point for group in (CONVERTERS, FRAMEWORKS, STEPS) for point in _entry_points(group).values()]
+    return _places({point.module.partition(".")[0] for point in points} - {"mlopt"})
 
 
 def recipe_folders() -> dict[str, Path]:

@@ -1,8 +1,8 @@
 """A network of a process's own, where only loopback is.
 
-TensorFlow's servers listen on every interface, whatever address they are given, and ask for no password. In a network
-namespace nobody else reaches them. Where the system forbids it the process stays in the network as it is; the variable
-`MLOPT_PRIVATE_NETWORK` is 1 in those that are in one, and in all that they start.
+A framework's servers may listen on every interface, whatever address they are given, and ask for no password. In a
+network namespace nobody else reaches them. Where the system forbids it the process stays in the network as it is; the
+variable `MLOPT_PRIVATE_NETWORK` is 1 in those that are in one, and in all that they start.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Where to cut a tensor's values before they become 8-bit integers: histograms, percentiles, least error, and scales.
+"""Where to cut a tensor's values before they become 8-bit integers: percentiles, least error, and scales.
 
 Everything here works on arrays and knows no file format. `scale` and `zero_point` follow
 real = (stored - zero_point) * scale, and zero is always exact, since padding and ReLU make many of them.
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 2048  # resolution of a histogram: 8 bins to a step of an 8-bit grid
+from mlopt.distribution import Distribution
+
+BINS = 8192  # over the reach to both sides: 8 bins or more to a step of an 8-bit grid
 
 SHRINKS = np.geomspace(1, 1 / 32, 48)  # shares of a range that least_squares tries, 7 percent apart
 CUTS = np.linspace(1, 0.4, 16)  # shares of the largest weight that fitted_scales tries
@@ -29,90 +31,42 @@ class Range:
             raise ValueError(f"a range is finite and holds zero, got [{self.low}, {self.high}]")
 
 
-class Histogram:
-    """Counts of one tensor's values over equal bins; grows to fit what comes, in one pass.
-
-    `low` and `high` are the exact least and largest value seen. A range that grows keeps old counts: each old bin
-    goes to the new bin that holds its middle, so that a count is off by at most one bin's width.
-
-    >>> h = Histogram()
-    >>> h.add(np.array([0.0, 1.0])); h.add(np.array([4.0]))
-    >>> h.count, h.low, h.high
-    (3, 0.0, 4.0)
-    """
-
-    def __init__(self, bins: int = BINS) -> None:
-        self.counts = np.zeros(bins, dtype=np.int64)
-        self.low, self.high = np.inf, -np.inf
-
-    @property
-    def count(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def centres(self) -> np.ndarray:
-        """Middle of every bin, float64 [bins]."""
-        step = (self.high - self.low) / len(self.counts)
-        return self.low + step * (np.arange(len(self.counts)) + 0.5)
-
-    def add(self, values: np.ndarray) -> None:
-        """Count `values`, of any shape. Raises `ValueError` on a value that is not finite."""
-        if values.size == 0:
-            return
-        low, high = float(values.min()), float(values.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError("a histogram counts finite values; the tensor holds NaN or infinity")
-        self._grow(min(low, self.low), max(high, self.high))
-        self.counts += _counted(np.asarray(values, dtype=np.float32).ravel(), self.low, self.high, len(self.counts))
-
-    def _grow(self, low: float, high: float) -> None:
-        if (low, high) == (self.low, self.high):
-            return
-        if self.count:
-            old = np.full(len(self.counts), self.low) if self.low == self.high else self.centres
-            moved = np.bincount(_bins(old, low, high, len(self.counts)), self.counts, minlength=len(self.counts))
-            self.counts = moved.astype(np.int64)
-        self.low, self.high = low, high
+def observed() -> Distribution:
+    """An empty distribution for values that a range is to be found for."""
+    return Distribution(across=BINS)
 
 
-def min_max(histogram: Histogram) -> Range:
+def min_max(values: Distribution) -> Range:
     """The whole range, widened to hold zero."""
-    return Range(low=min(0.0, histogram.low), high=max(0.0, histogram.high))
+    return _with_zero(*values.span)
 
 
-def percentile(histogram: Histogram, percent: float) -> Range:
+def percentile(values: Distribution, percent: float) -> Range:
     """The range without the outermost (100 - percent) / 2 percent of the values on either side.
 
     A side on which nothing lies beyond zero stays at zero.
 
-    >>> h = Histogram()
-    >>> h.add(np.linspace(0, 100, 10001))
-    >>> round(percentile(h, 98.0).high)
+    >>> values = observed(); values.add(np.linspace(0, 100, 10001))
+    >>> round(percentile(values, 98.0).high)
     99
     """
     if not 0 < percent <= 100:
         raise ValueError(f"percent lies in (0, 100], got {percent}")
-    share = np.cumsum(histogram.counts) / max(histogram.count, 1)
-    edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
-    tail = (100 - percent) / 200
-    low = edges[np.searchsorted(share, tail, side="right")]
-    high = edges[min(int(np.searchsorted(share, 1 - tail, side="left")) + 1, len(edges) - 1)]
-    return Range(low=min(0.0, float(low)), high=max(0.0, float(high)))
+    return _with_zero(*values.within(1 - (100 - percent) / 200))
 
 
-def least_squares(histogram: Histogram, levels: int = 256) -> Range:
+def least_squares(values: Distribution, levels: int = 256) -> Range:
     """The range whose `levels` steps give the least mean squared error, clipped values included.
 
     Either end is moved in turn, the other held, over `SHRINKS` of the whole range and twice over; an end at zero
     stays there. The error of one range is that of the bin middles, weighted by their counts.
     """
-    whole = min_max(histogram)
-    used = histogram.counts > 0
-    values, weights = histogram.centres[used], histogram.counts[used]
+    whole = min_max(values)
+    middles, weights = values.bins()
 
     def error(span: Range) -> float:
         scale, zero_point = unsigned_grid(span, levels)
-        return float(weights @ (values - rounded(values, scale, zero_point, 0, levels - 1)) ** 2)
+        return float(weights @ (middles - rounded(middles, scale, zero_point, 0, levels - 1)) ** 2)
 
     best = whole
     for _ in range(2):
@@ -187,11 +141,5 @@ def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10(signal / noise)) if signal > 0 else float("nan")
 
 
-def _counted(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
-    return np.bincount(_bins(values, low, high, bins), minlength=bins)
-
-
-def _bins(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.int64)
-    return np.clip((values - low) / (high - low) * bins, 0, bins - 1).astype(np.int64)   # clipped first: no overflow
+def _with_zero(low: float, high: float) -> Range:
+    return Range(low=min(0.0, low), high=max(0.0, high))

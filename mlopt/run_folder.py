@@ -1,6 +1,8 @@
 """A folder for what lives as long as one run: gone when the run is over, and what a killed run left goes with the next.
 
 A lock in each folder tells whether its run still lives: the system lets go of it with the process, however that ended.
+Not `filelock`, which makes a lock that is not there: whoever looks for what was left would take that of a folder which
+its run has just made, and delete the folder.
 """
 
 import contextlib

@@ -26,14 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from mlopt import disks, files, isolation, plain, plugins, sandbox, telemetry
+from mlopt import code, disks, files, isolation, plain, plugins, sandbox, telemetry
 from mlopt.errors import MloptError, WorkerCrashed, WorkerTimeout
 from mlopt.run_folder import RunFolder
 from mlopt.sandbox import Reach, variables
 
 T = TypeVar("T")
 OnEvent = Callable[[dict[str, Any]], None]
-OnQuestion = Callable[[str], Any]
+OnQuestion = Callable[[Any], Any]
 
 DEADLINE_S = 3600.0       # an hour: far above any conversion seen, so that only a hang meets it
 _LAST_WORDS = 4000        # characters of a crashed worker's output that are kept
@@ -50,7 +50,7 @@ class Job:
     """
 
     task: str
-    function: str
+    function: Callable[..., object] | str        # "module:function" where the module is heavy
     arguments: Mapping[str, Any]
     sees: tuple[str, ...] | None = ()
     leaves: tuple[Path, ...] = ()
@@ -141,7 +141,7 @@ class Crew:
 
     def _start(self, job: Job, own: Path, writing: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         request = {
-            "task": job.task, "function": job.function, "arguments": plain.to_plain(job.arguments),
+            "task": job.task, "function": code.name_of(job.function), "arguments": plain.to_plain(job.arguments),
             "hides": sorted(_hidden(job)), "user_modules": job.user_modules, "own": str(own),
             "reach": plain.to_plain(job.reach) if sandbox.wanted(os.environ) else None,
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
@@ -149,12 +149,9 @@ class Crew:
         }
         held = request["reach"] is not None and job.reach is not None and job.reach.network is sandbox.Network.NOTHING
         inherited = variables.kept(os.environ) if held and not job.user_modules else dict(os.environ)
-        environment = inherited | dict(telemetry.OFF) | {
+        environment = inherited | dict(telemetry.OFF) | _wanted_by(job.sees, own) | {
             "PYTHONHASHSEED": "0",            # the same names in the same order in every process
-            "TF_CPP_MIN_LOG_LEVEL": "3",
             "OPENBLAS_NUM_THREADS": "1",      # workers share the cores: spinning threads made one 20 times slower
-            "KERAS_BACKEND": "tensorflow",
-            "KERAS_HOME": str(own / "keras"),
             "TMPDIR": str(own),
             "TOKENIZERS_PARALLELISM": "false",
         }
@@ -173,6 +170,12 @@ class Crew:
             self._living.add(process)
         _tell(process, request)
         return process
+
+
+def _wanted_by(sees: tuple[str, ...] | None, own: Path) -> dict[str, str]:
+    """Variables that the frameworks of a worker are started with."""
+    doors = [plugins.load_framework(name) for name in (plugins.framework_names() if sees is None else sees)]
+    return {name: value.format(own=own) for door in doors for name, value in door.environment.items()}
 
 
 def _hidden(job: Job) -> set[str]:
@@ -314,7 +317,7 @@ class Line:
     """A worker's line to its caller."""
 
     emit: Callable[[dict[str, Any]], None]
-    ask: Callable[[str], Any]
+    ask: Callable[[object], Any]
     leave: Callable[[Path, Path], None]     # a complete folder in the worker's own, and where it belongs
     own: Path
 
@@ -328,7 +331,7 @@ def emit(**fields: Any) -> None:
         _line.emit(fields)
 
 
-def ask(question: str) -> Any:
+def ask(question: object) -> Any:
     """Wait for the caller's answer, as plain values. Only in a worker."""
     assert _line is not None, f"asked {question!r} outside a worker"
     return _line.ask(question)

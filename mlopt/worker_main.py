@@ -35,7 +35,7 @@ def main() -> None:
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()
     isolation.hide(request["hides"])
 
-    def ask(question: str) -> Any:
+    def ask(question: object) -> Any:
         send({"question": question})
         return answers.get()
 

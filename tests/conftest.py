@@ -1,5 +1,6 @@
 """The test process is like a worker that sees TensorFlow: torch's compiler after TensorFlow would kill it."""
 
+import gc
 import os
 import signal
 
@@ -17,9 +18,15 @@ from needs import pytest_make_collect_report, pytest_runtest_makereport  # noqa:
 from mlopt import telemetry
 from mlopt.isolation import NEVER_NEEDED, TORCH, hide
 
+gc.disable()                # until all tests are imported, and TensorFlow with them: a quarter of the time
 telemetry.switch_off()      # before a test imports ONNX Runtime
 
 hide(TORCH | NEVER_NEEDED - {"sklearn"})      # the tests hold figures to scikit-learn's
 
 settings.register_profile("steady", derandomize=True)     # the same examples in every run: a red test is red again
 settings.load_profile("steady")
+
+
+def pytest_collection_finish():
+    gc.freeze()         # what was imported stays: the collector need not look through it again
+    gc.enable()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mlopt import cache, files, plugins
-from mlopt.cache import Cache
+from mlopt import files, plugins
+from mlopt.cache import Cache, default_root
 from mlopt.errors import OutputUnwritable
 
 
 def fill(store, stage, size=10, age_days=0.0, **on):
-    entry = store.entry(stage, **on)
+    entry = store.entry(stage, code="", **on)
     with files.new_folder(entry) as folder:
         (folder / "result").write_bytes(b"x" * size)
     then = time.time() - age_days * 86400
@@ -22,15 +22,13 @@ def fill(store, stage, size=10, age_days=0.0, **on):
 
 def test_the_same_inputs_name_the_same_entry_and_others_another(tmp_path):
     store = Cache(tmp_path)
-    assert store.entry("a", x=1, y="b") == store.entry("a", y="b", x=1)
-    assert len({store.entry("a", x=1), store.entry("a", x=2), store.entry("b", x=1)}) == 3
+    assert store.entry("a", code="", x=1, y="b") == store.entry("a", code="", y="b", x=1)
+    assert len({store.entry("a", code="", x=1), store.entry("a", code="", x=2), store.entry("b", code="", x=1)}) == 3
 
 
-def test_an_entry_depends_on_the_code_that_made_it(tmp_path, monkeypatch):
+def test_an_entry_depends_on_the_code_that_made_it(tmp_path):
     store = Cache(tmp_path)
-    before = store.entry("a", x=1)
-    monkeypatch.setattr(cache, "code_digest", lambda: "other")
-    assert store.entry("a", x=1) != before
+    assert store.entry("a", code="one", x=1) != store.entry("a", code="other", x=1)
 
 
 def test_trimming_deletes_the_least_recently_used_first(tmp_path):
@@ -51,14 +49,14 @@ def test_trimming_leaves_what_was_used_within_a_day(tmp_path):
 def test_using_an_entry_makes_it_recent(tmp_path):
     store = Cache(tmp_path)
     entry = fill(store, "a", age_days=9, x=1)
-    store.entry("a", x=1)
+    store.entry("a", code="", x=1)
     store.trim(largest_bytes=0)
     assert entry.exists()
 
 
 def test_what_a_killed_run_left_half_made_is_deleted_after_a_day(tmp_path):
     store = Cache(tmp_path)
-    left = tmp_path / f".{store.entry('a', x=1).name}.tmp"
+    left = tmp_path / f".{store.entry('a', code='', x=1).name}.tmp"
     left.mkdir()
     os.utime(left, (0, 0))
     store.trim()
@@ -93,3 +91,13 @@ def test_a_cache_folder_that_is_there_but_takes_no_file_is_refused_in_one_senten
     with pytest.raises(OutputUnwritable) as caught:
         Cache(Path("/proc"))
     assert str(caught.value).count("cannot write") == 1 and "MLOPT_CACHE" in str(caught.value)
+
+
+def test_without_a_name_of_its_own_the_cache_is_where_the_desktops_standard_has_it(monkeypatch, tmp_path):
+    """XDG base directories: XDG_CACHE_HOME, else ~/.cache; empty is unset."""
+    monkeypatch.delenv("MLOPT_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_root() == tmp_path / "xdg/mlopt"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert default_root() == tmp_path / ".cache/mlopt"

@@ -7,12 +7,11 @@ get short names, and small tensors stand in the program itself. Operations keep 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mlopt_coreml.mil.blob import CODES, WeightFile, WeightFileWriter
 from mlopt_coreml.mil.program import Constant, Operation, TensorType, main_block, read_program
 from mlopt_coreml.package import WEIGHTS_REFERENCE, Package
-from mlopt_coreml.quiet import MIL_pb2
+from mlopt_coreml.private.coremltools import MIL_pb2
 
 # A tensor in the weight file costs a 64-byte record, padding to 64 bytes and a reference of 40; up to this size it is
 # smaller in the program, and small enough that a device need not map it from disk.
@@ -123,13 +122,13 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _rewrite(
-    block: Any,
+    block: MIL_pb2.Block,
     operations: Sequence[Operation],
     names: Mapping[str, str],
     titles: Mapping[str, str],
     writer: WeightFileWriter,
 ) -> None:
-    kept: list[Any] = []
+    kept: list[MIL_pb2.Operation] = []
     written: set[str] = set()
     for message, op in zip(block.operations, operations, strict=True):
         new_names = [names[port.name] for port in op.outputs]
@@ -144,7 +143,9 @@ def _rewrite(
     block.outputs[:] = [names[name] for name in block.outputs]
 
 
-def _renamed(message: Any, op: Operation, names: Mapping[str, str], writer: WeightFileWriter) -> Any:
+def _renamed(
+    message: MIL_pb2.Operation, op: Operation, names: Mapping[str, str], writer: WeightFileWriter
+) -> MIL_pb2.Operation:
     new = MIL_pb2.Operation()
     new.CopyFrom(message)
     for output in new.outputs:
@@ -163,7 +164,7 @@ def _renamed(message: Any, op: Operation, names: Mapping[str, str], writer: Weig
     return new
 
 
-def set_name(operation: Any, name: str) -> None:
+def set_name(operation: MIL_pb2.Operation, name: str) -> None:
     """The name by which Core ML's tools show an operation."""
     value = operation.attributes["name"]
     value.Clear()
@@ -171,7 +172,7 @@ def set_name(operation: Any, name: str) -> None:
     value.immediateValue.tensor.strings.values.append(name)
 
 
-def _place(value: Any, held: Constant, writer: WeightFileWriter) -> None:
+def _place(value: MIL_pb2.Value, held: Constant, writer: WeightFileWriter) -> None:
     """Small tensors in the program, others in the weight file; numbers only."""
     dtype = held.type.dtype
     if dtype not in CODES or (not held.in_file and held.stored_bytes <= INLINE_BYTES):

@@ -5,13 +5,13 @@ The forms are those of iOS 18, as coremltools' own optimisers write them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlopt_coreml.messages import Numbers, operation
 from mlopt_coreml.mil.program import TensorType
 from mlopt_coreml.palettes import best_table, nearest
+from mlopt_coreml.private.coremltools import MIL_pb2
 from mlopt_coreml.rounding import balanced
 
 # What a compressed weight costs beside its numbers: the longer operation and another record in the weight file.
@@ -42,7 +42,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Compressed:
-    operations: Sequence[Any]     # MIL_pb2.Operation, the last gives the weight's name
+    operations: Sequence[MIL_pb2.Operation]     # the last gives the weight's name
     bytes: int                    # of all numbers stored
     noise: float                  # mean over channels of squared error over squared weights
     how: str = ""
@@ -183,7 +183,7 @@ def _table(values: np.ndarray, bits: int) -> np.ndarray:
     return np.sort(best_table(values, 2**bits).astype(np.float16))
 
 
-def _looked_up(weight: Weight, name: str, indices: np.ndarray, table: np.ndarray, bits: int) -> Any:
+def _looked_up(weight: Weight, name: str, indices: np.ndarray, table: np.ndarray, bits: int) -> MIL_pb2.Operation:
     lut = table.reshape((1,) * weight.values.ndim + (-1, 1))
     return operation(
         "constexpr_lut_to_dense",

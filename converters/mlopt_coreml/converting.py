@@ -2,16 +2,22 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlopt_coreml.package import Package, read_package
 from mlopt_coreml.quiet import ct
 
+if TYPE_CHECKING:
+    from tensorflow.types.experimental import ConcreteFunction
+
 TARGET = ct.target.iOS18      # and macOS 15: see the package's own page for why
 
 
-def converted(model: Any, *, source: str, half: bool) -> Package:
+def converted(
+    model: "Sequence[ConcreteFunction] | ct.converters.mil.Program", *, source: str, half: bool
+) -> Package:
     """Run `ct.convert` from `source`, "tensorflow" or "milinternal", to a float32 or float16 program."""
     with tempfile.TemporaryDirectory(prefix="mlopt-coreml-") as folder:
         path = Path(folder) / "model.mlpackage"

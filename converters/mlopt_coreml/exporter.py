@@ -1,38 +1,50 @@
 """The source model to the float32 package. Runs where TensorFlow is; torch must be hidden."""
 
 import re
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import tensorflow as tf
 
 from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
-from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_coreml.compact import compacted
 from mlopt_coreml.converting import converted
 from mlopt_coreml.mil.program import main_block
 from mlopt_coreml.names import port_names
 from mlopt_coreml.package import Package, write_package
+from mlopt_coreml.private.coremltools import known_tensorflow_operations
+from mlopt_coreml.private.tensorflow import convert_variables_to_constants_v2
 from mlopt_coreml.quiet import ct
 
 mb = ct.converters.mil.Builder
-_registry = import_module("coremltools.converters.mil.frontend.tensorflow.tf_op_registry")   # after quiet, so by name
+
+class _Node(Protocol):
+    """A node of coremltools' copy of the TensorFlow graph."""
+
+    name: str
+    inputs: Sequence[str]
+
+
+class _Translated(Protocol):
+    """What coremltools has translated so far: values of MIL by the name of their node."""
+
+    def __getitem__(self, name: str) -> object: ...
+    def add(self, name: str, value: object) -> None: ...
+
 
 # what coremltools' own passes take away before operations are looked up
 _TAKEN_AWAY = frozenset({"Assert", "CheckNumerics", "Const", "NoOp", "Placeholder", "StopGradient", "PreventGradient"})
 
 
-if "Erfc" not in _registry._TF_OPS_REGISTRY:
-
-    @_registry.register_tf_op
-    def Erfc(context: Any, node: Any) -> None:                  # the registry goes by the function's name
-        """1 - erf(x): TensorFlow's exact GELU is written with it, and coremltools 9 lacks it."""
-        x = mb.erf(x=context[node.inputs[0]])
-        context.add(node.name, mb.sub(x=1.0, y=x, name=node.name))
+@ct.converters.mil.register_tf_op(strict=False)     # not strict: one that coremltools has goes before it
+def Erfc(context: _Translated, node: _Node) -> None:            # the registry goes by the function's name
+    """1 - erf(x): TensorFlow's exact GELU is written with it, and coremltools 9 lacks it."""
+    x = mb.erf(x=context[node.inputs[0]])
+    context.add(node.name, mb.sub(x=1.0, y=x, name=node.name))
 
 
 def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
@@ -51,7 +63,7 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     return Made(path=dest, choices={"target": "iOS 18, macOS 15"})
 
 
-def _convert(function: Any) -> Package:
+def _convert(function: tf.types.experimental.ConcreteFunction) -> Package:
     try:
         return converted([function], source="tensorflow", half=False)
     except NotImplementedError as err:
@@ -75,11 +87,9 @@ def _refuse_loops(package: Package) -> None:
         raise UnsupportedOps("mlopt's Core ML converter", found, remedy)
 
 
-def _unknown_ops(function: Any, error: NotImplementedError) -> dict[str, list[str]]:
+def _unknown_ops(function: tf.types.experimental.ConcreteFunction, error: NotImplementedError) -> dict[str, list[str]]:
     """Every operation that coremltools does not know, with the layers that use it; at least the one it stumbled on."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    known = {name.lower() for name in _registry._TF_OPS_REGISTRY} | {name.lower() for name in _TAKEN_AWAY}
+    known = {name.lower() for name in known_tensorflow_operations()} | {name.lower() for name in _TAKEN_AWAY}
     found: dict[str, list[str]] = {}
     for op in convert_variables_to_constants_v2(function).graph.get_operations():
         if op.type.lower() not in known:
@@ -93,7 +103,7 @@ def _unknown_ops(function: Any, error: NotImplementedError) -> dict[str, list[st
     return found or {str(error).strip().splitlines()[0]: ["the model"]}
 
 
-def _scope(function: Any) -> str:
+def _scope(function: tf.types.experimental.ConcreteFunction) -> str:
     """The name scopes that all operations share, such as the model's own, as coremltools spells them.
 
     Two levels of every name are kept: the layer's and the operation's.
@@ -105,7 +115,9 @@ def _scope(function: Any) -> str:
     return "".join(re.sub(r"\W", "_", part) + "_" for part in paths[0][:shared]) if paths else ""
 
 
-def _ports(function: Any, signature: Signature, package: Package) -> Mapping[str, str]:
+def _ports(
+    function: tf.types.experimental.ConcreteFunction, signature: Signature, package: Package
+) -> Mapping[str, str]:
     """The package's present names of inputs and outputs, to the names that they shall have."""
     specs = tf.nest.flatten(function.structured_input_signature)
     placeholders = {spec.name: tensor.op.name for spec, tensor in zip(specs, function.inputs, strict=False)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -10,7 +9,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt_coreml.mil.blob import BITS, DamagedWeights, WeightFile
 from mlopt_coreml.mil.program import dtype_name, main_block
 from mlopt_coreml.package import Package, read_package
-from mlopt_coreml.quiet import Model_pb2
+from mlopt_coreml.private.coremltools import MIL_pb2, Model_pb2
 
 _LAYERED = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 
@@ -48,7 +47,7 @@ def _alone(file: Path) -> Package:
     return Package(model, WeightFile(b""))
 
 
-def _in_block(block: Any, weights: WeightFile) -> Iterator[str]:
+def _in_block(block: MIL_pb2.Block, weights: WeightFile) -> Iterator[str]:
     waiting = [block]
     while waiting:
         for op in waiting.pop().operations:
@@ -58,7 +57,7 @@ def _in_block(block: Any, weights: WeightFile) -> Iterator[str]:
                 _check(value, weights)
 
 
-def _values(op: Any) -> Iterator[Any]:
+def _values(op: MIL_pb2.Operation) -> Iterator[MIL_pb2.Value]:
     yield from op.attributes.values()
     for argument in op.inputs.values():
         for binding in argument.arguments:
@@ -66,7 +65,7 @@ def _values(op: Any) -> Iterator[Any]:
                 yield binding.value
 
 
-def _check(value: Any, weights: WeightFile) -> None:
+def _check(value: MIL_pb2.Value, weights: WeightFile) -> None:
     """Raise `DamagedWeights` where the weight file does not hold the tensor that `value` names."""
     if value.WhichOneof("value") != "blobFileValue":
         return

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlopt_coreml.compact import set_name
 from mlopt_coreml.mil.blob import BITS, pack_bits
 from mlopt_coreml.mil.program import TensorType
-from mlopt_coreml.quiet import MIL_pb2
+from mlopt_coreml.private.coremltools import MIL_pb2
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Numbers:
 
 def operation(
     kind: str, outputs: Sequence[tuple[str, TensorType]], arguments: Mapping[str, Numbers | str]
-) -> Any:
-    """A `MIL_pb2.Operation`; an argument is either stored in it or the name of an earlier output."""
+) -> MIL_pb2.Operation:
+    """An argument is either stored in it or the name of an earlier output."""
     message = MIL_pb2.Operation(type=kind)
     for name, tensor in outputs:
         port = message.outputs.add(name=name)
@@ -45,7 +44,7 @@ def operation(
     return message
 
 
-def _set_type(message: Any, tensor: TensorType) -> None:
+def _set_type(message: MIL_pb2.ValueType, tensor: TensorType) -> None:
     message.tensorType.dataType = MIL_pb2.DataType.Value(tensor.dtype.upper())
     message.tensorType.rank = len(tensor.shape)
     for size in tensor.shape:

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -18,7 +17,7 @@ from mlopt.documents import content, json_value
 from mlopt.errors import ModelUnreadable, OutputUnwritable
 from mlopt_coreml.mil.blob import DamagedWeights, WeightFile
 from mlopt_coreml.mil.program import Program, UnreadableProgram, read_program
-from mlopt_coreml.quiet import Model_pb2
+from mlopt_coreml.private.coremltools import Model_pb2
 
 MODEL_FILE = "com.apple.CoreML/model.mlmodel"
 WEIGHTS_FOLDER = "com.apple.CoreML/weights"
@@ -52,9 +51,9 @@ _MANIFEST = {
 
 @dataclass(frozen=True)
 class Package:
-    """A package in memory: its specification, a `Model_pb2.Model`, and its weight file."""
+    """A package in memory: its specification and its weight file."""
 
-    model: Any
+    model: Model_pb2.Model
     weights: WeightFile
 
 
@@ -94,7 +93,7 @@ def program_of(package: Package, folder: Path) -> Program:
         raise ModelUnreadable(folder, str(err)) from err
 
 
-def write_package(model: Any, weights: bytes, dest: Path) -> None:
+def write_package(model: Model_pb2.Model, weights: bytes, dest: Path) -> None:
     """Write the folder beside `dest` and rename it into place, replacing what was there."""
     contents = {
         "Manifest.json": json.dumps(_MANIFEST, separators=(",", ":"), sort_keys=True).encode(),

@@ -7,9 +7,7 @@ the package.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +20,8 @@ from mlopt_coreml.compress import FORM_BYTES, Compressed, Weight, int8, palette,
 from mlopt_coreml.converting import converted
 from mlopt_coreml.mil.program import Constant, Operation, Program, main_block, read_program
 from mlopt_coreml.package import WEIGHTS_FOLDER, Package, program_of, read_package, write_package
+from mlopt_coreml.private import coremltools as private
+from mlopt_coreml.private.coremltools import MIL_pb2
 from mlopt_coreml.stored import weight_uses
 
 SPARSE_ENOUGH = 0.3     # zeros among a layer's weights; below, the mask eats what the zeros save
@@ -103,10 +103,8 @@ def _half(float_file: Path) -> Package:
     """The program in float16, inputs and outputs float32, by coremltools' own pass."""
     package = read_package(float_file)
     program_of(package, float_file)                        # says what is wrong before coremltools trips over it
-    load = import_module("coremltools.converters.mil.frontend.milproto.load").load
-    folder = float_file / "Data" / WEIGHTS_FOLDER
     try:
-        program = load(package.model, package.model.specificationVersion, str(folder))
+        program = private.program_of(package.model, float_file / "Data" / WEIGHTS_FOLDER)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         raise ModelUnreadable(float_file, f"coremltools cannot read its program ({err})") from err
     return compacted(converted(program, source="milinternal", half=True))    # equal weights are one from here on
@@ -123,7 +121,7 @@ def _compressed(half: Package, dest: Path, way: _Way) -> Made:
         else:
             alone.append(f"{weight.layer} ({weight.values.size} weights: smaller as they are)")
     block = main_block(half.model)
-    operations: list[Any] = []
+    operations: list[MIL_pb2.Operation] = []
     for op in block.operations:
         held = replaced.get(op.outputs[0].name)
         operations += [op] if held is None else held.operations

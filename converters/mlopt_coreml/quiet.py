@@ -33,6 +33,5 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)
     warnings.simplefilter("ignore", DeprecationWarning)
     import coremltools as ct
-    from coremltools.proto import MIL_pb2, Model_pb2
 
-__all__ = ["MIL_pb2", "Model_pb2", "ct"]
+__all__ = ["ct"]

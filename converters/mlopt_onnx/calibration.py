@@ -1,13 +1,14 @@
-"""What the tensors of a float file look like on samples: one histogram each, in one pass."""
+"""What the tensors of a float file look like on samples: one distribution each, in one pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlopt import ranges
 from mlopt.data.samples import Samples
+from mlopt.distribution import Distribution
 from mlopt.errors import DataMismatch
-from mlopt.ranges import Histogram
 from mlopt_onnx.graph import Graph
 from mlopt_onnx.runtime import exposed
 
@@ -56,21 +57,22 @@ def batches(inputs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]
         yield {name: array[start : start + size] for name, array in inputs.items()}
 
 
-def histograms(graph: Graph, tensors: Sequence[str], inputs: Mapping[str, np.ndarray]) -> dict[str, Histogram]:
-    """One histogram for each tensor, over all batches of `inputs`."""
-    found = {tensor: Histogram() for tensor in tensors}
+def distributions(
+    graph: Graph, tensors: Sequence[str], inputs: Mapping[str, np.ndarray]
+) -> dict[str, Distribution]:
+    """One for each tensor, over all batches of `inputs`."""
+    found = {tensor: ranges.observed() for tensor in tensors}
     inner = [t for t in tensors if t not in inputs]
     session = exposed(graph, inner, "the float model") if inner else None
     for batch in batches(inputs):
         values = session.run(inner, batch) if session else []
         for tensor, array in (*zip(inner, values, strict=True), *((t, batch[t]) for t in tensors if t in batch)):
-            try:
-                found[tensor].add(array)
-            except ValueError as err:
+            found[tensor].add(array)
+            if found[tensor].nonfinite:
                 raise DataMismatch(
                     "the samples",
                     "finite values at every layer",
                     f"NaN or infinity at tensor {tensor}",
                     "Look for broken samples, or for a layer that overflows.",
-                ) from err
+                )
     return found

@@ -10,7 +10,7 @@ import numpy as np
 from mlopt import ranges
 from mlopt.convert import equalize
 from mlopt.convert.equalize import Link
-from mlopt_onnx.calibration import batches, histograms
+from mlopt_onnx.calibration import batches, distributions
 from mlopt_onnx.graph import Graph
 from mlopt_onnx.pairs import INPUTS, OUTPUTS, Pair, pairs
 from mlopt_onnx.plan import Plan
@@ -65,10 +65,10 @@ def search(graph: Graph, chosen: Plan, inputs: Mapping[str, np.ndarray], judge: 
 
 
 def _trial(graph: Graph, chosen: Plan, inputs: Mapping[str, np.ndarray], judge: Judge) -> float:
-    seen = histograms(graph, chosen.tensors, inputs)
+    seen = distributions(graph, chosen.tensors, inputs)
     grids = {}
-    for tensor, histogram in seen.items():
-        scale, zero_point = ranges.unsigned_grid(ranges.min_max(histogram))
+    for tensor, values in seen.items():
+        scale, zero_point = ranges.unsigned_grid(ranges.min_max(values))
         grids[tensor] = Grid(scale=scale, zero_point=zero_point)
     return judge.of(graph).score(Grids(activations=grids))
 

@@ -1,29 +1,28 @@
 """A TensorFlow-family model to the float32 ONNX file. Runs in the worker that sees TensorFlow.
 
-tf2onnx translates the frozen graph, in process and below its own front door: that door (from_keras, from_function)
-fails with current TensorFlow, and its command line would import TensorFlow a second time.
+tf2onnx translates the frozen graph, in process and below its own front door: see `private.tf2onnx`.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
 from onnx import ModelProto, helper
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-from tf2onnx import optimizer, tf_loader, tfonnx
 
 from mlopt.artifact import Made
 from mlopt.errors import UnsupportedOps
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature, TensorSpec
 from mlopt_onnx import fuse, recognise, symbolic, tidy
 from mlopt_onnx.einsum import lower_einsum
 from mlopt_onnx.graph import IR_VERSION, OPSET, Graph, copy_of, write_model
 from mlopt_onnx.names import layer_of, name_nodes, name_ports, shorten_tensors
+from mlopt_onnx.private import tf2onnx
+from mlopt_onnx.private.tensorflow import convert_variables_to_constants_v2
 from mlopt_onnx.shrink import drop_defaults
 
 EXACT: tuple[Callable[[Graph], bool], ...] = (
@@ -51,8 +50,8 @@ EXACT: tuple[Callable[[Graph], bool], ...] = (
 MOST_ROUNDS = 10_000  # each round removes or joins a node; this bound only stops a bug from looping for ever
 
 
-def export(model: Any, signature: Signature, dest: Path) -> Made:
-    """Write `model`, a `TensorFlowModel`, to `dest` as float32 ONNX with a free batch dimension named "N"."""
+def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
+    """Write `model` to `dest` as float32 ONNX with a free batch dimension named "N"."""
     layers = [facts.name for facts in model.source.layers]
     graph = Graph.of(_translate(model.concrete_function(None), signature, layers))
     clean(graph)
@@ -76,7 +75,9 @@ def clean(graph: Graph) -> None:
         raise AssertionError("the clean-ups of the ONNX graph undo each other")
 
 
-def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> ModelProto:
+def _translate(
+    function: tf.types.experimental.ConcreteFunction, signature: Signature, layers: Sequence[str]
+) -> ModelProto:
     # Loops stay whole: tf2onnx recognises an LSTM or GRU by its loop.
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
     inputs = [t.name for t in frozen.inputs]
@@ -84,23 +85,20 @@ def _translate(function: Any, signature: Signature, layers: Sequence[str]) -> Mo
     structured = function.structured_outputs
     outputs = [frozen.outputs[place[structured[s.name].name]].name for s in signature.outputs]
     graph_def = frozen.graph.as_graph_def(add_shapes=True)
+    # without its search for the best Einsum, which takes seconds: `lower_einsum` writes a MatMul
+    passes = {name: made for name, made in tf2onnx.optimizers().items() if name != "einsum_optimizer"}
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it reports each unknown op twice; we name them once
     with tf.device("/cpu:0"):
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
-            graph_def = tf_loader.tf_optimize(inputs, outputs, graph_def)
+            graph_def = tf2onnx.tf_optimize(inputs, outputs, graph_def)
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
-            converted = tfonnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs)
-            converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=_optimizers())
+            converted = tf2onnx.process_tf_graph(graph, opset=OPSET, input_names=inputs, output_names=outputs)
+            converted = tf2onnx.optimize_graph(converted, catch_errors=False, optimizers=passes)
             proto = converted.make_model("mlopt")
     placeholders = {t.name.partition(":")[0]: t.name for t in frozen.inputs}
     return _with_ports(proto, placeholders, outputs, signature, layers)
-
-
-def _optimizers() -> dict[str, Any]:
-    """tf2onnx's own, without its search for the best Einsum, which takes seconds: `lower_einsum` writes a MatMul."""
-    return {name: made for name, made in optimizer._get_optimizers().items() if name != "einsum_optimizer"}
 
 
 def _with_ports(

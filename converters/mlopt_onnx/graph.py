@@ -199,7 +199,7 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def set_attribute(node: NodeProto, name: str, value: Any) -> None:
+def set_attribute(node: NodeProto, name: str, value: int | Sequence[int]) -> None:
     kept = [a for a in node.attribute if a.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute(name, value)])

@@ -12,7 +12,7 @@ from mlopt.errors import MloptError
 from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt_onnx import equalizing, half, qdq, trained
-from mlopt_onnx.calibration import histograms, rows, split
+from mlopt_onnx.calibration import distributions, rows, split
 from mlopt_onnx.graph import Graph, read_model, write_model
 from mlopt_onnx.plan import plan
 from mlopt_onnx.runtime import open_session
@@ -68,7 +68,7 @@ def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, see
     inputs = rows(samples, parts.calibration)
     choosing, confirming = (Judge(graph, chosen, rows(samples, n)) for n in (parts.choosing, parts.confirming))
     graph, evened = equalizing.search(graph, chosen, inputs, choosing)
-    seen = histograms(graph, chosen.tensors, inputs)
+    seen = distributions(graph, chosen.tensors, inputs)
     found = search(graph, chosen, seen, choosing.of(graph), confirming.of(graph))
     _finish(qdq.insert(graph, chosen, found.grids), graph, dest, rows(samples, parts.choosing[:8]))
     notes = list(chosen.notes)

@@ -8,7 +8,8 @@ import numpy as np
 from onnx import NodeProto
 
 from mlopt import ranges
-from mlopt.ranges import Histogram, Range
+from mlopt.distribution import Distribution
+from mlopt.ranges import Range
 from mlopt_onnx import qdq
 from mlopt_onnx.calibration import batches
 from mlopt_onnx.graph import Graph
@@ -16,7 +17,7 @@ from mlopt_onnx.plan import Plan
 from mlopt_onnx.qdq import Grid, Grids
 from mlopt_onnx.runtime import exposed, open_session
 
-METHODS: Mapping[str, Callable[[Histogram], Range]] = {
+METHODS: Mapping[str, Callable[[Distribution], Range]] = {
     "min-max": ranges.min_max,
     "percentile 99.9999": lambda h: ranges.percentile(h, 99.9999),
     "percentile 99.999": lambda h: ranges.percentile(h, 99.999),
@@ -73,7 +74,7 @@ def _decibels(expected: np.ndarray, found: np.ndarray) -> float:
     return 0.0 if np.isnan(ratio) else min(ratio, BEST_DB)
 
 
-def search(graph: Graph, chosen: Plan, seen: Mapping[str, Histogram], choosing: Judge, confirming: Judge) -> Found:
+def search(graph: Graph, chosen: Plan, seen: Mapping[str, Distribution], choosing: Judge, confirming: Judge) -> Found:
     """The best method for all tensors, then single tensors, narrower weights and bias correction where they pay.
 
     A refinement stays when it lowers the error on both sets of held-out samples.

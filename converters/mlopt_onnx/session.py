@@ -5,17 +5,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from mlopt.errors import ModelUnreadable
-
-_STATES = ort.capi.onnxruntime_pybind11_state
-_REFUSALS = (
-    _STATES.Fail,
-    _STATES.InvalidArgument,
-    _STATES.InvalidGraph,
-    _STATES.InvalidProtobuf,
-    _STATES.NoSuchFile,
-    _STATES.NotImplemented,
-    _STATES.RuntimeException,
-)
+from mlopt_onnx.private.onnxruntime import REFUSALS
 
 
 def open_session(
@@ -29,6 +19,6 @@ def open_session(
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except _REFUSALS as err:
+    except REFUSALS as err:
         words = str(err).partition(" : FAIL : ")[2] or str(err)
         raise ModelUnreadable(name, f"ONNX Runtime {ort.__version__} refuses it: {words}") from err

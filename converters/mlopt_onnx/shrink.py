@@ -1,12 +1,11 @@
 """Fewer bytes for the same computation: short names, shared constants, no attribute that repeats a default."""
 
-from typing import Any
 
 import onnx
-from onnx import NodeProto, helper
+from onnx import AttributeProto, NodeProto, helper
 
 from mlopt_onnx import tidy
-from mlopt_onnx.graph import Graph, attributes
+from mlopt_onnx.graph import Graph
 from mlopt_onnx.names import OWNERS, shorten_tensors
 
 
@@ -24,23 +23,23 @@ def shrink(graph: Graph, keep: frozenset[str]) -> None:
 def drop_defaults(graph: Graph) -> None:
     """Remove attributes that say what the operator's definition says without them."""
     for node in graph.nodes:
-        settings = attributes(node)
-        gone = [name for name, value in settings.items() if _is_default(graph, node, name, value)]
-        kept = [a for a in node.attribute if a.name not in gone]
+        kept = [a for a in node.attribute if not _is_default(graph, node, a)]
         del node.attribute[:]
         node.attribute.extend(kept)
 
 
-def _is_default(graph: Graph, node: NodeProto, name: str, value: Any) -> bool:
+def _is_default(graph: Graph, node: NodeProto, attribute: AttributeProto) -> bool:
     if node.op_type in {"Conv", "ConvTranspose", "MaxPool", "AveragePool"}:
-        if name in {"dilations", "strides"}:
-            return all(v == 1 for v in value)
-        if name == "pads":
-            return not any(value)
-        if name == "kernel_shape":
+        if attribute.name in {"dilations", "strides"}:
+            return all(v == 1 for v in attribute.ints)
+        if attribute.name == "pads":
+            return not any(attribute.ints)
+        if attribute.name == "kernel_shape":
             return node.op_type in {"Conv", "ConvTranspose"}  # the weights have it
     if not onnx.defs.has(node.op_type, graph.opset, node.domain):
         return False
     schema = onnx.defs.get_schema(node.op_type, graph.opset, node.domain)
-    default = schema.attributes[name].default_value if name in schema.attributes else None
-    return bool(default is not None and default.name and helper.get_attribute_value(default) == value)
+    default = schema.attributes[attribute.name].default_value if attribute.name in schema.attributes else None
+    if default is None or not default.name:
+        return False
+    return bool(helper.get_attribute_value(default) == helper.get_attribute_value(attribute))

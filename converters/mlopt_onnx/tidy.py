@@ -1,4 +1,10 @@
-"""Small, exact clean-ups of a graph: constants computed once, no-ops and dead parts dropped, layout moves shortened."""
+"""Small, exact clean-ups of a graph: constants computed once, no-ops and dead parts dropped, layout moves shortened.
+
+onnx-ir has passes that would do for `share_constants`, `share_nodes`, `drop_dead` and the Identity of `drop_no_ops`,
+and none for the rest. Measured with onnx-ir 1.1 on 11 networks, they leave the same nodes and constants. They are not
+used: importing them takes 0.4 s in each of two workers (4 % of the processor's time of a small model's whole run), they
+bring 85 MB of sympy, and their search for equal nodes joins two draws of Bernoulli.
+"""
 
 import numpy as np
 import onnxruntime as ort
@@ -83,7 +89,7 @@ def share_constants(graph: Graph) -> bool:
     first: dict[tuple, str] = {}
     changed = False
     for name, array in list(graph.constants.items()):
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())   # numpy writes int4 and uint4 as the same text
         if name in graph.held or name in graph.output_names:
             continue
         keeper = first.setdefault(key, name)

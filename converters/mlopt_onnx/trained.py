@@ -9,7 +9,7 @@ from onnx import NodeProto
 from mlopt import ranges
 from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, factor_notes, kernels_on, nodes_of
 from mlopt.grid import ActivationGrid, Grid
-from mlopt_onnx.calibration import histograms
+from mlopt_onnx.calibration import distributions
 from mlopt_onnx.graph import Graph, attributes
 from mlopt_onnx.plan import AXIS, COMPUTE, MOVING, Plan
 from mlopt_onnx.qdq import Grid as Steps
@@ -41,8 +41,8 @@ def found_in(graph: Graph, chosen: Plan, grid: Grid, rows: Callable[[], dict[str
     lacking = [tensor for tensor in chosen.tensors if tensor not in spans]
     notes = _notes(graph, chosen, kernels)
     if lacking:
-        for tensor, histogram in histograms(graph, lacking, rows()).items():
-            seen = ranges.min_max(histogram)
+        for tensor, values in distributions(graph, lacking, rows()).items():
+            seen = ranges.min_max(values)
             spans[tensor] = ActivationGrid(low=seen.low, high=seen.high)
         producers = graph.producers()
         names = ", ".join(producers[t].name if t in producers else t for t in lacking)

@@ -4,15 +4,26 @@ Used by everything here that must know what a file computes. One thread: what is
 many cores the host has.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mlopt.errors import DataMismatch, MloptError
 from mlopt_tflite.flatfile import first_line
+from mlopt_tflite.private.ai_edge_litert import signatures
+
+
+class Details(TypedDict):
+    """Of what LiteRT says of a tensor: the part that is read here."""
+
+    name: str
+    index: int
+    shape: np.ndarray
+    dtype: type[np.generic]
+    quantization: tuple[float, int]     # scale and zero point; a scale of 0 where the tensor is not quantized
 
 
 class Engine:
@@ -95,7 +106,7 @@ class Engine:
         }
 
 
-def rows_of(inputs: Mapping[str, np.ndarray], wanted: Mapping[str, Any], name: str) -> int:
+def rows_of(inputs: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[tuple[int, ...], np.dtype]], name: str) -> int:
     """How many samples `inputs` holds, once it is sure that they fit."""
     missing = [n for n in wanted if n not in inputs]
     if missing:
@@ -146,11 +157,10 @@ def runtime_errors(name: str, doing: str) -> Iterator[None]:
         raise MloptError(f"LiteRT cannot {doing} {name}: {first_line(err)}") from err
 
 
-def _ports(interpreter: Any, side: str, details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _ports(interpreter: Interpreter, side: str, details: Sequence[Details]) -> dict[str, Details]:
     """Signature name -> the tensor's details; the tensors' own names where the file has no signature."""
-    signatures = interpreter._get_full_signature_list()
     by_index = {d["index"]: d for d in details}
-    for signature in signatures.values():
+    for signature in signatures(interpreter).values():
         named = {name: by_index[index] for name, index in signature[side].items() if index in by_index}
         if len(named) == len(signature[side]):
             return named

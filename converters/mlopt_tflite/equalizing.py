@@ -4,7 +4,6 @@ The factors are powers of two, so that the float network gives the same bits as 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from mlopt_tflite import ranges, weight_files
 from mlopt_tflite.observe import Observed, again
 from mlopt_tflite.pairs import INPUT_AXIS, Pair, pairs
 from mlopt_tflite.scales import Range
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import bias_of, weight_of
 
-Trial = Callable[[Any, Mapping[int, Range]], bytes]   # a float model and its min-max ranges -> a quantized file
+Trial = Callable[[Model, Mapping[int, Range]], bytes]   # a float model and its min-max ranges -> a quantized file
 
 JUDGED = 64      # samples per trial
 GAIN = 0.9       # the output error must fall this far: a trial decides before ranges and rounding are searched
@@ -34,7 +34,7 @@ def link(observed: Observed, pair: Pair) -> Link:
     return Link(writer=pair.writer.op, reader=pair.reader.op, peaks=peaks, written=written, read=read, shares=shares)
 
 
-def rescaled(model: Any, chosen: Sequence[Pair], factors: Sequence[np.ndarray]) -> Any:
+def rescaled(model: Model, chosen: Sequence[Pair], factors: Sequence[np.ndarray]) -> Model:
     """The float model with each pair's tensor divided by its factors [channels]; powers of two change no bit."""
     weights: dict[int, np.ndarray] = {}
     biases: dict[int, np.ndarray] = {}

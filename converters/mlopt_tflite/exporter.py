@@ -8,17 +8,16 @@ import re
 import warnings
 from collections.abc import Set
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager.wrap_function import function_from_graph_def
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mlopt.artifact import Made
 from mlopt.errors import MloptError, UnsupportedOps
-from mlopt.frameworks.protocol import TensorFlowModel
+from mlopt.frameworks.keras.exportable import TensorFlowModel
 from mlopt.model import Signature
 from mlopt_tflite import flatfile, slim
+from mlopt_tflite.private.tensorflow import convert_variables_to_constants_v2
+from mlopt_tflite.tables import Model, Operator
 
 STATEFUL = (
     "a recurrent layer keeps its state between runs of the file: reset the interpreter's variable tensors before each "
@@ -44,7 +43,7 @@ def export(model: TensorFlowModel, signature: Signature, dest: Path) -> Made:
     return Made(path=dest, choices={"slimmed": f"{len(content)} to {proof.bytes_after} bytes, same bits"}, notes=notes)
 
 
-def _converted(function: Any, owner: Any, model: TensorFlowModel) -> bytes:
+def _converted(function: tf.types.experimental.ConcreteFunction, owner: tf.Module, model: TensorFlowModel) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.experimental_lower_tensor_list_ops = True
@@ -61,13 +60,13 @@ def _converted(function: Any, owner: Any, model: TensorFlowModel) -> bytes:
         raise UnsupportedOps("TFLite", missing, REMEDY) from err
 
 
-def _unusable(parsed: Any) -> bool:
+def _unusable(parsed: Model) -> bool:
     """Weights left as state that nothing sets, or no names: the converter could not save the model, and did not say."""
     stateful = any(flatfile.op_name(parsed, op) == "VAR_HANDLE" for op in parsed.subgraphs[0].operators or [])
     return stateful or not parsed.signatureDefs
 
 
-def _recurs(function: Any) -> bool:
+def _recurs(function: tf.types.experimental.ConcreteFunction) -> bool:
     """Whether the graph loops, or holds a function that stands for a whole recurrent layer."""
     definition = function.graph.as_graph_def()
     return any("While" in node.op or node.op.startswith("TensorList") for node in _nodes(definition)) or any(
@@ -75,7 +74,7 @@ def _recurs(function: Any) -> bool:
     )
 
 
-def _frozen(function: Any) -> Any:
+def _frozen(function: tf.types.experimental.ConcreteFunction) -> tf.types.experimental.ConcreteFunction:
     """The same function with its weights as constants.
 
     The converter could save the model and freeze it by itself, but that traces each layer again, which takes ten times
@@ -90,8 +89,9 @@ def _frozen(function: Any) -> Any:
     for node in given:
         del node.attr["_gradient_op_type"]
     if given:
-        ports = [[t.name for t in tensors] for tensors in (constant.inputs, constant.outputs)]
-        constant = function_from_graph_def(definition, *ports)
+        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
+        element = imported.graph.as_graph_element
+        constant = imported.prune(*([element(t.name) for t in side] for side in (constant.inputs, constant.outputs)))
     specs = [tf.TensorSpec(t.shape, t.dtype, t.name.partition(":")[0]) for t in constant.inputs]
 
     @tf.function(input_signature=specs, autograph=False)
@@ -101,12 +101,14 @@ def _frozen(function: Any) -> Any:
     return serve.get_concrete_function()
 
 
-def _nodes(definition: Any) -> list[Any]:
+def _nodes(definition: tf.compat.v1.GraphDef) -> list[tf.compat.v1.NodeDef]:
     """Of the graph and of its functions."""
     return [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
 
 
-def _unsupported(message: str, function: Any, model: TensorFlowModel) -> dict[str, list[str]]:
+def _unsupported(
+    message: str, function: tf.types.experimental.ConcreteFunction, model: TensorFlowModel
+) -> dict[str, list[str]]:
     """The operations that the converter's message lists as foreign, each with the layers that need it."""
     listed = re.findall(r"(?:TF Select|Custom) ops: ([\w, ]+)", message)
     named = re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", message)
@@ -135,13 +137,14 @@ def _first_sentence(err: Exception) -> str:
     return lines[0] if lines else type(err).__name__
 
 
-def _custom_name(model: Any, op: Any) -> str:
+def _custom_name(model: Model, op: Operator) -> str:
     name = model.operatorCodes[op.opcodeIndex].customCode or b"custom"
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
-def _name_ports(model: Any, signature: Signature) -> None:
+def _name_ports(model: Model, signature: Signature) -> None:
     """Give the file's signature the source's names where TensorFlow has rewritten characters; all must be there."""
+    assert model.signatureDefs                      # `_unusable` has looked, and a frozen function is written with one
     for side, wanted in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         entries = getattr(model.signatureDefs[0], side) or []
         by_plain = {_plain(s.name): s.name for s in wanted}

@@ -5,17 +5,17 @@ points at everything else by its place in a list, so what is read here is checke
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mlopt.errors import ModelUnreadable
 from mlopt_tflite.packing import FILE_IDENTIFIER, pack
+from mlopt_tflite.private.ai_edge_litert import schema
+from mlopt_tflite.tables import Model, Operator, Tensor, TensorMap
 
 OP_NAMES: dict[int, str] = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 OP_CODES: dict[str, int] = {v: k for k, v in OP_NAMES.items()}
@@ -27,7 +27,7 @@ LARGEST_FILE = 2**31 - 1   # bytes; offsets in a flatbuffer have 32 bits with a 
 REMEDY = "Export the model again, or check that the file was copied whole."
 
 
-def read(path: Path) -> Any:
+def read(path: Path) -> Model:
     """The file's `schema.ModelT`; raises `ModelUnreadable` for anything that is not a whole, sound TFLite file."""
     try:
         content = path.read_bytes()
@@ -36,7 +36,7 @@ def read(path: Path) -> Any:
     return parse(content, path)
 
 
-def parse(content: bytes, path: Path | str) -> Any:
+def parse(content: bytes, path: Path | str) -> Model:
     """As `read`, from bytes; `path` only serves the message."""
     if not content:
         raise ModelUnreadable(path, "the file is empty", REMEDY)
@@ -59,7 +59,7 @@ def parse(content: bytes, path: Path | str) -> Any:
     return model
 
 
-def write(model: Any, dest: Path) -> None:
+def write(model: Model, dest: Path) -> None:
     dest.write_bytes(pack(model))
 
 
@@ -67,7 +67,7 @@ def first_line(err: Exception) -> str:
     return (str(err).strip() or type(err).__name__).splitlines()[0]
 
 
-def _check(model: Any, path: Path | str) -> None:
+def _check(model: Model, path: Path | str) -> None:
     """Every index that code here follows lies inside its list."""
     if not model.subgraphs or not model.buffers:
         raise ModelUnreadable(path, "the file holds no graph", REMEDY)
@@ -96,7 +96,7 @@ def _check(model: Any, path: Path | str) -> None:
             raise ModelUnreadable(path, "a signature names a tensor that does not exist", REMEDY)
 
 
-def _check_names(named: list[Any]) -> None:
+def _check_names(named: Iterable[Tensor | TensorMap]) -> None:
     """Raises UnicodeDecodeError; LiteRT's Python side would, at a place where nobody expects it."""
     for entry in named:
         if isinstance(entry.name, bytes):
@@ -113,12 +113,12 @@ class Op:
     outputs: tuple[int, ...]
 
 
-def op_name(model: Any, operator: Any) -> str:
+def op_name(model: Model, operator: Operator) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     return OP_NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), f"OP_{code.builtinCode}")
 
 
-def ops(model: Any) -> Iterator[Op]:
+def ops(model: Model) -> Iterator[Op]:
     for index, operator in enumerate(model.subgraphs[0].operators or []):
         yield Op(
             index=index,
@@ -128,20 +128,20 @@ def ops(model: Any) -> Iterator[Op]:
         )
 
 
-def shape_of(tensor: Any) -> tuple[int, ...]:
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return tuple(int(d) for d in (tensor.shape if tensor.shape is not None else ()))
 
 
-def type_name(tensor: Any) -> str:
+def type_name(tensor: Tensor) -> str:
     return TYPE_NAMES.get(tensor.type, f"type {tensor.type}")
 
 
-def is_constant(model: Any, tensor: Any) -> bool:
+def is_constant(model: Model, tensor: Tensor) -> bool:
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
 
 
-def constant(model: Any, tensor: Any) -> np.ndarray:
+def constant(model: Model, tensor: Tensor) -> np.ndarray:
     """The values of a constant tensor as stored; int4 comes unpacked as int8. Raises ValueError when bytes lack."""
     raw = np.asarray(model.buffers[tensor.buffer].data, dtype=np.uint8)
     shape, kind = shape_of(tensor), type_name(tensor)
@@ -152,7 +152,7 @@ def constant(model: Any, tensor: Any) -> np.ndarray:
     return raw.view(NUMPY_TYPES[kind]).reshape(shape)
 
 
-def set_constant(model: Any, tensor: Any, values: np.ndarray, kind: str) -> None:
+def set_constant(model: Model, tensor: Tensor, values: np.ndarray, kind: str) -> None:
     """Give `tensor` its own buffer with `values`, stored as `kind`."""
     if kind == "int4":
         raw = pack_int4(values)
@@ -184,16 +184,16 @@ def unpack_int4(raw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return ((halves.astype(np.int8) ^ 8) - 8).reshape(shape)
 
 
-def input_names(model: Any) -> dict[str, int]:
+def input_names(model: Model) -> dict[str, int]:
     """The signature's input names -> tensor index; the tensors' own names where the file has no signature."""
     return _names(model, "inputs")
 
 
-def output_names(model: Any) -> dict[str, int]:
+def output_names(model: Model) -> dict[str, int]:
     return _names(model, "outputs")
 
 
-def _names(model: Any, side: str) -> dict[str, int]:
+def _names(model: Model, side: str) -> dict[str, int]:
     for signature in model.signatureDefs or []:
         if signature.subgraphIndex == 0:
             return {_text(m.name): int(m.tensorIndex) for m in getattr(signature, side) or []}
@@ -201,5 +201,5 @@ def _names(model: Any, side: str) -> dict[str, int]:
     return {_text(graph.tensors[i].name) or f"{side}_{i}": int(i) for i in getattr(graph, side)}
 
 
-def _text(name: Any) -> str:
+def _text(name: str | bytes | None) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else (name or "")

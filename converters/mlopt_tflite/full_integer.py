@@ -1,8 +1,7 @@
 """Full-integer files: ranges, rounding and biases are tried in LiteRT and kept where the output gains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,10 @@ from mlopt_tflite.ranges import BETTER
 from mlopt_tflite.scales import Range, integer_ops, shared
 from mlopt_tflite.settle import settle
 from mlopt_tflite.static import Lowered, lower
-from mlopt_tflite.weights import Quantized, layers, spanned, weight_of
+from mlopt_tflite.tables import Model
+from mlopt_tflite.weights import Quantized, in_8_bits, layers, weight_of
+
+Written = tuple[Model, dict[str, str], tuple[str, ...]]   # the model, choices, notes
 
 JUDGED = {"int8": 128, "int16": 16}   # samples per trial; int16 activations run 40 to 80 times slower here
 REFINING_MACS = 1e11                  # multiply-accumulates that the search for single ranges may spend
@@ -32,30 +34,32 @@ class Candidate:
     biases: Mapping[int, np.ndarray] = field(default_factory=dict)
     in_float: frozenset[int] = frozenset()
 
-    def lowered(self, **changed: Any) -> Lowered:
-        parts = {"ranges": self.ranges, "weights": self.weights, "biases": self.biases, "in_float": self.in_float}
-        return lower(self.observed.model, self.kind, **(parts | changed))
+    def lowered(self) -> Lowered:
+        return lower(
+            self.observed.model, self.kind,
+            ranges=self.ranges, weights=self.weights, biases=self.biases, in_float=self.in_float,
+        )
 
-    def content(self, **changed: Any) -> bytes:
-        return pack(self.lowered(**changed).model)
+    def content(self) -> bytes:
+        return pack(self.lowered().model)
 
 
 def make_integer(
     observed: Observed, kind: str, weights: Mapping[int, Quantized] | None = None
-) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+) -> Written:
     """The model with activations of `kind` ("int8" or "int16"), what was chosen, and notes.
 
     Where `weights` are given they stay as they are: only ranges are searched.
     """
     model = observed.model
     candidate = Candidate(
-        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind), weights=weights or _spanned(model),
+        observed=observed, kind=kind, ranges=_starting_ranges(observed, kind), weights=weights or in_8_bits(model),
     )
     refused: set[int] = set()
 
-    def build(in_float: Any) -> Any:
+    def build(in_float: Set[int]) -> Model:
         refused.update(in_float)
-        return candidate.lowered(in_float=in_float).model
+        return replace(candidate, in_float=frozenset(in_float)).lowered().model
 
     _, notes = settle(model, build)
     candidate.in_float = frozenset(refused)
@@ -80,13 +84,13 @@ def make_integer(
     return compacted(lowered, weights), choices, notes
 
 
-def compacted(lowered: Lowered, weights: Mapping[int, Quantized] | None = None) -> Any:
+def compacted(lowered: Lowered, weights: Mapping[int, Quantized] | None = None) -> Model:
     """Weights of the operations that stayed in float are stored in 8 bits too, and unpacked when the file is loaded.
 
     `weights` are by operation of the float file; without them they are rounded here.
     """
     model = lowered.model
-    rest = _spanned(model)
+    rest = in_8_bits(model)
     if weights is not None:
         known = {op: lowered.source[op] for op in rest}
         rest = {op: replace(weights[source], bits=8) for op, source in known.items() if source is not None}
@@ -101,15 +105,11 @@ def _starting_ranges(observed: Observed, kind: str) -> dict[int, Range]:
     return {i: (low * HEADROOM, high * HEADROOM) for i, (low, high) in found.items()}
 
 
-def _spanned(model: Any) -> dict[int, Quantized]:
-    return {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}
-
-
-def _search_equalization(candidate: Candidate, choices: dict[str, str]) -> Any:
+def _search_equalization(candidate: Candidate, choices: dict[str, str]) -> Model:
     """The float model to lower, from here on the candidate's: with channels evened out where that gains."""
 
-    def trial(model: Any, found: Mapping[int, Range]) -> bytes:
-        weights = _spanned(model)
+    def trial(model: Model, found: Mapping[int, Range]) -> bytes:
+        weights = in_8_bits(model)
         if candidate.kind != "int8":   # all that is rounded hard there are the weights, and float kernels are fast
             return pack(weight_files.replaced(model, {op: q.real() for op, q in weights.items()}, {}))
         return pack(lower(model, candidate.kind, ranges=found, weights=weights, in_float=candidate.in_float).model)
@@ -117,12 +117,12 @@ def _search_equalization(candidate: Candidate, choices: dict[str, str]) -> Any:
     observed, choices["equalization"] = equalizing.search(candidate.observed, trial)
     if observed is not candidate.observed:
         candidate.observed, candidate.ranges = observed, _starting_ranges(observed, candidate.kind)
-        candidate.weights = _spanned(observed.model)
+        candidate.weights = in_8_bits(observed.model)
     return observed.model
 
 
 def _search_ranges(candidate: Candidate, judge: Judge, choices: dict[str, str]) -> float:
-    found, name, error = ranges.search(candidate.observed, lambda r: candidate.content(ranges=r), judge)
+    found, name, error = ranges.search(candidate.observed, lambda r: replace(candidate, ranges=r).content(), judge)
     candidate.ranges, choices["ranges"] = found, name
     return error
 
@@ -141,7 +141,7 @@ def _search_rounding(candidate: Candidate, judge: Judge, choices: dict[str, str]
     choices |= {"rounding": "nearest", "bias": "left: no correction lowered the output error"}
     for (how, moved), weights in options.items():
         biases = bias.for_rounding(observed, weights)
-        found = judge.distance(candidate.content(weights=weights, biases=biases)).noise
+        found = judge.distance(replace(candidate, weights=weights, biases=biases).content()).noise
         if found < error * BETTER:
             error, candidate.weights, candidate.biases = found, weights, biases
             choices |= {"rounding": how, "bias": moved}
@@ -150,11 +150,11 @@ def _search_rounding(candidate: Candidate, judge: Judge, choices: dict[str, str]
 
 def _search_drift(candidate: Candidate, judge: Judge, choices: dict[str, str], error: float) -> float:
     def build(biases: Mapping[int, np.ndarray]) -> tuple[Lowered, bytes]:
-        lowered = candidate.lowered(biases=biases)
+        lowered = replace(candidate, biases=biases).lowered()
         return lowered, pack(lowered.model)
 
     biases = bias.for_drift(candidate.observed, candidate.biases, build)
-    found = judge.distance(candidate.content(biases=biases)).noise
+    found = judge.distance(replace(candidate, biases=biases).content()).noise
     if found >= error * BETTER:
         return error
     candidate.biases, choices["bias"] = biases, "corrected layer by layer for weights and activations"
@@ -170,10 +170,10 @@ def _refine_ranges(candidate: Candidate, judge: Judge, choices: dict[str, str], 
     tries = int(REFINING_MACS / (64 * max(macs(model), 1)))
     start = quick.distance(candidate.content()).noise
     found, kept = ranges.refine(
-        candidate.observed, lambda r: candidate.content(ranges=r), quick,
+        candidate.observed, lambda r: replace(candidate, ranges=r).content(), quick,
         start=candidate.ranges, groups=groups, error=start, tries=min(tries, 64),
     )
-    final = judge.distance(candidate.content(ranges=found)).noise
+    final = judge.distance(replace(candidate, ranges=found).content()).noise
     if not kept or final >= error * BETTER:
         return error
     candidate.ranges = found
@@ -181,7 +181,7 @@ def _refine_ranges(candidate: Candidate, judge: Judge, choices: dict[str, str], 
     return final
 
 
-def macs(model: Any) -> int:
+def macs(model: Model) -> int:
     """Multiply-accumulates of one inference, of convolutions and fully connected layers."""
     total = 0
     for layer in layers(model):
@@ -190,7 +190,7 @@ def macs(model: Any) -> int:
     return total
 
 
-def in_float_notes(model: Any, lowered: Lowered, refused: frozenset[int], kind: str) -> tuple[str, ...]:
+def in_float_notes(model: Model, lowered: Lowered, refused: frozenset[int], kind: str) -> tuple[str, ...]:
     names = [op.name for op in flatfile.ops(model)]
     left = sorted({names[i] for i in lowered.in_float if i not in refused})
     if not left:

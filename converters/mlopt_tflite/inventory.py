@@ -1,12 +1,12 @@
 """The names of all operations in a file that LiteRT loads: what a gate must know before it judges anything else."""
 
 from pathlib import Path
-from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mlopt.errors import ModelUnreadable
 from mlopt_tflite import flatfile
+from mlopt_tflite.tables import Model
 
 
 def operations(file: Path) -> list[str]:
@@ -22,7 +22,7 @@ def operations(file: Path) -> list[str]:
     return sorted(found)
 
 
-def _names(model: Any) -> set[str]:
+def _names(model: Model) -> set[str]:
     found = set()
     for graph in model.subgraphs:
         for operator in graph.operators if graph.operators is not None else ():

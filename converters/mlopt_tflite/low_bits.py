@@ -4,20 +4,24 @@ LiteRT has no 4-bit kernel for them that runs on float activations, and they are
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from mlopt_tflite import bias, equalizing, full_integer, mixed, rounding, weight_files
+from mlopt_tflite.full_integer import Written
 from mlopt_tflite.judge import Distance, Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
+from mlopt_tflite.scales import Range
 from mlopt_tflite.settle import settle
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import Layer, Quantized, fitted, layers, spanned, weight_of
 
 FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit kernel on float activations
 ROUNDED = "errors carried to later weights (4 bits), nearest (8 bits)"
 
 
-def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+def make_int4(observed: Observed) -> Written:
     """4 bits wherever a kernel takes them."""
     observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
@@ -27,7 +31,7 @@ def make_int4(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]
     return model, choices, (*notes, *_kept_at_8(observed, every), *more)
 
 
-def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+def make_mixed(observed: Observed) -> Written:
     """4 bits for as many layers as the measured distance to the float file allows."""
     found = _mixture(observed)
     model, biases_kept, distance, more = _assembled(found.observed, found.four, found.ops)
@@ -35,7 +39,7 @@ def make_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]
     return model, described, (*found.notes, *more, *found.missed)
 
 
-def make_integer_mixed(observed: Observed) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+def make_integer_mixed(observed: Observed) -> Written:
     """The same mixture with activations, inputs and outputs in 8-bit integers, their ranges searched."""
     found = _mixture(observed)
     weights = _chosen(found.observed, found.four, found.ops)
@@ -87,7 +91,7 @@ def _mixture(observed: Observed) -> _Mixture:
 def _equalized(observed: Observed) -> tuple[Observed, str]:
     """What the layers see once channels are evened out, where that helps weights of 4 bits; tried in float kernels."""
 
-    def trial(model: Any, _: Mapping[int, Any]) -> bytes:
+    def trial(model: Model, _: Mapping[int, Range]) -> bytes:
         four = {layer.op: fitted(weight_of(model, layer), layer.axis, 4).real()
                 for layer in layers(model) if layer.kind in FOUR_BITS}
         return pack(weight_files.replaced(model, four, {}))
@@ -120,14 +124,14 @@ def _alone(observed: Observed, judge: Judge, q: Quantized, layer: Layer) -> floa
 
 def _assembled(
     observed: Observed, four: Mapping[int, Quantized], ops: Set[int]
-) -> tuple[Any, bool, Distance, tuple[str, ...]]:
+) -> tuple[Model, bool, Distance, tuple[str, ...]]:
     """The file's model with `ops` at 4 bits and the rest at 8, whether biases were moved, its distance, and notes."""
     model, judge = observed.model, observed.judge()
     chosen = _chosen(observed, four, ops)
     tables = weight_files.tables(model)
     moved = bias.for_rounding(observed, chosen)
 
-    def build(in_float: Set[int], biases: Mapping[int, Any]) -> Any:
+    def build(in_float: Set[int], biases: Mapping[int, np.ndarray]) -> Model:
         based = weight_files.replaced(model, {}, biases)
         return weight_files.with_tables(weight_files.dynamic(based, chosen, in_float), tables)
 

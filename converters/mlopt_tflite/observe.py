@@ -7,19 +7,21 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from mlopt import ranges
 from mlopt.data.samples import Samples
+from mlopt.distribution import Distribution
 from mlopt.errors import DataMismatch
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
-from mlopt_tflite.histogram import GrowingHistogram
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.packing import pack
 from mlopt_tflite.pairs import pairs
 from mlopt_tflite.patches import patches
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import Layer, layers
 
 OBSERVED = 192          # samples for ranges and second moments; more changed no choice on the networks tried
@@ -53,11 +55,11 @@ class Moments:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """`ranges`, `histograms` and `means` are by tensor, `moments` by operation; inputs by name, [N, ...]."""
+    """`ranges`, `distributions` and `means` are by tensor, `moments` by operation; inputs by name, [N, ...]."""
 
-    model: Any
+    model: Model
     content: bytes
-    histograms: Mapping[int, GrowingHistogram]
+    distributions: Mapping[int, Distribution]
     means: Mapping[int, np.ndarray]                # per channel (last axis), of the inputs of layers
     spans: Mapping[int, np.ndarray]                # [2, channels]: least and largest, between pairs of layers
     moments: Mapping[int, Moments]
@@ -89,7 +91,7 @@ def observe(float_file: Path, samples: Samples, seed: int) -> Observed:
     return _last[key]
 
 
-def again(observed: Observed, model: Any) -> Observed:
+def again(observed: Observed, model: Model) -> Observed:
     """The same samples through `model`, a float model with the same tensors; from memory where it was seen before."""
     content = pack(model)
     key = hashlib.sha256(content + observed.content).hexdigest()
@@ -107,7 +109,7 @@ def _fingerprint(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
+def _pass(content: bytes, model: Model, samples: Samples, seed: int) -> Observed:
     fast = Engine(content)
     missing = [n for n in fast.inputs if n not in samples.inputs]
     if missing or samples.count == 0:
@@ -120,7 +122,7 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     observed = {name: r["seen"] for name, r in rows.items()}
     held_out = {name: r["judged"] for name, r in rows.items()}
     watched = _watch(content, model, observed, seed)
-    hidden = len(activations(model)) - len(watched["histograms"])
+    hidden = len(activations(model)) - len(watched["distributions"])
     if hidden:
         notes = (*notes, f"{hidden} tensors of control flow cannot be watched: operations around them stay in float")
     return Observed(
@@ -131,7 +133,7 @@ def _pass(content: bytes, model: Any, samples: Samples, seed: int) -> Observed:
     )
 
 
-def _decisions(model: Any) -> frozenset[str]:
+def _decisions(model: Model) -> frozenset[str]:
     """Outputs of one number that a sigmoid makes."""
     made = {op.outputs[0] for op in flatfile.ops(model) if op.name == "LOGISTIC"}
     shapes = {name: flatfile.shape_of(model.subgraphs[0].tensors[i])
@@ -153,7 +155,7 @@ def _take(samples: Samples, name: str, index: np.ndarray) -> np.ndarray:
 
 
 def _exact_inputs(
-    model: Any, samples: Samples, observed: Mapping[str, np.ndarray]
+    model: Model, samples: Samples, observed: Mapping[str, np.ndarray]
 ) -> dict[int, tuple[float, float]]:
     """Bytes and whole numbers of 0..255 have a range that is known: the integer input then loses nothing."""
     found = {}
@@ -167,16 +169,24 @@ def _exact_inputs(
     return found
 
 
-def _watch(
-    content: bytes, model: Any, inputs: Mapping[str, np.ndarray], seed: int
-) -> dict[str, Any]:
+class _Watched(TypedDict):
     """What `Observed` holds of the tensors, by its field names."""
+
+    distributions: Mapping[int, Distribution]
+    means: Mapping[int, np.ndarray]
+    spans: Mapping[int, np.ndarray]
+    moments: Mapping[int, Moments]
+
+
+def _watch(
+    content: bytes, model: Model, inputs: Mapping[str, np.ndarray], seed: int
+) -> _Watched:
     engine = Engine(content, keep_all=True)
     engine.stage({name: array[:1] for name, array in inputs.items()})
     engine.invoke()
     tensors = [i for i in activations(model) if engine.readable(i)]
     owners = [layer for layer in layers(model) if layer.input in tensors]
-    histograms = {i: GrowingHistogram() for i in tensors}
+    distributions = {i: ranges.observed() for i in tensors}
     sums: dict[int, np.ndarray] = {}
     spans: dict[int, np.ndarray] = {}
     moments: dict[int, Moments] = {}
@@ -191,7 +201,7 @@ def _watch(
         engine.invoke()
         values = {i: engine.tensor(i) for i in tensors}
         for i, value in values.items():
-            histograms[i].add(value)
+            distributions[i].add(value)
             if i in passing:
                 spans[i] = widened(spans.get(i), value)
             if i in entering:
@@ -204,7 +214,7 @@ def _watch(
                 moments.setdefault(op, Moments()).add(np.concatenate(rows))
                 rows.clear()
     means = {i: total / count for i, total in sums.items()}
-    return {"histograms": histograms, "means": means, "spans": spans, "moments": moments}
+    return {"distributions": distributions, "means": means, "spans": spans, "moments": moments}
 
 
 def _has_moments(layer: Layer) -> bool:
@@ -212,7 +222,7 @@ def _has_moments(layer: Layer) -> bool:
     return layer.kind in ("CONV_2D", "FULLY_CONNECTED") and inputs <= WIDEST
 
 
-def activations(model: Any) -> list[int]:
+def activations(model: Model) -> list[int]:
     """Float tensors that operations compute or that come from outside."""
     graph = model.subgraphs[0]
     made = {int(i) for i in graph.inputs} | {i for op in flatfile.ops(model) for i in op.outputs}

@@ -5,18 +5,30 @@ bytes can be one: a runtime that follows the offsets sees the same model. What s
 operators, which are known by their place in a list.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+
+from mlopt_tflite.private.ai_edge_litert import schema
+from mlopt_tflite.tables import (
+    Metadata,
+    Model,
+    Operator,
+    OperatorCode,
+    Packed,
+    Quantization,
+    SignatureDef,
+    SubGraph,
+    Tensor,
+    TensorMap,
+)
 
 FILE_IDENTIFIER = b"TFL3"
 DATA_ALIGNMENT = 16   # bytes; the schema's force_align of Buffer.data, and what SIMD kernels expect
 
 
-def pack(model: Any) -> bytes:
+def pack(model: Model) -> bytes:
     """The bytes of a `schema.ModelT`. Deterministic: the same model gives the same bytes."""
     return _Packer().model(model)
 
@@ -26,9 +38,9 @@ class _Packer:
 
     def __init__(self) -> None:
         self.builder = flatbuffers.Builder(1 << 16)
-        self.offsets: dict[Any, int] = {}
+        self.offsets: dict[tuple[Hashable, ...], int] = {}
 
-    def model(self, model: Any) -> bytes:
+    def model(self, model: Model) -> bytes:
         b = self.builder
         buffers = self.table_vector([self.buffer(x.data) for x in model.buffers])
         subgraphs = self.table_vector([self.subgraph(g) for g in model.subgraphs])
@@ -50,7 +62,7 @@ class _Packer:
         b.Finish(schema.ModelEnd(b), FILE_IDENTIFIER)
         return bytes(b.Output())
 
-    def subgraph(self, graph: Any) -> int:
+    def subgraph(self, graph: SubGraph) -> int:
         b = self.builder
         tensors = self.table_vector([self.tensor(t) for t in graph.tensors])
         operators = self.table_vector([self.operator(o) for o in graph.operators or []])
@@ -65,7 +77,7 @@ class _Packer:
             schema.SubGraphAddName(b, name)
         return schema.SubGraphEnd(b)
 
-    def buffer(self, data: Any) -> int:
+    def buffer(self, data: np.ndarray | Sequence[int] | None) -> int:
         """A buffer that holds nothing is one shared table; data is aligned for the kernels that read it in place."""
         raw = np.asarray([] if data is None else data, dtype=np.uint8)
         key = ("buffer", raw.tobytes())
@@ -78,7 +90,7 @@ class _Packer:
             self.offsets[key] = schema.BufferEnd(b)
         return self.offsets[key]
 
-    def tensor(self, tensor: Any) -> int:
+    def tensor(self, tensor: Tensor) -> int:
         b = self.builder
         shape = self.ints(tensor.shape if tensor.shape is not None else [])
         free = None if tensor.shapeSignature is None else self.ints(tensor.shapeSignature)
@@ -103,7 +115,7 @@ class _Packer:
         schema.TensorAddHasRank(b, tensor.hasRank)
         return schema.TensorEnd(b)
 
-    def quantization(self, quantization: Any) -> int | None:
+    def quantization(self, quantization: Quantization | None) -> int | None:
         if quantization is None:
             return None
         b, q = self.builder, quantization
@@ -127,7 +139,7 @@ class _Packer:
             self.offsets[key] = schema.QuantizationParametersEnd(b)
         return self.offsets[key]
 
-    def operator(self, operator: Any) -> int:
+    def operator(self, operator: Operator) -> int:
         b, o = self.builder, operator
         inputs = self.ints(o.inputs if o.inputs is not None else [])
         outputs = self.ints(o.outputs if o.outputs is not None else [])
@@ -155,7 +167,7 @@ class _Packer:
         schema.OperatorAddCustomOptionsFormat(b, o.customOptionsFormat)
         return schema.OperatorEnd(b)
 
-    def options(self, options: Any) -> int | None:
+    def options(self, options: Packed | None) -> int | None:
         """Operator options are small tables; those with equal fields are one."""
         if options is None:
             return None
@@ -164,7 +176,7 @@ class _Packer:
             self.offsets[key] = options.Pack(self.builder)
         return self.offsets[key]
 
-    def operator_code(self, code: Any) -> int:
+    def operator_code(self, code: OperatorCode) -> int:
         b = self.builder
         custom = self.string(code.customCode) if code.customCode else None
         schema.OperatorCodeStart(b)
@@ -175,7 +187,7 @@ class _Packer:
         schema.OperatorCodeAddDeprecatedBuiltinCode(b, code.deprecatedBuiltinCode)
         return schema.OperatorCodeEnd(b)
 
-    def signature(self, signature: Any) -> int:
+    def signature(self, signature: SignatureDef) -> int:
         b = self.builder
         inputs = self.table_vector([self.tensor_map(m) for m in signature.inputs or []])
         outputs = self.table_vector([self.tensor_map(m) for m in signature.outputs or []])
@@ -187,7 +199,7 @@ class _Packer:
         schema.SignatureDefAddSubgraphIndex(b, signature.subgraphIndex)
         return schema.SignatureDefEnd(b)
 
-    def tensor_map(self, entry: Any) -> int:
+    def tensor_map(self, entry: TensorMap) -> int:
         b = self.builder
         name = self.string(entry.name or "")
         schema.TensorMapStart(b)
@@ -195,7 +207,7 @@ class _Packer:
         schema.TensorMapAddTensorIndex(b, entry.tensorIndex)
         return schema.TensorMapEnd(b)
 
-    def metadata(self, entry: Any) -> int:
+    def metadata(self, entry: Metadata) -> int:
         b = self.builder
         name = self.string(entry.name or "")
         schema.MetadataStart(b)
@@ -233,5 +245,5 @@ class _Packer:
         return b.EndVector()
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> Hashable:
     return ("array", tuple(np.asarray(value).ravel().tolist())) if isinstance(value, np.ndarray | list) else value

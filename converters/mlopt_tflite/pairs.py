@@ -6,9 +6,9 @@ graph gives out must stay as it is: none of these is part of a pair.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlopt_tflite import flatfile
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import Layer, layers
 
 PASSING = frozenset({
@@ -28,7 +28,7 @@ class Pair:
     tensors: tuple[int, ...]
 
 
-def pairs(model: Any) -> list[Pair]:
+def pairs(model: Model) -> list[Pair]:
     """In running order of the writers."""
     running, graph = list(flatfile.ops(model)), model.subgraphs[0]
     readers: dict[int, list[flatfile.Op]] = {}
@@ -55,18 +55,18 @@ def pairs(model: Any) -> list[Pair]:
     return found
 
 
-def _homogeneous(model: Any, op: flatfile.Op) -> bool:
+def _homogeneous(model: Model, op: flatfile.Op) -> bool:
     """Whether the activation that is part of the operation, if it can have one, is."""
     options = model.subgraphs[0].operators[op.index].builtinOptions
     return getattr(options, "fusedActivationFunction", 0) in HOMOGENEOUS
 
 
-def _channels(model: Any, tensor: int) -> int:
+def _channels(model: Model, tensor: int) -> int:
     shape = flatfile.shape_of(model.subgraphs[0].tensors[tensor])
     return shape[-1] if shape else 0
 
 
-def _keeps_channels(model: Any, op: flatfile.Op, tensor: int) -> bool:
+def _keeps_channels(model: Model, op: flatfile.Op, tensor: int) -> bool:
     if op.name not in PASSING or op.inputs[0] != tensor or len(op.outputs) != 1:
         return False
     tensors = model.subgraphs[0].tensors
@@ -81,7 +81,7 @@ def _keeps_channels(model: Any, op: flatfile.Op, tensor: int) -> bool:
     return _channels(model, op.outputs[0]) == _channels(model, tensor)
 
 
-def _reads_channels(model: Any, layer: Layer, tensor: int) -> bool:
+def _reads_channels(model: Model, layer: Layer, tensor: int) -> bool:
     """Each of the tensor's channels meets weights of its own: no grouped convolution, no flattened picture."""
     channels = _channels(model, tensor)
     if layer.input != tensor or channels == 0:

@@ -1,20 +1,21 @@
 """The rows that a layer's weights are multiplied with: its input, unrolled at some places."""
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 
+from mlopt_tflite.tables import ConvOptions, Model
 from mlopt_tflite.weights import Layer
 
 SAME = 0   # schema.Padding
 
 
-def patches(model: Any, layer: Layer, value: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def patches(model: Model, layer: Layer, value: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """Up to `count` rows [n, K] of one input, K as the weights [outputs, K] of the layer lie in memory."""
     if layer.kind == "FULLY_CONNECTED":
         rows = value.reshape(-1, layer.shape[1])
         return rows if len(rows) <= count else rows[random.choice(len(rows), count, replace=False)]
-    options = model.subgraphs[0].operators[layer.op].builtinOptions
+    options = cast(ConvOptions, model.subgraphs[0].operators[layer.op].builtinOptions)
     return conv_patches(
         value[0], layer.shape[1:3], (options.strideH, options.strideW),
         (options.dilationHFactor, options.dilationWFactor), same=options.padding == SAME, count=count, random=random,

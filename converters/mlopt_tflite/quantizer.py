@@ -6,7 +6,6 @@ What is lowered is the float file's own graph; what was chosen on the way stands
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlopt.artifact import Made
 from mlopt.data.samples import Samples
@@ -14,15 +13,14 @@ from mlopt.errors import MloptError
 from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt_tflite import flatfile, slim, weight_files
-from mlopt_tflite.full_integer import make_integer
+from mlopt_tflite.full_integer import Written, make_integer
 from mlopt_tflite.low_bits import make_int4, make_integer_mixed, make_mixed
 from mlopt_tflite.observe import Observed, observe
 from mlopt_tflite.settle import settle
 from mlopt_tflite.storage import read_storage
+from mlopt_tflite.tables import Model
 from mlopt_tflite.trained import BY_GRID, Trained
-from mlopt_tflite.weights import layers, spanned, weight_of
-
-Written = tuple[Any, dict[str, str], tuple[str, ...]]   # the model, choices, notes
+from mlopt_tflite.weights import in_8_bits
 
 
 def make(
@@ -73,28 +71,24 @@ def _check_stored(dest: Path, precision: str) -> tuple[str, ...]:
     return ()
 
 
-def _float16(model: Any) -> Written:
+def _float16(model: Model) -> Written:
     halved, notes = weight_files.half(model)
     return halved, {"weights": "rounded to 16-bit floats"}, notes
 
 
-def _int8_weights(model: Any) -> Written:
-    chosen, tables = _spanned(model), weight_files.tables(model)
+def _int8_weights(model: Model) -> Written:
+    chosen, tables = in_8_bits(model), weight_files.tables(model)
     kinds = {"weights": "8 bits, a scale for each output channel", "activations": "float"}
     return weight_files.with_tables(weight_files.unpacked(model, chosen, {}), tables), kinds, ()
 
 
-def _int8_dynamic(model: Any) -> Written:
-    chosen, tables = _spanned(model), weight_files.tables(model)
+def _int8_dynamic(model: Model) -> Written:
+    chosen, tables = in_8_bits(model), weight_files.tables(model)
     model, notes = settle(
         model, lambda in_float: weight_files.with_tables(weight_files.dynamic(model, chosen, in_float), tables)
     )
     kinds = {"weights": "8 bits, a scale for each output channel", "activations": "rounded to 8 bits at run time"}
     return model, kinds, notes
-
-
-def _spanned(model: Any) -> dict[int, Any]:
-    return {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}
 
 
 STORED: Mapping[str, frozenset[str]] = {
@@ -107,7 +101,7 @@ STORED: Mapping[str, frozenset[str]] = {
     "mixed-4-8": frozenset({"int4", "int8"}),
     "int8-mixed-4-8": frozenset({"int4", "int8"}),
 }
-WITHOUT_SAMPLES: Mapping[str, Callable[[Any], Written]] = {
+WITHOUT_SAMPLES: Mapping[str, Callable[[Model], Written]] = {
     "float16": _float16,
     "int8-dynamic": _int8_dynamic,
     "int8-weights": _int8_weights,

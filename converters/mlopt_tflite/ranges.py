@@ -1,8 +1,10 @@
-"""The search for activation ranges: candidates from histograms, the choice by the error at the model's output."""
+"""The search for activation ranges: candidates from distributions, the choice by the error at the model's output."""
 
 from collections.abc import Callable, Mapping
 
-from mlopt_tflite.histogram import GrowingHistogram
+import numpy as np
+
+from mlopt.distribution import Distribution
 from mlopt_tflite.judge import Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.scales import Range
@@ -10,20 +12,41 @@ from mlopt_tflite.scales import Range
 Build = Callable[[Mapping[int, Range]], bytes]   # ranges by tensor -> the integer file
 BETTER = 0.98   # a change is kept when it brings the error at least this far down: less is the noise of the samples
 
-CANDIDATES: dict[str, Callable[[GrowingHistogram], Range]] = {
-    "min-max": GrowingHistogram.span,
-    "percentile 99.9": lambda h: h.within(0.999),
-    "percentile 99.99": lambda h: h.within(0.9999),
-    "percentile 99.999": lambda h: h.within(0.99999),
-    "percentile 99.9999": lambda h: h.within(0.999999),
-    "least squared error": GrowingHistogram.least_error,
+
+def least_error(values: Distribution, levels: int = 256, tries: int = 60) -> Range:
+    """The range out of `tries` shrunk ones whose rounding and clipping have the least squared error together.
+
+    Rounding in equal steps has step**2 / 12 (uniform error within a step).
+    """
+    low, high = values.span
+    if high <= low:
+        return low, high
+    centre, counts = values.bins()
+    best, chosen = np.inf, (low, high)
+    for shrink in np.linspace(1.0, 0.2, tries):
+        bottom, top = min(low * shrink, 0.0), max(high * shrink, 0.0)
+        step = (top - bottom) / (levels - 1)
+        beyond = np.maximum(centre - top, 0) + np.maximum(bottom - centre, 0)
+        error = (counts * np.where(beyond > 0, beyond**2, step**2 / 12)).sum()
+        if error < best:
+            best, chosen = error, (bottom, top)
+    return chosen
+
+
+CANDIDATES: dict[str, Callable[[Distribution], Range]] = {
+    "min-max": lambda d: d.span,
+    "percentile 99.9": lambda d: d.within(0.999),
+    "percentile 99.99": lambda d: d.within(0.9999),
+    "percentile 99.999": lambda d: d.within(0.99999),
+    "percentile 99.9999": lambda d: d.within(0.999999),
+    "least squared error": least_error,
 }
 ROBUST = {name: CANDIDATES[name] for name in ("min-max", "percentile 99.99", "percentile 99.9999")}
 
 
 def ranges_of(observed: Observed, candidate: str) -> dict[int, Range]:
     """By tensor; inputs whose range is known beyond the samples keep it."""
-    return {i: CANDIDATES[candidate](h) for i, h in observed.histograms.items()} | dict(observed.exact_inputs)
+    return {i: CANDIDATES[candidate](d) for i, d in observed.distributions.items()} | dict(observed.exact_inputs)
 
 
 def search(observed: Observed, build: Build, judge: Judge) -> tuple[dict[int, Range], str, float]:

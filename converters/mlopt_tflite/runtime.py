@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt.model import Signature, TensorSpec
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
+from mlopt_tflite.tables import Model, Tensor
 
 
 class LiteRTFile:
@@ -40,7 +40,7 @@ def open_runtime(file: Path, signature: Signature) -> LiteRTFile:
     return LiteRTFile(engine, contract)
 
 
-def _port(model: Any, spec: TensorSpec, names: Mapping[str, int], file: Path) -> PortContract:
+def _port(model: Model, spec: TensorSpec, names: Mapping[str, int], file: Path) -> PortContract:
     if spec.name not in names:
         found = f"its signature has {', '.join(names) or 'nothing'} where {spec.name} is wanted"
         raise ModelUnreadable(file, found, "It was made from another model.")
@@ -49,8 +49,7 @@ def _port(model: Any, spec: TensorSpec, names: Mapping[str, int], file: Path) ->
     same_rank = len(spec.shape) == len(shape)
     if same_rank and any(w not in (None, f) for w, f in zip(spec.shape[1:], shape[1:], strict=True)):
         raise ModelUnreadable(file, f"{spec.name} has the shape {list(shape)} where the model has {spec.describe()}")
-    q = tensor.quantization
-    quantized = q is not None and q.scale is not None and len(q.scale) == 1
+    scale, zero_point = _affine(tensor)
     stored_name = tensor.name.decode("utf-8", "replace") if isinstance(tensor.name, bytes) else (tensor.name or "")
     return PortContract(
         name=spec.name,
@@ -58,6 +57,14 @@ def _port(model: Any, spec: TensorSpec, names: Mapping[str, int], file: Path) ->
         shape=shape,
         layout=spec.layout,
         dtype=flatfile.type_name(tensor),
-        scale=float(q.scale[0]) if quantized else 1.0,
-        zero_point=int(q.zeroPoint[0]) if quantized else 0,
+        scale=scale,
+        zero_point=zero_point,
     )
+
+
+def _affine(tensor: Tensor) -> tuple[float, int]:
+    """(scale, zero point) of a port; (1, 0) where it is not quantized."""
+    q = tensor.quantization
+    if q is None or q.scale is None or q.zeroPoint is None or len(q.scale) != 1:
+        return 1.0, 0
+    return float(q.scale[0]), int(q.zeroPoint[0])

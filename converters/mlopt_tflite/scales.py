@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlopt_tflite import flatfile
 from mlopt_tflite.operators import INTEGER_OPS, Scales
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import WEIGHTED
 
 Range = tuple[float, float]
@@ -34,7 +34,7 @@ class Sharing:
         return found
 
 
-def integer_ops(model: Any, kind: str, in_float: Set[int], known: Set[int]) -> set[int]:
+def integer_ops(model: Model, kind: str, in_float: Set[int], known: Set[int]) -> set[int]:
     """Operations that run on integers of type `kind`: all their float operands are `known` activations or constants."""
     tensors, found = model.subgraphs[0].tensors, set()
     for op in flatfile.ops(model):
@@ -52,12 +52,12 @@ def integer_ops(model: Any, kind: str, in_float: Set[int], known: Set[int]) -> s
     return found
 
 
-def float_operands(model: Any, indices: tuple[int, ...]) -> list[int]:
+def float_operands(model: Model, indices: tuple[int, ...]) -> list[int]:
     tensors = model.subgraphs[0].tensors
     return [i for i in indices if i >= 0 and flatfile.type_name(tensors[i]) == "float32"]
 
 
-def data_operands(model: Any, op: flatfile.Op) -> list[int]:
+def data_operands(model: Model, op: flatfile.Op) -> list[int]:
     """Float operands without weights and bias, which have scales of their own."""
     if op.name in WEIGHTED:
         return [op.inputs[WEIGHTED[op.name][0]]]
@@ -65,7 +65,7 @@ def data_operands(model: Any, op: flatfile.Op) -> list[int]:
 
 
 def shared(
-    model: Any, kind: str, integer: Set[int], pinned: Mapping[int, tuple[float, int]] | None = None
+    model: Model, kind: str, integer: Set[int], pinned: Mapping[int, tuple[float, int]] | None = None
 ) -> Sharing:
     """Join the tensors that must have one scale. A group whose scale is prescribed takes no other range in.
 
@@ -125,7 +125,7 @@ class _Groups:
         return True
 
 
-def group_ranges(model: Any, sharing: Sharing, ranges: Mapping[int, Range], integer: Set[int]) -> dict[int, Range]:
+def group_ranges(model: Model, sharing: Sharing, ranges: Mapping[int, Range], integer: Set[int]) -> dict[int, Range]:
     """By leader, the span of its members' ranges and of the constants that pass through with them."""
     spans: dict[int, Range] = {}
     for tensor, leader in sharing.leader.items():

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Callable, Set
-from typing import Any
 
 from mlopt.errors import MloptError
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.packing import pack
 from mlopt_tflite.slim import random_inputs
+from mlopt_tflite.tables import Model
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
-def settle(model: Any, build: Callable[[Set[int]], Any]) -> tuple[Any, tuple[str, ...]]:
+def settle(model: Model, build: Callable[[Set[int]], Model]) -> tuple[Model, tuple[str, ...]]:
     """`build` makes a lowered model, with some operations of the float `model` left in float; here are found the least
     that LiteRT runs. Returns that model and a note for each operation that went back.
     """
@@ -34,13 +34,13 @@ def settle(model: Any, build: Callable[[Set[int]], Any]) -> tuple[Any, tuple[str
         return built, tuple(notes)
 
 
-def run_once(model: Any) -> None:
+def run_once(model: Model) -> None:
     """One inference on seeded inputs; raises `MloptError` with LiteRT's words."""
     engine = Engine(pack(model))
     engine.run_stored(random_inputs(engine, seed=0))
 
 
-def _refused(model: Any, built: Any, message: str) -> int | None:
+def _refused(model: Model, built: Model, message: str) -> int | None:
     """The float operation behind the node that LiteRT names, or None when it names none of ours."""
     named = re.search(r"Node number (\d+) \((\w+)\)", message)
     if named is None:
@@ -48,7 +48,7 @@ def _refused(model: Any, built: Any, message: str) -> int | None:
     return {lowered: source for source, lowered in aligned(model, built)}.get(int(named.group(1)))
 
 
-def aligned(model: Any, built: Any) -> list[tuple[int, int]]:
+def aligned(model: Model, built: Model) -> list[tuple[int, int]]:
     """(operation of the float model, the same operation of a lowered one): lowering keeps the order and only adds
     conversions. Raises ValueError when the two are not such a pair.
     """

@@ -12,15 +12,15 @@ counts differ. They are shared, so that they cost once per number of channels.
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from mlopt.errors import MloptError
 from mlopt_tflite import flatfile
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.packing import pack
+from mlopt_tflite.private.ai_edge_litert import schema
+from mlopt_tflite.tables import Model, Operator, OperatorCode, SignatureDef, SubGraph, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class SlimProof:
     identical: bool         # every output had the same bits
 
 
-def slimmed(model: Any) -> Any:
+def slimmed(model: Model) -> Model:
     """A new `schema.ModelT` without what no runtime reads; `model` is left as it was."""
     model = copy.copy(model)
     model.subgraphs = [_slim_graph(model, i) for i in range(len(model.subgraphs))]
@@ -53,7 +53,7 @@ def prove(before: bytes, after: bytes, *, seed: int = 0, tries: int = 4) -> Slim
     return SlimProof(bytes_before=len(before), bytes_after=len(after), inputs_tried=tries, identical=bool(identical))
 
 
-def write_slim(model: Any, dest: Path, *, seed: int = 0, tries: int = 4) -> SlimProof:
+def write_slim(model: Model, dest: Path, *, seed: int = 0, tries: int = 4) -> SlimProof:
     """Write the slim form of `model` to `dest`, unless it computes anything else than `model` does."""
     before, after = pack(model), pack(slimmed(model))
     proof = prove(before, after, seed=seed, tries=tries)
@@ -63,7 +63,7 @@ def write_slim(model: Any, dest: Path, *, seed: int = 0, tries: int = 4) -> Slim
     return proof
 
 
-def random_inputs(engine: Any, *, seed: int) -> dict[str, np.ndarray]:
+def random_inputs(engine: Engine, *, seed: int) -> dict[str, np.ndarray]:
     """One stored input for each of an `Engine`'s inputs."""
     random = np.random.default_rng(seed)
     return {name: _random_input(random, shape, dtype) for name, (shape, dtype) in engine.inputs.items()}
@@ -79,7 +79,7 @@ def _random_input(random: np.random.Generator, shape: tuple[int, ...], dtype: np
     return (random.normal(size=shape) * random.choice([1.0, 64.0])).astype(dtype)
 
 
-def _slim_graph(model: Any, index: int) -> Any:
+def _slim_graph(model: Model, index: int) -> SubGraph:
     graph = copy.copy(model.subgraphs[index])
     graph.name = None
     ports = {int(i) for i in (*graph.inputs, *graph.outputs)}
@@ -100,7 +100,7 @@ def _slim_graph(model: Any, index: int) -> Any:
     return graph
 
 
-def _slim_tensor(model: Any, tensor: Any, is_port: bool) -> Any:
+def _slim_tensor(model: Model, tensor: Tensor, is_port: bool) -> Tensor:
     tensor = copy.copy(tensor)
     if not is_port:
         tensor.name = None
@@ -118,7 +118,7 @@ def _slim_tensor(model: Any, tensor: Any, is_port: bool) -> Any:
     return tensor
 
 
-def _renumbered(op: Any, place: dict[int, int]) -> Any:
+def _renumbered(op: Operator, place: dict[int, int]) -> Operator:
     op = copy.copy(op)
     for field in ("inputs", "outputs", "intermediates"):
         indices = getattr(op, field)
@@ -129,7 +129,7 @@ def _renumbered(op: Any, place: dict[int, int]) -> Any:
     return op
 
 
-def _renumbered_signature(signature: Any, place: dict[int, int]) -> Any:
+def _renumbered_signature(signature: SignatureDef, place: dict[int, int]) -> SignatureDef:
     new = copy.copy(signature)
     for side in ("inputs", "outputs"):
         entries = getattr(signature, side) or []
@@ -137,10 +137,10 @@ def _renumbered_signature(signature: Any, place: dict[int, int]) -> Any:
     return new
 
 
-def _drop_unused(model: Any) -> None:
+def _drop_unused(model: Model) -> None:
     """Buffers and operator codes in order of first use; buffer 0 stays the empty one, equal buffers become one."""
     buffers, by_content = [schema.BufferT()], {b"": 0}
-    codes: list[Any] = []
+    codes: list[OperatorCode] = []
     code_place: dict[int, int] = {}
     for graph in model.subgraphs:
         for tensor in graph.tensors:

@@ -1,15 +1,15 @@
 """Carry known ranges to the tensors that must share them: through pooling, reshaping, padding, joining and the like."""
 
 from collections.abc import Mapping, Set
-from typing import Any
 
 from mlopt.grid import ActivationGrid
 from mlopt_tflite import flatfile
 from mlopt_tflite.operators import INTEGER_OPS, Scales
 from mlopt_tflite.scales import data_operands
+from mlopt_tflite.tables import Model
 
 
-def prescribed(model: Any, integer: Set[int]) -> dict[int, ActivationGrid]:
+def prescribed(model: Model, integer: Set[int]) -> dict[int, ActivationGrid]:
     """By tensor, the range that an int8 kernel prescribes; values that only pass on keep it."""
     found: dict[int, ActivationGrid] = {}
     for op in flatfile.ops(model):
@@ -26,7 +26,7 @@ def prescribed(model: Any, integer: Set[int]) -> dict[int, ActivationGrid]:
 
 
 def spread(
-    model: Any, integer: Set[int], spans: Mapping[int, ActivationGrid], fixed: Mapping[int, ActivationGrid]
+    model: Model, integer: Set[int], spans: Mapping[int, ActivationGrid], fixed: Mapping[int, ActivationGrid]
 ) -> dict[int, ActivationGrid]:
     """`spans` by tensor, and those of the tensors around operations that only pass values on; none of `fixed`.
 
@@ -52,11 +52,11 @@ def spread(
     return found
 
 
-def passing(model: Any, integer: Set[int]) -> list[flatfile.Op]:
+def passing(model: Model, integer: Set[int]) -> list[flatfile.Op]:
     """Operations whose inputs and outputs share one scale, in running order."""
     return [op for op in flatfile.ops(model) if op.index in integer and INTEGER_OPS[op.name].scales is Scales.SAME]
 
 
-def _operands(model: Any, op: flatfile.Op) -> list[int]:
+def _operands(model: Model, op: flatfile.Op) -> list[int]:
     tensors = model.subgraphs[0].tensors
     return [t for t in data_operands(model, op) if not flatfile.is_constant(model, tensors[t])]

@@ -6,7 +6,6 @@ float and back. The graph's own inputs and outputs are integers wherever they we
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from mlopt_tflite.scales import (
     integer_ops,
     shared,
 )
+from mlopt_tflite.tables import Model, Operator
 from mlopt_tflite.weights import WEIGHTED, Layer, Quantized, layers, rounded
 
 BIAS_LIMIT = 2.0**30   # a bias is a 32-bit number of steps of input scale * weight scale; half of the type is left free
@@ -34,14 +34,14 @@ INT4_VERSIONS = {"CONV_2D": 7, "FULLY_CONNECTED": 10}
 class Lowered:
     """`model` is the integer graph; `source` names for each of its operations the float one, or None where inserted."""
 
-    model: Any
+    model: Model
     source: tuple[int | None, ...]
     tensors: Mapping[int, int]      # float tensor -> the tensor that holds its integer form
     in_float: tuple[int, ...]       # float operations that stayed so
 
 
 def lower(
-    model: Any,
+    model: Model,
     kind: str,
     *,
     ranges: Mapping[int, Range],
@@ -62,7 +62,7 @@ def lower(
 class _Lowering:
     def __init__(
         self,
-        model: Any,
+        model: Model,
         kind: str,
         *,
         ranges: Mapping[int, Range],
@@ -82,7 +82,7 @@ class _Lowering:
         self.layer_of = {layer.op: layer for layer in layers(model)}
         self.as_integer: dict[int, int] = {}
         self.as_float: dict[int, int] = {}
-        self.operators: list[Any] = []
+        self.operators: list[Operator] = []
         self.source: list[int | None] = []
 
     def run(self) -> Lowered:
@@ -120,7 +120,7 @@ class _Lowering:
         tensor.quantization = parameters(*self._quantization(index))
         self.as_integer[index] = index
 
-    def _integer_op(self, op: flatfile.Op, new: Any) -> None:
+    def _integer_op(self, op: flatfile.Op, new: Operator) -> None:
         if op.name in WEIGHTED:
             self._weighted(op, new)
         else:
@@ -150,7 +150,7 @@ class _Lowering:
         self._emit(self.editor.new_op("QUANTIZE", [source], [result], 2), None)
         return result
 
-    def _weighted(self, op: flatfile.Op, new: Any) -> None:
+    def _weighted(self, op: flatfile.Op, new: Operator) -> None:
         data, weight, bias, _ = WEIGHTED[op.name]
         layer, q = self.layer_of[op.index], self.weights[op.index]
         new.inputs[data] = self._integer_form(op.inputs[data])
@@ -175,7 +175,7 @@ class _Lowering:
             return None
         return flatfile.constant(self.model, self.model.subgraphs[0].tensors[layer.bias])
 
-    def _float_op(self, op: flatfile.Op, new: Any) -> None:
+    def _float_op(self, op: flatfile.Op, new: Operator) -> None:
         new.inputs = [self._float_form(i) if i in self.as_integer else i for i in op.inputs]
         self._emit(new, op.index)
 
@@ -212,7 +212,7 @@ class _Lowering:
                 for entry in (*(signature.inputs or ()), *(signature.outputs or ())):
                     entry.tensorIndex = self.as_integer.get(int(entry.tensorIndex), int(entry.tensorIndex))
 
-    def _emit(self, op: Any, source: int | None) -> None:
+    def _emit(self, op: Operator, source: int | None) -> None:
         self.operators.append(op)
         self.source.append(source)
 

@@ -1,14 +1,15 @@
 """What a TFLite file really stores, read back from the file and never taken from the request."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mlopt.artifact import Storage, StoredLayer
 from mlopt_tflite import flatfile
 from mlopt_tflite.settle import CONVERSIONS
+from mlopt_tflite.tables import Model, Tensor
 from mlopt_tflite.weights import TABLES, WEIGHTED
 
 FLOATS_OF_OTHERS = frozenset({"float32", "float16", "int8", "uint8", "int16", "int4", "int2"})   # int32 holds shapes
@@ -62,15 +63,17 @@ def _role(op: flatfile.Op, place: int) -> str:
     return "weights" if TABLES.get(op.name) == place else "other"
 
 
-def _unpacks_constant(model: Any, op: flatfile.Op) -> bool:
+def _unpacks_constant(model: Model, op: flatfile.Op) -> bool:
     return op.name == "DEQUANTIZE" and flatfile.is_constant(model, model.subgraphs[0].tensors[op.inputs[0]])
 
 
-def _bytes(model: Any, tensor: Any) -> int:
+def _bytes(model: Model, tensor: Tensor) -> int:
     scales = tensor.quantization.scale if tensor.quantization is not None else None
-    return len(model.buffers[tensor.buffer].data) + 4 * (len(scales) if scales is not None else 0)
+    data = model.buffers[tensor.buffer].data
+    assert data is not None                     # asked of constants only
+    return len(data) + 4 * (len(scales) if scales is not None else 0)
 
 
-def _activation(tensors: Any, op: flatfile.Op) -> str:
+def _activation(tensors: Sequence[Tensor], op: flatfile.Op) -> str:
     place = WEIGHTED[op.name][0] if op.name in WEIGHTED else 1 - TABLES[op.name]
     return flatfile.type_name(tensors[op.inputs[place]])

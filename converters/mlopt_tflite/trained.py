@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,15 +10,16 @@ from mlopt.convert.trained import SAYS, Kernel, OnGrid, affine, factor_notes, ke
 from mlopt.grid import ActivationGrid, Grid
 from mlopt_tflite import flatfile, full_integer, ranges, weight_files
 from mlopt_tflite.engine import Engine
+from mlopt_tflite.full_integer import Written
 from mlopt_tflite.low_bits import FOUR_BITS
 from mlopt_tflite.observe import Observed, activations
 from mlopt_tflite.scales import data_operands, integer_ops
 from mlopt_tflite.settle import settle
 from mlopt_tflite.spread import passing, prescribed, spread
 from mlopt_tflite.static import Lowered, lower
+from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import WEIGHTED, Quantized, layers, spanned, weight_of
 
-Written = tuple[Any, dict[str, str], tuple[str, ...]]   # the model, choices, notes
 FOUR_BITS_INTEGER = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})   # 4-bit kernels on int8 activations
 
 
@@ -27,7 +27,7 @@ FOUR_BITS_INTEGER = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"
 class Trained:
     """A float file with the grid of its network. `kernels` are by operation; `observe` runs the samples, if asked."""
 
-    model: Any
+    model: Model
     content: bytes
     grid: Grid
     kernels: Mapping[int, OnGrid]
@@ -145,11 +145,11 @@ def _every_span(trained: Trained) -> tuple[dict[int, ActivationGrid], int, tuple
     return spread(model, integer, spans | seen, fixed), count, (note,)
 
 
-def _integer(model: Any) -> set[int]:
+def _integer(model: Model) -> set[int]:
     return integer_ops(model, "int8", frozenset(), set(activations(model)))
 
 
-def _prescribed(model: Any) -> dict[int, ActivationGrid]:
+def _prescribed(model: Model) -> dict[int, ActivationGrid]:
     return prescribed(model, _integer(model))
 
 
@@ -158,7 +158,7 @@ def _signed(span: ActivationGrid) -> tuple[float, int]:
     return scale, zero - 128
 
 
-def _in_running_order(model: Any) -> list[int]:
+def _in_running_order(model: Model) -> list[int]:
     """Float activations: inputs first, then what each operation makes."""
     floats, graph = set(activations(model)), model.subgraphs[0]
     order = [int(i) for i in graph.inputs] + [i for op in flatfile.ops(model) for i in op.outputs]
@@ -200,6 +200,7 @@ def _raised(trained: Trained, lowered: Lowered, weights: Mapping[int, Quantized]
             continue
         wanted = weights[layer.op]
         if not np.array_equal(flatfile.constant(lowered.model, tensor), wanted.values):
+            assert tensor.quantization is not None      # integer weights have scales
             moved = int((np.asarray(tensor.quantization.scale) != wanted.scale).sum())
             notes.append(
                 f"{layer.label} ({trained.kernels[layer.op].node}): {moved} channels leave the trained grid, since "

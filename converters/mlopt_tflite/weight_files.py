@@ -5,12 +5,12 @@ Weights are stored small and unpacked once, when the file is loaded, by a DEQUAN
 """
 
 from collections.abc import Mapping, Set
-from typing import Any
 
 import numpy as np
 
 from mlopt_tflite import flatfile
 from mlopt_tflite.graph import Editor, parameters
+from mlopt_tflite.tables import Model, Operator, Quantization
 from mlopt_tflite.weights import WEIGHTED, Layer, Quantized, layers, spanned
 
 HYBRID_VERSIONS = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6, "FULLY_CONNECTED": 12}   # those that know scales per channel
@@ -18,7 +18,7 @@ UNPACK_BYTES = 100   # what a DEQUANTIZE operation with its tensor costs in a fi
 DEQUANTIZE_VERSIONS = {"int8": 5, "float16": 3, "int4": 6}   # the first that knows the type, per channel
 
 
-def half(model: Any) -> tuple[Any, tuple[str, ...]]:
+def half(model: Model) -> tuple[Model, tuple[str, ...]]:
     """Every float32 constant that pays for its unpacking, as float16; and notes."""
     editor, small, lost = Editor(model), 0, []
     front = []
@@ -38,7 +38,7 @@ def half(model: Any) -> tuple[Any, tuple[str, ...]]:
     return editor.model, (*(notes if small else ()), *lost)
 
 
-def unpacked(model: Any, chosen: Mapping[int, Quantized], biases: Mapping[int, np.ndarray]) -> Any:
+def unpacked(model: Model, chosen: Mapping[int, Quantized], biases: Mapping[int, np.ndarray]) -> Model:
     """The weights of the layers in `chosen` (by op) stored as whole numbers and unpacked at load; new biases by op."""
     editor = Editor(model)
     front, done = [], {}
@@ -54,7 +54,7 @@ def unpacked(model: Any, chosen: Mapping[int, Quantized], biases: Mapping[int, n
     return editor.model
 
 
-def dynamic(model: Any, chosen: Mapping[int, Quantized], in_float: Set[int] = frozenset()) -> Any:
+def dynamic(model: Model, chosen: Mapping[int, Quantized], in_float: Set[int] = frozenset()) -> Model:
     """The weights stored as whole numbers, for kernels that round activations at run time.
 
     Layers of kinds without such a kernel, and those in `in_float` (by op), unpack their weights instead.
@@ -76,7 +76,7 @@ def dynamic(model: Any, chosen: Mapping[int, Quantized], in_float: Set[int] = fr
     return editor.model
 
 
-def tables(model: Any) -> dict[int, Quantized]:
+def tables(model: Model) -> dict[int, Quantized]:
     """Large constants that no weighted layer owns (embedding tables, matrices), as 8-bit numbers by tensor index.
 
     Scales run along the first axis of matrices, since rows are what is looked up; one scale for anything else.
@@ -92,7 +92,7 @@ def tables(model: Any) -> dict[int, Quantized]:
     return found
 
 
-def with_tables(model: Any, found: Mapping[int, Quantized]) -> Any:
+def with_tables(model: Model, found: Mapping[int, Quantized]) -> Model:
     """Unpack the constants of `tables` at load."""
     editor = Editor(model)
     front = [
@@ -102,7 +102,7 @@ def with_tables(model: Any, found: Mapping[int, Quantized]) -> Any:
     return editor.model
 
 
-def replaced(model: Any, weights: Mapping[int, np.ndarray], biases: Mapping[int, np.ndarray]) -> Any:
+def replaced(model: Model, weights: Mapping[int, np.ndarray], biases: Mapping[int, np.ndarray]) -> Model:
     """The float model with other real weights and biases, by op: what `unpacked` computes, at float speed."""
     editor = Editor(model)
     for layer in layers(model):
@@ -121,7 +121,7 @@ def _set_bias(editor: Editor, layer: Layer, biases: Mapping[int, np.ndarray]) ->
     op.inputs[place] = editor.add_constant(np.asarray(biases[layer.op], np.float32), "float32")
 
 
-def _unpack(editor: Editor, index: int, values: np.ndarray, kind: str, quantization: Any) -> Any:
+def _unpack(editor: Editor, index: int, values: np.ndarray, kind: str, quantization: Quantization | None) -> Operator:
     """Store a constant as `kind`; every consumer reads what the new DEQUANTIZE, which is returned, makes of it."""
     stored = editor.add_constant(values, kind, quantization)
     result = editor.add_tensor(shape=values.shape, kind="float32")

@@ -5,11 +5,11 @@ All scales are symmetric: real = stored * scale, zero is zero, and stored number
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mlopt_tflite import flatfile
+from mlopt_tflite.tables import Model
 
 # op -> (place of the input, of the weights, of the bias, the weights' axis of output channels)
 WEIGHTED: dict[str, tuple[int, int, int, int]] = {
@@ -57,7 +57,7 @@ class Quantized:
         return (self.values * along(self.scale, self.values.ndim, self.axis)).astype(np.float32)
 
 
-def layers(model: Any) -> list[Layer]:
+def layers(model: Model) -> list[Layer]:
     """Operations with constant float weights, in the order in which they run."""
     tensors, found = model.subgraphs[0].tensors, []
     for op in flatfile.ops(model):
@@ -79,11 +79,11 @@ def layers(model: Any) -> list[Layer]:
     return found
 
 
-def weight_of(model: Any, layer: Layer) -> np.ndarray:
+def weight_of(model: Model, layer: Layer) -> np.ndarray:
     return flatfile.constant(model, model.subgraphs[0].tensors[layer.weight])
 
 
-def bias_of(model: Any, layer: Layer) -> np.ndarray:
+def bias_of(model: Model, layer: Layer) -> np.ndarray:
     """Zeros where the layer has no bias."""
     if layer.bias is None:
         return np.zeros(layer.shape[layer.axis], np.float32)
@@ -138,3 +138,8 @@ def fitted(weights: np.ndarray, axis: int, bits: int) -> Quantized:
 def spanned(weights: np.ndarray, axis: int, bits: int) -> Quantized:
     """Rounded on scales that clip nothing."""
     return rounded(weights, span_scales(weights, axis, bits), axis, bits)
+
+
+def in_8_bits(model: Model) -> dict[int, Quantized]:
+    """Every layer's weights, by operation, on scales that clip nothing."""
+    return {layer.op: spanned(weight_of(model, layer), layer.axis, 8) for layer in layers(model)}

@@ -9,6 +9,7 @@ import typer
 
 from mlopt.cli import compress, doctor, gate, profile, recipes
 from mlopt.cli.exit_codes import explained
+from mlopt.exits import in_help
 
 app = typer.Typer(
     name="mlopt",
@@ -36,9 +37,9 @@ def root(
     """From a trained model to proven TFLite, ONNX and Core ML files."""
 
 
-app.command(name="compress")(compress.compress)
-app.command(name="profile")(profile.profile)
-app.command(name="doctor")(doctor.doctor)
+app.command(name="compress", epilog=in_help("compress"))(compress.compress)
+app.command(name="profile", epilog=in_help("profile"))(profile.profile)
+app.command(name="doctor", epilog=in_help("doctor"))(doctor.doctor)
 app.add_typer(gate.app, name="gate")
 app.add_typer(recipes.app, name="recipes")
 

@@ -1,128 +1,26 @@
-"""`mlopt compress`: parse, call the API, print."""
+"""`mlopt compress`: options made from the settings of the call; parse, call the API, print."""
 
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlopt.cli import settings
-
-_MODEL = "Model and data"
-_TRAINING = "Training"
-_RESULT = "Result"
+from mlopt.settings import RESULT, CompressSettings, Setting, kinds
 
 
-def compress(
-    model: Annotated[
-        Path, typer.Argument(help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False,
-                             parser=settings.path_of("MODEL"))
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(help="Samples to calibrate on: .npz, .parquet, image folder, TFRecord or module:function.",
-                     rich_help_panel=_MODEL, show_default="none: inputs are synthesised from the model"),
-    ] = None,
-    test: Annotated[
-        str | None,
-        typer.Option(help="Labelled samples to measure on, of the same kinds.", rich_help_panel=_MODEL,
-                     show_default="a part of --data is held out"),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(help="Train first: a recipe's name (`mlopt recipes list`) or a YAML file.", metavar="NAME|FILE",
-                     rich_help_panel=_TRAINING, show_default="none: nothing is trained")
-    ] = None,
-    train: Annotated[
-        str | None,
-        typer.Option(help="Samples to train on, of the same kinds as --data. A tenth is kept to choose on.",
-                     rich_help_panel=_TRAINING, show_default=False)
-    ] = None,
-    strategy: Annotated[
-        str, typer.Option(help="How training is spread over devices: auto, one, mirrored, multi-worker, "
-                               "parameter-server, tpu.", rich_help_panel=_TRAINING)
-    ] = "auto",
-    track: Annotated[
-        str, typer.Option(help="Also log the training to mlflow:URI.", metavar="mlflow:URI",
-                          rich_help_panel=_TRAINING, show_default="TensorBoard files alone")
-    ] = "",
-    normalise: Annotated[
-        str | None,
-        typer.Option(help="What the pixel values 0..255 become, e.g. 0..1 or -1..1.", metavar="LOW..HIGH",
-                     rich_help_panel=_MODEL, show_default="as they are stored"),
-    ] = None,
-    resize: Annotated[
-        bool, typer.Option("--resize", help="Resize images to the model's input.", rich_help_panel=_MODEL)
-    ] = False,
-    slices: Annotated[
-        str, typer.Option(help="Columns that split the test samples, e.g. device,region.", metavar="NAMES",
-                          rich_help_panel=_MODEL, show_default="text columns with few values")
-    ] = "",
-    input_shape: Annotated[
-        list[str] | None,
-        typer.Option(help="Fix an input's free dimensions: NAME=1,224,224,3.", metavar="NAME=SHAPE",
-                     rich_help_panel=_MODEL, show_default=False),
-    ] = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run the code that the model file carries, e.g. Lambda layers.",
-                           rich_help_panel=_MODEL)
-    ] = False,
-    custom_objects: Annotated[
-        list[str] | None,
-        typer.Option(help="A class or function that the model needs: module:NAME.", metavar="MODULE:NAME",
-                     rich_help_panel=_MODEL, show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the result.", rich_help_panel=_RESULT,
-                                  parser=settings.path_of("--out"), show_default="NAME-mlopt beside the model")
-    ] = None,
-    to: Annotated[
-        str, typer.Option(help="Formats: tflite, onnx, coreml.", metavar="NAMES", rich_help_panel=_RESULT,
-                          show_default="all")
-    ] = "",
-    precision: Annotated[
-        str, typer.Option(help="Precisions, e.g. int8,float16.", metavar="NAMES", rich_help_panel=_RESULT,
-                          show_default="all that a format has by default")
-    ] = "",
-    max_drop: Annotated[
-        float, typer.Option(help="Largest loss of the task's metric in a recommended file; 0.01 is one point. "
-                                 "Without labels: 1 - agreement.", rich_help_panel=_RESULT)
-    ] = 0.01,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of every random choice.", rich_help_panel=_RESULT,
-                                 show_default="the recipe's, or 0")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.",
-                           rich_help_panel=_RESULT)
-    ] = False,
-) -> None:
-    """Compress MODEL to TFLite, ONNX and Core ML files, prove each in its own runtime, and recommend.
-
-    Exit codes: 0 each format has a recommended file; 1 one has none within --max-drop; 2 bad input or a full
-    disk, no result was written; 3 a file could not be made or proven, the others were; 75 a process was killed, or ran
-    out of memory or time: the same command goes on.
-    """
+def compress(model: Path, as_json: bool, **texts: object) -> None:
+    """Compress MODEL to TFLite, ONNX and Core ML files, prove each in its own runtime, and recommend."""
     from mlopt import api
     from mlopt.cli import exit_codes
     from mlopt.cli.progress import Reporter
-    from mlopt.data.preparation import Preparation
-    from mlopt.location import ModelLocation
-    from mlopt.pipeline.request import CompressRequest
 
-    location = ModelLocation(
-        model, trust_code=trust_code, custom_objects=tuple(custom_objects or ()),
-        input_shapes=settings.shapes(input_shape or []),
-    )
-    request = CompressRequest(
-        model=location, out=out or api.default_folder(model), data=data, test=test, formats=settings.names(to),
-        precisions=settings.names(precision), max_drop=max_drop, asked_seed=seed, recipe=recipe, train=train,
-        strategy=strategy, track=track,
-        preparation=Preparation(
-            normalise=settings.interval(normalise), resize=resize, slice_columns=settings.names(slices)
-        ),
-    )
+    asked = {name: _TOLD[kind][1](texts[name]) for name, (kind, _) in kinds().items()}
     with Reporter() as reporter:
-        result = api.run(request, reporter.show)
+        result = api.compress(model, on_progress=reporter.show, **typing.cast("CompressSettings", asked))
     if as_json:
         import json
 
@@ -136,3 +34,67 @@ def compress(
 
         terminal.show(result.report, Console(highlight=False), page=str(result.folder / "report.html"))
     raise typer.Exit(exit_codes.of_report(result.report))
+
+
+def _interval(text: str | None) -> tuple[float, float] | None:
+    return settings.interval(text)
+
+
+def _names(given: str | list[str] | None) -> tuple[str, ...]:
+    return settings.names(given) if isinstance(given, str) else tuple(given or ())
+
+
+def _shapes(texts: list[str] | None) -> dict[str, tuple[int, ...]]:
+    return settings.shapes(texts or [])
+
+
+# How a setting of each type is told: as what, and what reads it.
+_TOLD: Mapping[object, tuple[object, Callable[[typing.Any], object]]] = {
+    str | Path | None: (str | None, lambda text: text),
+    str: (str, lambda text: text),
+    bool: (bool, lambda flag: flag),
+    float: (float, lambda number: number),
+    int | None: (int | None, lambda number: number),
+    tuple[float, float] | None: (str | None, _interval),
+    Sequence[str]: (str, _names),
+    Mapping[str, tuple[int, ...]]: (str, _shapes),
+}
+
+
+def _option(name: str, kind: object, setting: Setting) -> inspect.Parameter:
+    """The option of one setting."""
+    told, default = _TOLD[kind][0], setting.default
+    if setting.repeated:
+        told, default = list[str] | None, None
+    elif told is str and not isinstance(default, str):
+        default = ""
+    option = f"--{setting.option or name.replace('_', '-')}"
+    described = typer.Option(
+        option, help=setting.help, metavar=setting.metavar, rich_help_panel=setting.panel, show_default=setting.shown,
+    )
+    if setting.path:
+        told = Path | None
+        described.parser = settings.path_of(option)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[told, described]
+    )
+
+
+def _parameters() -> list[inspect.Parameter]:
+    model = typer.Argument(
+        help="Trained model: .h5, .keras, or a SavedModel folder.", show_default=False, parser=settings.path_of("MODEL")
+    )
+    as_json = typer.Option(
+        "--json", help="Print one JSON object on standard output, and nothing else there.", rich_help_panel=RESULT
+    )
+    return [
+        inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Annotated[Path, model]),
+        *(_option(name, kind, setting) for name, (kind, setting) in kinds().items()),
+        inspect.Parameter(
+            "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, as_json]
+        ),
+    ]
+
+
+compress.__signature__ = inspect.Signature(_parameters())       # type: ignore[attr-defined]  # typer reads it
+compress.__annotations__ = {parameter.name: parameter.annotation for parameter in _parameters()}

@@ -11,5 +11,5 @@ def doctor(
     """Say what is installed, what each missing extra would give, and what this machine can measure."""
     from mlopt import diagnosis
 
-    found = diagnosis.diagnose()
+    found = diagnosis.doctor()
     typer.echo(diagnosis.to_json(found) if as_json else diagnosis.to_text(found))

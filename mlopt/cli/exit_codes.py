@@ -1,23 +1,13 @@
-"""What a command's end means, in one table.
-
-0    everything asked for was made, and each format has a recommended file
-1    a format has no file within the limit; the nearest is named
-2    the model, the data, the folder or the command line cannot be worked with, or a disk is full; no result was written
-3    a file that was asked for could not be made or proven; the others were
-70   a bug in mlopt itself
-75   a process or a device that did the work was lost: killed, out of memory, past its deadline, unplugged
-130  stopped by Ctrl-C, SIGTERM or SIGHUP
-
-`mlopt gate` has codes of its own from 0 to 4 (`mlopt.gate.verdict.Exit`), and shares 70 and 130. What would be 75 is 3.
-"""
+"""What went wrong in a command: one sentence for the user, and an exit code of `mlopt.exits` for a program."""
 
 import errno
 import os
 import sys
 from collections.abc import Callable
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mlopt.exits import Exit
 
 if TYPE_CHECKING:
     from mlopt.errors import WorkerCrashed
@@ -26,29 +16,18 @@ if TYPE_CHECKING:
 BUG_REPORT = "This is a bug in mlopt. Set MLOPT_TRACEBACK=1 to see where, and report it with the command."
 
 
-class Exit(IntEnum):
-    DONE = 0
-    NOTHING_MEETS_LIMIT = 1
-    BAD_INPUT = 2
-    INCOMPLETE = 3
-    BUG = 70            # EX_SOFTWARE of sysexits.h
-    LOST = 75           # EX_TEMPFAIL: the same command may succeed
-    INTERRUPTED = 130
-
-
 def of_report(report: "Report") -> Exit:
     from mlopt.report import Severity
 
     if any(f.severity is Severity.FAILURE for f in report.findings):
         return Exit.INCOMPLETE
     formats = {c.format for c in report.candidates}
-    return Exit.DONE if formats == {c.format for c in report.candidates if c.recommended} else Exit.NOTHING_MEETS_LIMIT
+    return Exit.DONE if formats == {c.format for c in report.candidates if c.recommended} else Exit.LIMIT_BROKEN
 
 
 def explained(command: Callable[[], Any]) -> int:
     """Run `command`; one sentence on standard error for what went wrong, and the exit code."""
-    from mlopt.errors import MloptError, WorkerCrashed, WorkerFailed
-    from mlopt.profiling.target import TargetLost
+    from mlopt.errors import MloptError, WorkerCrashed
 
     try:
         command()
@@ -59,13 +38,11 @@ def explained(command: Callable[[], Any]) -> int:
             _say(_stopped(leaving))
         return leaving.code if isinstance(leaving.code, int) else Exit.BAD_INPUT if leaving.code else Exit.DONE
     except WorkerCrashed as err:
-        return _crashed(err)
-    except (WorkerFailed, TargetLost) as err:
-        _say(str(err))
-        return Exit.LOST
+        _say_of_crash(err)
+        return err.exit
     except MloptError as err:
         _say(str(err))
-        return Exit.BAD_INPUT
+        return err.exit
     except BrokenPipeError:
         return _reader_left()
     except OSError as err:
@@ -84,15 +61,12 @@ def _stopped(leaving: SystemExit) -> str:
     return said or "stopped. Finished parts are kept: the same command goes on from there."
 
 
-def _crashed(err: "WorkerCrashed") -> int:
-    """Killed from outside, or by a bug of ours."""
+def _say_of_crash(err: "WorkerCrashed") -> None:
     _say(str(err) if _traceback_wanted() else str(err).partition("\n")[0])
     if err.last_words and not _traceback_wanted():
         _say("Set MLOPT_TRACEBACK=1 to see the worker's last words.")
-    if err.killed:
-        return Exit.LOST
-    _say(BUG_REPORT)
-    return Exit.BUG
+    if err.exit is Exit.BUG:
+        _say(BUG_REPORT)
 
 
 def _unwritten(err: OSError) -> int:

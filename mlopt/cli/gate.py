@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlopt.cli import settings
+from mlopt.exits import Exit, in_help
 
 if TYPE_CHECKING:
     from mlopt.gate.verdict import Verdict
@@ -54,7 +55,7 @@ Files = Annotated[
 _DEFAULT = Path("mlopt-budget.toml")
 
 
-@app.command()
+@app.command(epilog=in_help("gate check"))
 def check(
     files: Files = None,
     budget: Budget = _DEFAULT,
@@ -81,18 +82,16 @@ def check(
         Path | None, typer.Option("--json-file", help="Write the JSON there as well.", rich_help_panel=_OUTPUT,
                                   parser=settings.path_of("--json-file"), show_default=False)] = None,
 ) -> None:
-    """Check files against their budgets. On GitHub it also annotates the budget's lines and writes the step's summary.
+    """Check files against their budgets.
 
-    Exit codes: 0 within budget; 1 a limit is broken, or a file is no model; 2 the budget, the baseline, the report or
-    the command line cannot be worked with, or nothing matched; 3 something could not be measured; 4 a latency could not
-    be decided.
+    On GitHub it also annotates the budget's lines and writes the step's summary.
     """
+    from mlopt import gate
     from mlopt.gate.budget import BudgetError
-    from mlopt.gate.job import check_files
 
     try:
         with _progress() as on_step:
-            verdict = check_files(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
+            verdict = gate.check(files=tuple(files or ()), budget=budget, baseline=baseline, report=report,
                                   only=tuple(on or ()), seed=seed, on_step=on_step)
     except BudgetError as err:
         if _on_github():
@@ -108,7 +107,7 @@ def check(
     raise typer.Exit(int(verdict.exit))
 
 
-@app.command()
+@app.command(epilog=in_help("gate calibrate"))
 def calibrate(
     files: Files = None,
     budget: Budget = _DEFAULT,
@@ -119,33 +118,30 @@ def calibrate(
 ) -> None:
     """Time each file against itself, and keep what this machine cannot tell from no change.
 
-    Afterwards a check refuses a latency tolerance below 1.5 times that. Exit codes: 0 all tolerances of the budget
-    stand; 1 one is too small for this machine; 2 bad input; 3 something could not be measured.
+    Afterwards a check refuses a latency tolerance below 1.5 times that.
     """
     import json
 
-    from mlopt import plain
-    from mlopt.gate.job import calibrate_files
+    from mlopt import gate, plain
     from mlopt.gate.judge import UNMEASURED
-    from mlopt.gate.verdict import Exit
 
     try:
         with _progress() as on_step:
-            done = calibrate_files(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
+            done = gate.calibrate(files=tuple(files or ()), budget=budget, only=tuple(on or ()), pairs=pairs,
                                    seed=seed, on_step=on_step)
     except UNMEASURED as err:
         typer.echo(f"mlopt: {err}", err=True)
-        raise typer.Exit(int(Exit.NOT_MEASURED)) from err
+        raise typer.Exit(int(Exit.INCOMPLETE)) from err
     if as_json:
         found = {"schema": 1, "floors": done.floors, "too_small": done.too_small}
         typer.echo(json.dumps(plain.to_plain(found), indent=1))
     else:
         for line in done.sentences:
             typer.echo(line)
-    raise typer.Exit(1 if done.too_small else 0)
+    raise typer.Exit(int(Exit.LIMIT_BROKEN if done.too_small else Exit.DONE))
 
 
-@app.command()
+@app.command(epilog=in_help("gate update"))
 def update(
     files: Files = None,
     budget: Budget = _DEFAULT,
@@ -156,18 +152,15 @@ def update(
                                   show_default="mlopt-baseline.json beside the budget")
     ] = None,
 ) -> None:
-    """Write the exact figures of accepted files to mlopt-baseline.json, for growth limits and ratchets. Commit it.
-
-    Exit codes: 0 written; 2 bad input; 3 something could not be measured, the rest was written.
-    """
-    from mlopt.gate.job import update_baseline
+    """Write the exact figures of accepted files to mlopt-baseline.json, for growth limits and ratchets. Commit it."""
+    from mlopt import gate
 
     with _progress() as on_step:
-        done = update_baseline(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
+        done = gate.update(files=tuple(files or ()), budget=budget, report=report, only=tuple(on or ()), out=out,
                                on_step=on_step)
     for line in done.sentences:
         typer.echo(line)
-    raise typer.Exit(3 if done.failures else 0)
+    raise typer.Exit(int(Exit.INCOMPLETE if done.failures else Exit.DONE))
 
 
 def _write(verdict: "Verdict", wanted: dict[str, Path | None]) -> None:

@@ -58,11 +58,7 @@ def profile(
                            rich_help_panel=_OUTPUT)
     ] = False,
 ) -> None:
-    """Measure latency, memory and operators of exported FILES on a target, each in fresh processes.
-
-    Exit codes: 0 measured; 2 a file, the target or the command line cannot be worked with; 75 the process or the device
-    that measured was lost.
-    """
+    """Measure latency, memory and operators of exported FILES on a target, each in fresh processes."""
     from mlopt import api
     from mlopt.cli import settings
     from mlopt.cli.progress import Steps

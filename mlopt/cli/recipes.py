@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mlopt.exits import in_help
+
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False,
-    help="Recipes: the shipped ones, and what steps and their keys mean.",
+    help="Recipes: the shipped ones, and what steps and their keys mean.", epilog=in_help("recipes"),
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -15,9 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """The shipped recipes, with their steps."""
-    from mlopt.recipe.explain import list_recipes
+    from mlopt import recipes
 
-    found = list_recipes()
+    found = recipes.list()
     if as_json:
         _print_json({"schema": 1, "recipes": found})
         return
@@ -33,13 +35,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a recipe's file: where your own may start. With --json, every key with the value that it has."""
-    from mlopt.recipe.explain import plain_recipe, show_recipe
-    from mlopt.recipe.load import load
+    from mlopt import recipes
 
     if as_json:
-        _print_json(plain_recipe(load(name)))
+        _print_json(recipes.plain(recipes.load(name)))
     else:
-        typer.echo(show_recipe(name), nl=False)
+        typer.echo(recipes.show(name), nl=False)
 
 
 @app.command()
@@ -50,20 +51,18 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what each key of a step takes and does, or what a recipe does step by step."""
-    from mlopt import plugins
-    from mlopt.recipe.explain import explain_recipe, explain_step
-    from mlopt.recipe.load import load
+    from mlopt import plugins, recipes
 
     if name not in plugins.step_names():
-        recipe = load(name)
-        lines = explain_recipe(recipe)
+        recipe = recipes.load(name)
+        lines = recipes.explain(recipe)
         if as_json:
             _print_json({"schema": 1, "about": recipe.about, "lines": lines})
             return
         for line in (recipe.about, "", *lines):
             typer.echo(line)
         return
-    about, keys = explain_step(name)
+    about, keys = recipes.explain_step(name)
     if as_json:
         _print_json({"schema": 1, "step": name, "about": about, "keys": keys})
         return

@@ -33,6 +33,7 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
+    make: str = ""             # "module:function" that makes it, where it is another than the door's
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
     grids: GridStorage | None = None    # what it takes of a trained grid, as it is; None: it makes its own numbers
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
@@ -62,7 +63,7 @@ class Converter(Protocol):
 
 class Export(Protocol):
     def __call__(self, model: Any, signature: Signature, dest: Path) -> Made:
-        """Write the float32 file of `model` (the framework's own object, e.g. a tf_keras.Model) to `dest`.
+        """Write the float32 file of `model` (as its framework's door opened it) to `dest`.
 
         Raises `UnsupportedOps`, naming the layers, when the format lacks an op.
         """

@@ -132,7 +132,7 @@ class Decoder:
         if getattr(picture, "is_animated", False):      # to count the frames would be to go through all of them
             remarks.append("are animated or have pages: the first one was taken")
         if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-            remarks.append("ask to be rotated (EXIF): left as stored, as Keras and TensorFlow leave them")
+            remarks.append("ask to be rotated (EXIF): left as stored, as training pipelines leave them")
         mode = _MODES[self.shape.channels]
         fitted: Image.Image = picture
         if picture.mode != mode:

@@ -76,7 +76,7 @@ def names_below(files: Sequence[Path]) -> list[str]:
 
 
 def _split_of_path(file: Path) -> str | None:
-    """Also for names as TensorFlow Datasets writes them: pets-train.tfrecord-00000-of-00001."""
+    """Also for the names of sharded datasets: pets-train.tfrecord-00000-of-00001."""
     by_name = (split_of_file(part)[1] for part in file.name.split("."))
     return next((split for split in by_name if split), split_of_folder(file.parent.name))
 

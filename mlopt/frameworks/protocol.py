@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -25,22 +25,6 @@ class TrainedModel(Protocol):
 
     def synthesise(self, count: int, seed: int) -> tuple[dict[str, np.ndarray], str]:
         """Inputs [count, ...] made from the model itself, and one sentence on how and how far to trust them."""
-        ...
-
-
-class TensorFlowModel(TrainedModel, Protocol):
-    """What the exporters of TensorFlow-family models (Keras, SavedModel) build on."""
-
-    @property
-    def trackable(self) -> Any:
-        """The TensorFlow object that owns the variables of the function."""
-        ...
-
-    def concrete_function(self, batch: int | None) -> Any:
-        """A `tf.ConcreteFunction` with `batch` rows, or any number where None.
-
-        Its inputs carry the signature's names; its structured output is a dict by the signature's output names.
-        """
         ...
 
 
@@ -124,7 +108,7 @@ class TrainableModel(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Into a new folder: `model.h5` or what the framework's own opener reads, plus nothing that needs code."""
+        """Into a new folder, which this framework then opens as a model; nothing in it needs code."""
         ...
 
 

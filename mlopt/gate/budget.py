@@ -1,11 +1,14 @@
 """The budget file, `mlopt-budget.toml`: what each model may cost, in words that a reviewer reads in a diff."""
 
 import datetime
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from mlopt.gate.budget_table import BudgetError, Table, open_table
+from mlopt.configuration.toml import read_toml
+from mlopt.configuration.values import ConfigurationInvalid, Source, Table
+from mlopt.gate import units
 from mlopt.gate.rules import fewest_runs
 from mlopt.gate.units import Unit
 
@@ -14,10 +17,15 @@ __all__ = ["NAME", "Budget", "BudgetError", "Ceiling", "Inconclusive", "LatencyB
 
 NAME = "mlopt-budget.toml"
 SCHEMA = 1
+_LARGEST_BYTES = 1 << 20       # of a budget file; a larger one is no budget
 _MOST_RUNS = 1_000_000
 _MOST_PROCESSORS = 4096
 _MOST_SECONDS = 3600.0         # of timing in one process
 _LONGEST_GLOB = 1000
+
+
+class BudgetError(ConfigurationInvalid):
+    """A budget, a baseline or a command line that nothing can be judged by."""
 
 
 class Metric(StrEnum):
@@ -158,19 +166,20 @@ class Budget:
 
 def load_budget(path: Path) -> Budget:
     """Read and check all of it. Raises `BudgetError`, which names the file and the line."""
-    root = open_table(path)
-    root.allow("schema", "defaults", "budget")
+    source = Source(path=path, refusal=BudgetError, absent="Write one, or name it with --budget")
+    root = read_toml(source, most_bytes=_LARGEST_BYTES)
+    root.allow(("schema", "defaults", "budget"))
     schema = root.integer("schema", default=None, most=_MOST_RUNS)
     if schema != SCHEMA:
         raise root.wrong(f"`schema` is {schema if schema is not None else 'missing'}; this mlopt reads schema {SCHEMA}")
-    defaults = root.table("defaults")
-    defaults.allow("inconclusive", "alpha", "confidence", "target", "threads", "runs", "processes")
-    confidence = defaults.share("confidence", default=0.99, low=0.5, high=1)
+    defaults = root.table_at("defaults")
+    defaults.allow(("inconclusive", "alpha", "confidence", "target", "threads", "runs", "processes"))
+    confidence = _share(defaults, "confidence", default=0.99, low=0.5, high=1)
     budget = Budget(
         path=path,
-        models=tuple(_model(table, defaults, confidence) for table in root.tables("budget")),
+        models=tuple(_model(table, defaults, confidence) for table in root.tables_at("budget")),
         inconclusive=Inconclusive(defaults.one_of("inconclusive", [i.value for i in Inconclusive], default="fail")),
-        alpha=defaults.share("alpha", default=0.05, low=0, high=0.5), confidence=confidence,
+        alpha=_share(defaults, "alpha", default=0.05, low=0, high=0.5), confidence=confidence,
     )
     if not budget.models:
         raise root.wrong("it has no [[budget]], so nothing would be checked")
@@ -180,23 +189,23 @@ def load_budget(path: Path) -> Budget:
 def _model(table: Table, defaults: Table, confidence: float) -> ModelBudget:
     sizes = (Metric.SIZE, Metric.ZIPPED, Metric.MACS, *ON_A_TARGET)
     scores = (Metric.ACCURACY, Metric.DROP, Metric.AGREEMENT)
-    table.allow("model", "target", *sizes, *scores, "ops", "latency", "waiver")
+    table.allow(("model", "target", *sizes, *scores, "ops", "latency", "waiver"))
     target = table.text("target", default=defaults.text("target", default="host"))
     budget = ModelBudget(
         model=_glob(table),
-        ceilings=tuple(_ceiling(t, metric, target) for metric in sizes for t in table.tables(metric)),
-        scores=tuple(_score(t, metric) for metric in scores for t in table.tables(metric)),
-        ops=_ops(table.table("ops")) if table.has("ops") else None,
-        latency=tuple(_latency(t, target, defaults, confidence) for t in table.tables("latency")),
-        waivers=tuple(_waiver(t) for t in table.tables("waiver")),
-        line=table.line(),
+        ceilings=tuple(_ceiling(t, metric, target) for metric in sizes for t in table.tables_at(metric)),
+        scores=tuple(_score(t, metric) for metric in scores for t in table.tables_at(metric)),
+        ops=_ops(table.table_at("ops")) if table.has("ops") else None,
+        latency=tuple(_latency(t, target, defaults, confidence) for t in table.tables_at("latency")),
+        waivers=tuple(_waiver(t) for t in table.tables_at("waiver")),
+        line=table.line,
     )
     if not (budget.ceilings or budget.scores or budget.ops or budget.latency):
         raise table.wrong(f"the budget of {budget.model!r} limits nothing")
     limited = {c.metric for c in budget.ceilings} | {c.metric for c in budget.scores}
     limited |= {p.metric for entry in budget.latency for p in entry.percentiles}
     limited |= {Metric.OPS} if budget.ops else set()
-    for waiver, place in zip(budget.waivers, table.tables("waiver"), strict=True):
+    for waiver, place in zip(budget.waivers, table.tables_at("waiver"), strict=True):
         if waiver.metric not in limited:
             raise place.wrong(f"the waiver is of `{waiver.metric}`, which this budget does not limit: remove it")
     return budget
@@ -206,20 +215,20 @@ def _glob(table: Table) -> str:
     """A path or a pattern of paths, as the file system can have them."""
     found = table.text("model")
     if len(found) > _LONGEST_GLOB or not found.isprintable():
-        raise table.wrong(f"`model` takes a path or a glob of at most {_LONGEST_GLOB} printable characters; got "
-                          f"{found[:_LONGEST_GLOB]!r}", "model")
+        wanted = f"a path or a glob of at most {_LONGEST_GLOB} printable characters"
+        raise table.wrong_at("model", f"`model` takes {wanted}; got {found[:_LONGEST_GLOB]!r}")
     return found
 
 
 def _ceiling(table: Table, metric: Metric, target: str) -> Ceiling:
     on_target = metric in ON_A_TARGET
-    table.allow("max", "growth", "floor", "ratchet", *(("target",) if on_target else ()))
+    table.allow(("max", "growth", "floor", "ratchet", *(("target",) if on_target else ())))
     unit = UNITS[metric]
-    largest, floor = table.quantity("max", unit), table.quantity("floor", unit)
+    largest, floor = _quantity(table, "max", unit), _quantity(table, "floor", unit)
     ceiling = Ceiling(
         metric=metric, target=table.text("target", default=target) if on_target else "",
-        max=None if largest is None else int(largest), growth=table.quantity("growth", Unit.SHARE),
-        floor=int(floor or 0), ratchet=table.flag("ratchet"), line=table.line(),
+        max=None if largest is None else int(largest), growth=_quantity(table, "growth", Unit.SHARE),
+        floor=int(floor or 0), ratchet=table.flag("ratchet"), line=table.line,
     )
     if ceiling.max is None and ceiling.growth is None and not ceiling.ratchet:
         raise table.wrong(f"`{metric}` limits nothing: give `max`, `growth` or `ratchet = true`")
@@ -230,11 +239,11 @@ def _ceiling(table: Table, metric: Metric, target: str) -> Ceiling:
 
 def _score(table: Table, metric: Metric) -> Score:
     low = metric is not Metric.DROP
-    table.allow(*(("min", "fall") if low else ("max",)))
+    table.allow(("min", "fall") if low else ("max",))
     score = Score(
-        metric=metric, min=table.quantity("min", Unit.SHARE, most=1) if low else None,
-        max=None if low else table.quantity("max", Unit.POINTS, most=1),
-        fall=table.quantity("fall", Unit.POINTS, most=1) if low else None, line=table.line(),
+        metric=metric, min=_quantity(table, "min", Unit.SHARE, most=1) if low else None,
+        max=None if low else _quantity(table, "max", Unit.POINTS, most=1),
+        fall=_quantity(table, "fall", Unit.POINTS, most=1) if low else None, line=table.line,
     )
     if score.min is None and score.max is None and score.fall is None:
         raise table.wrong(f"`{metric}` limits nothing: give {'`min` or `fall`' if low else '`max`'}")
@@ -242,10 +251,10 @@ def _score(table: Table, metric: Metric) -> Score:
 
 
 def _ops(table: Table) -> OpSet:
-    table.allow("allow", "forbid", "ratchet")
+    table.allow(("allow", "forbid", "ratchet"))
     ops = OpSet(
         allow=table.names("allow"), forbid=table.names("forbid") or (), ratchet=table.flag("ratchet"),
-        line=table.line(),
+        line=table.line,
     )
     if ops.allow is None and not ops.forbid and not ops.ratchet:
         raise table.wrong("`ops` limits nothing: give `allow`, `forbid` or `ratchet = true`")
@@ -253,7 +262,7 @@ def _ops(table: Table) -> OpSet:
 
 
 def _latency(table: Table, target: str, defaults: Table, confidence: float) -> LatencyBudget:
-    table.allow("target", "threads", "cpus", "rate_hz", "runs", "processes", "most_seconds", *RANKS)
+    table.allow(("target", "threads", "cpus", "rate_hz", "runs", "processes", "most_seconds", *RANKS))
     entry = LatencyBudget(
         target=table.text("target", default=target),
         threads=_setting("threads", table, defaults, otherwise=1, most=_MOST_PROCESSORS),
@@ -261,8 +270,8 @@ def _latency(table: Table, target: str, defaults: Table, confidence: float) -> L
         runs=_setting("runs", table, defaults, otherwise=1000, most=_MOST_RUNS),
         processes=_setting("processes", table, defaults, otherwise=5, most=_MOST_RUNS),
         most_seconds=table.number("most_seconds", default=2.0, most=_MOST_SECONDS),
-        percentiles=tuple(_percentile(table.table(metric), metric) for metric in RANKS if table.has(metric)),
-        line=table.line(),
+        percentiles=tuple(_percentile(table.table_at(metric), metric) for metric in RANKS if table.has(metric)),
+        line=table.line,
     )
     if not entry.percentiles:
         raise table.wrong("`latency` limits nothing: give `p50`, `p90` or `p99`")
@@ -285,10 +294,10 @@ def _setting(key: str, table: Table, defaults: Table, *, otherwise: int, most: i
 
 
 def _percentile(table: Table, metric: Metric) -> Percentile:
-    table.allow("max", "growth")
+    table.allow(("max", "growth"))
     found = Percentile(
-        metric=metric, max_ms=table.quantity("max", Unit.MILLISECONDS), growth=table.quantity("growth", Unit.SHARE),
-        line=table.line(),
+        metric=metric, max_ms=_quantity(table, "max", Unit.MILLISECONDS), growth=_quantity(table, "growth", Unit.SHARE),
+        line=table.line,
     )
     if found.max_ms is None and found.growth is None:
         raise table.wrong(f"`{metric}` limits nothing: give `max` or `growth`")
@@ -299,6 +308,24 @@ def _percentile(table: Table, metric: Metric) -> Percentile:
 
 
 def _waiver(table: Table) -> Waiver:
-    table.allow("metric", "until", "reason")
+    table.allow(("metric", "until", "reason"))
     metric = table.one_of("metric", [m.value for m in Metric])
-    return Waiver(metric=Metric(metric), until=table.date("until"), reason=table.text("reason"), line=table.line())
+    return Waiver(metric=Metric(metric), until=table.date("until"), reason=table.text("reason"), line=table.line)
+
+
+def _quantity(table: Table, key: str, unit: Unit, *, most: float = math.inf) -> float | None:
+    """A number with its unit, e.g. "64 KiB"."""
+    found = table.parsed(key, lambda value: units.parse(value, unit))
+    if found is not None and found > most:
+        raise table.wrong_at(key, f"`{key}` lies between 0 and {most:g}; got {table.entries[key].shown()}")
+    return found
+
+
+def _share(table: Table, key: str, *, default: float, low: float, high: float) -> float:
+    """A fraction strictly between `low` and `high`."""
+    found = _quantity(table, key, Unit.SHARE)
+    if found is None:
+        return default
+    if not low < found < high:
+        raise table.wrong_at(key, f"`{key}` lies between {low:g} and {high:g}; got {table.entries[key].shown()}")
+    return found

@@ -28,7 +28,7 @@ def _quiet(doing: str, done: int, total: int) -> None:
     """No progress."""
 
 
-def check_files(
+def check(
     *, files: tuple[Path, ...], budget: Path, baseline: Path | None = None, report: Path | None = None,
     only: tuple[str, ...] = (), seed: int = 0, on_step: OnStep = _quiet, today: datetime.date | None = None,
 ) -> Verdict:
@@ -50,7 +50,7 @@ class Calibration:
     sentences: tuple[str, ...]           # everything, for a reader
 
 
-def calibrate_files(
+def calibrate(
     *, files: tuple[Path, ...], budget: Path, only: tuple[str, ...] = (), pairs: int = noise.PAIRS, seed: int = 0,
     on_step: OnStep = _quiet,
 ) -> Calibration:
@@ -96,7 +96,7 @@ class Updated:
     failures: tuple[str, ...]            # what could not be measured, and why
 
 
-def update_baseline(
+def update(
     *, files: tuple[Path, ...], budget: Path, report: Path | None = None, only: tuple[str, ...] = (),
     out: Path | None = None, on_step: OnStep = _quiet,
 ) -> Updated:

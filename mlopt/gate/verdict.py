@@ -1,8 +1,9 @@
 """What a gate found: one check for each limit of each file, and what the whole of them means."""
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
+from mlopt.exits import Exit
 from mlopt.gate.units import Unit
 
 SCHEMA = 1
@@ -15,14 +16,6 @@ class Status(StrEnum):
     ERROR = "error"                    # it could not be measured
     INCONCLUSIVE = "inconclusive"      # it was measured, and the noise leaves both answers open
     WAIVED = "waived"                  # broken, and let through until a day
-
-
-class Exit(IntEnum):
-    PASS = 0
-    BROKEN = 1
-    BAD_INPUT = 2
-    NOT_MEASURED = 3
-    INCONCLUSIVE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +84,12 @@ class Verdict:
         """The worst: a broken budget is broken whatever else could not be told."""
         found = {check.status for check in self.checks}
         if Status.FAIL in found:
-            return Exit.BROKEN
+            return Exit.LIMIT_BROKEN
         if Status.ERROR in found:
-            return Exit.NOT_MEASURED
+            return Exit.INCOMPLETE
         if Status.INCONCLUSIVE in found and self.inconclusive_fails:
             return Exit.INCONCLUSIVE
-        return Exit.PASS
+        return Exit.DONE
 
     def count(self, status: Status) -> int:
         return sum(check.status is status for check in self.checks)

@@ -1,7 +1,6 @@
 """The folder that a run leaves: files, manifest, reports. It appears whole, and replaces only a bundle of ours."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,11 +15,13 @@ from mlopt import disks, files, manifest
 from mlopt.data.samples import Samples
 from mlopt.disks import Place
 from mlopt.errors import OutputUnwritable
+from mlopt.locks import held
 from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
 from mlopt.pipeline import golden
-from mlopt.pipeline.format_stage import GOLDEN
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
+from mlopt.pipeline.workers.making import file_in
+from mlopt.pipeline.workers.proving import GOLDEN
 from mlopt.render import json, markdown
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
@@ -62,7 +63,7 @@ def check_room(request: CompressRequest) -> None:
     place = _staging_place(request.out.resolve())
     if not place.is_dir():
         raise OutputUnwritable(request.out, f"there is no folder {place}", "Create it, or choose another with --out.")
-    files.check_writable(place, needs_bytes=_COPIES * files.size(request.model.path))
+    files.check_writable(place, needs_bytes=_COPIES * request.model.size)
 
 
 def _staging_place(out: Path) -> Path:
@@ -77,16 +78,12 @@ def _left_over(entry: Path, out: Path) -> bool:
 @contextlib.contextmanager
 def claimed(out: Path, locks: Path) -> Iterator[None]:
     """Hold `out` for this run: a second one at the same time is refused, before it works for nothing."""
-    locks.mkdir(parents=True, exist_ok=True)
     place = out.resolve()
     name = hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
-    with (locks / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise OutputUnwritable(
-                out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
-            ) from err
+    busy = OutputUnwritable(
+        out, "another mlopt run is writing it", "Wait for it, or choose another folder with --out."
+    )
+    with held(locks / f"{name}.lock", refusal=busy):
         staging = _staging_place(place)
         for left_over in [e for e in (staging.iterdir() if staging.is_dir() else ()) if _left_over(e, place)]:
             shutil.rmtree(left_over, ignore_errors=True)
@@ -115,7 +112,7 @@ def write(report: Report, material: Material, out: Path) -> None:
 def _fill(folder: Path, report: Report, material: Material) -> None:
     for candidate in report.candidates:
         if candidate.path:
-            made = material.entries[candidate.format, candidate.precision] / Path(candidate.path).name
+            made = file_in(material.entries[candidate.format, candidate.precision].made, Path(candidate.path).suffix)
             target = folder / candidate.path
             target.parent.mkdir(exist_ok=True)
             _copy(made, target)
@@ -157,10 +154,10 @@ def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
 
 
 def _file(folder: Path, candidate: Candidate, material: Material) -> ManifestFile:
-    made = material.entries[candidate.format, candidate.precision] / GOLDEN
+    proof = material.entries[candidate.format, candidate.precision].proof
     outputs: dict[str, np.ndarray] = {}
-    if made.exists():
-        with np.load(made, allow_pickle=False) as stored:
+    if proof is not None and (proof / GOLDEN).exists():
+        with np.load(proof / GOLDEN, allow_pickle=False) as stored:
             names = [spec.name for spec in material.source.signature.outputs]
             outputs = {name: stored[array] for name, array in zip(names, stored.files, strict=True)}
     place = f"{_GOLDEN}/{candidate.format}-{candidate.precision}"

@@ -9,6 +9,7 @@ from mlopt.errors import install_command
 from mlopt.pipeline.bundle import placed
 from mlopt.pipeline.request import CompressRequest, wanted
 from mlopt.pipeline.run import Material
+from mlopt.pipeline.workers.answering import BASELINE
 from mlopt.profiling import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
 
@@ -17,7 +18,7 @@ _VERSIONS = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxr
 
 
 def report(request: CompressRequest, material: Material) -> Report:
-    baseline = cache.read_record(material.reference / "baseline.json", Baseline)
+    baseline = cache.read_record(material.reference / BASELINE, Baseline)
     chosen = choice.choose(material.candidates, max_drop=request.max_drop)
     return Report(
         source=material.source,

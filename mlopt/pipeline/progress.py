@@ -23,6 +23,11 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+def unheard(progress: Progress) -> None:
+    """For who does not want to know."""
+    del progress
+
+
 class Findings:
     """Findings as they come in, from several threads."""
 

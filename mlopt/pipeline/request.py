@@ -7,16 +7,47 @@ from pathlib import Path
 
 from mlopt import extras, plugins
 from mlopt.convert.protocol import Converter, Precision
+from mlopt.data.materialise import CALIBRATION_SAMPLES
 from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Strategy
 from mlopt.location import ModelLocation
 from mlopt.recipe.steps import Export, Recipe
+from mlopt.settings import CompressSettings
 
 HOLDOUT_SAMPLES = 2000         # drawn from --data where no --test is given: an interval of about two points of top-1
 TEST_SAMPLES = 10_000          # an interval of under one point; more rows are said to be unused
 VALIDATION_SAMPLES = 5000      # of --train: choices of a recipe are made on them
-SYNTHESISED_SAMPLES = 192      # 128 to calibrate on, 64 to compare on
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSources:
+    """Where samples come from, as text, and how they are read; one source for several roles is split among them."""
+
+    data: str | None = None
+    test: str | None = None
+    train: str | None = None
+    preparation: Preparation = AS_STORED
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Those that are given."""
+        return tuple(source for source in (self.data, self.test, self.train) if source is not None)
+
+    @property
+    def proof_name(self) -> str:
+        """What the samples are called that files are compared on."""
+        if self.test is not None:
+            return "test"
+        return "holdout" if self.named else "synthesised"
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The most samples of each role; training takes all that are left."""
+        return {
+            "calibration": CALIBRATION_SAMPLES, "test": TEST_SAMPLES if self.test else HOLDOUT_SAMPLES,
+            "validation": VALIDATION_SAMPLES,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +70,33 @@ class CompressRequest:
     exports: tuple[Export, ...] = ()               # what the recipe says to write, where `formats` do not
 
     @property
+    def sources(self) -> SampleSources:
+        return SampleSources(data=self.data, test=self.test, train=self.train, preparation=self.preparation)
+
+    @property
     def seed(self) -> int:
         """Of every random choice."""
         return self.asked_seed or 0
+
+    @classmethod
+    def of(cls, model: str | Path, given: CompressSettings) -> "CompressRequest":
+        """What a call with all of its settings asks for."""
+        location, weights = path_of(model), _text("weights", given["weights"])
+        opened = ModelLocation(
+            location if weights is None else Path(weights), factory="" if weights is None else str(model),
+            trust_code=given["trust_code"], custom_objects=tuple(given["custom_objects"]),
+            input_shapes=given["input_shapes"],
+        )
+        return cls(
+            model=opened, out=Path(given["out"]) if given["out"] is not None else default_folder(opened.path),
+            data=_text("data", given["data"]), test=_text("test", given["test"]),
+            formats=tuple(given["formats"]), precisions=tuple(given["precisions"]), max_drop=given["max_drop"],
+            preparation=Preparation(
+                normalise=given["normalise"], resize=given["resize"], slice_columns=tuple(given["slice_columns"])
+            ),
+            asked_seed=given["seed"], recipe=_text("recipe", given["recipe"]), train=_text("train", given["train"]),
+            strategy=given["strategy"], track=given["track"],
+        )
 
     def following(self, recipe: Recipe) -> "CompressRequest":
         """With the recipe's files and seed where none were asked for."""
@@ -92,6 +147,30 @@ class CompressRequest:
                              "nothing. Give --train alone and a part of it is held out for the test.")
         if self.track and not self.track.startswith("mlflow:"):
             raise BadRequest(f"--track is mlflow:URI, e.g. mlflow:http://127.0.0.1:5000; got {self.track!r}")
+
+
+def path_of(model: str | Path) -> Path:
+    """The path; an empty one would be taken for the current folder."""
+    if not str(model).strip():
+        raise BadRequest("the model's path is empty: name a file or a folder")
+    return Path(model)
+
+
+def default_folder(model: Path) -> Path:
+    """Beside the model, named after it.
+
+    >>> str(default_folder(Path("nets/model.h5")))
+    'nets/model-mlopt'
+    """
+    named = model if model.name else model.absolute()      # "." is a model's folder that one stands in
+    return named.with_name(f"{named.stem}-mlopt")
+
+
+def _text(name: str, value: str | Path | None) -> str | None:
+    """As the command line would have it; arrays and the like must be written to a file first."""
+    if value is not None and not isinstance(value, str | Path):
+        raise BadRequest(f"{name} is text or a path, as on the command line; got {type(value).__name__}")
+    return None if value is None else str(value)
 
 
 def _check_text(option: str, text: str | None) -> None:

@@ -1,61 +1,44 @@
 """The caller's side of a recipe: each step in a worker, its result kept under everything that it depends on."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, files, plain, plugins
-from mlopt.cache import Cache
+from mlopt import cache, frameworks, plain, plugins
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable, WorkerCrashed
+from mlopt.events import Doing, Event, LatenciesWanted, Question, answered, heard
 from mlopt.frameworks.fitting import Strategy
-from mlopt.frameworks.sniff import check_kind
-from mlopt.grid import FILE as GRID
 from mlopt.location import ModelLocation
+from mlopt.locks import held
 from mlopt.model import Signature
-from mlopt.pipeline.progress import OnProgress, Progress
+from mlopt.pipeline.product import Product
+from mlopt.pipeline.progress import Progress
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
+from mlopt.pipeline.workers.step import run_step
+from mlopt.pipeline.workspace import Workspace
 from mlopt.profiling import bursts
 from mlopt.recipe.steps import Recipe, Step
 from mlopt.report import StepFacts, Trained
 from mlopt.sandbox import Network, Reach
 from mlopt.training import tracking
 from mlopt.words import span
-from mlopt.worker import Crew, Job
+from mlopt.worker import Job
 
 _DEADLINE_S = 7 * 24 * 3600.0        # a week: a training takes what it takes, and tells that it lives
 _PART = "training"
 _CLUSTERS = (Strategy.MULTI_WORKER, Strategy.PARAMETER_SERVER)
 _SEVERAL_GPUS = (Strategy.AUTO, Strategy.MIRRORED)      # they find each other by sockets
 _GPUS = "nvidia[0-9]*"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Product:
-    """The model that files are exported from: what the recipe's last step left, or the source itself."""
-
-    model: ModelLocation
-    folder: Path | None = None           # of the last step: grid and probes may lie in it
-    trained: Trained | None = None
-
-    @property
-    def grid(self) -> Path | None:
-        """The folder of the grid that the model was trained on, if it was."""
-        return self.folder if self.folder is not None and (self.folder / GRID).exists() else None
-
-    @property
-    def identity(self) -> dict[str, object]:
-        """Everything that decides what is exported: part of the keys of files."""
-        return self.model.identity | ({"grid": files.digest(self.grid / GRID)} if self.grid is not None else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +49,12 @@ class Training:
     recipe: Recipe
     signature: Signature
     samples: Path                        # entry with train/ and validation/
-    crew: Crew
-    store: Cache
-    on_progress: OnProgress
+    at: Workspace
 
     def carry_out(self) -> Product:
         model, holds, folder = self.request.model, None, None
         depends: dict[str, Any] = {
-            **model.identity, "samples": self.samples.name, "seed": self.request.seed,
+            "model": model.identity, "samples": self.samples.name, "seed": self.request.seed,
             "strategy": self.request.strategy,
         }
         facts: list[StepFacts] = []
@@ -81,7 +62,7 @@ class Training:
             settings = plain.to_plain(step)
             named = _digests(step, self.request.model)
             depends = {"after": depends, "step": step.name, "settings": settings, "files": named}
-            entry = self.store.entry("step", **depends)
+            entry = self.at.entries.step(self.request.model, self.recipe.steps[:number], depends)
             if not entry.exists():
                 task = self._task(number, model=model, holds=holds, entry=entry)
                 self._run(replace(task, validation_before=facts[-1].validation) if facts else task)
@@ -89,10 +70,10 @@ class Training:
             words = f"{step.name} ({number} of {len(self.recipe.steps)})"
             known = not math.isnan(record.validation)
             words += f": validation {record.validation:.4f}" if known else ": done"
-            self.on_progress(Progress(part=_PART, doing=words))
+            self.at.report(_PART, words)
             facts.append(record)
             model, holds, folder = model.beside(entry / MODEL), entry / HOLDS, entry
-        self.on_progress(Progress(part=_PART, doing="trained", finished=True))
+        self.at.report(_PART, "trained", finished=True)
         return Product(model=model, folder=folder, trained=self._trained(tuple(facts)))
 
     def _task(self, number: int, *, model: ModelLocation, holds: Path | None, entry: Path) -> StepTask:
@@ -105,33 +86,34 @@ class Training:
             number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
             model=model, holds=holds, validation_before=None, source=request.model,
             train=self.samples / "train", validation=self.samples / "validation",
-            work=self.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
+            work=self.at.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
             logs=request.out.with_name(f"{request.out.name}-logs") / entry.name.rpartition("-")[2][:8],
         )
 
     def _run(self, task: StepTask) -> None:
         job = Job(
-            task=f"the recipe's step {task.number}, {task.name}", function="mlopt.pipeline.step_stage:run_step",
-            arguments={"task": task}, sees=("keras",), user_modules=task.model.imports_user_code,
-            deadline_s=_DEADLINE_S, leaves=(task.dest, self.store.root / "teacher-*"),
-            reach=step_reach(task, self.store.root, os.environ),
+            task=f"the recipe's step {task.number}, {task.name}", function=run_step, arguments={"task": task},
+            sees=(frameworks.of(task.source).name,), user_modules=task.model.imports_user_code,
+            deadline_s=_DEADLINE_S, leaves=(task.dest, self.at.store.root / "teacher-*"),
+            reach=step_reach(task, self.at.store.root, os.environ),
         )
 
-        def hear(event: dict[str, Any]) -> None:
+        def hear(event: Event) -> None:
             for used in (task.work, self.samples, task.model.path.parent):   # what is in use stays in the cache
-                self.store.touch(used)
-            self.on_progress(Progress(
-                part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.get("done", 0),
-                total=event.get("total", 0), stays=event.get("stays", False),
-            ))
+                self.at.store.touch(used)
+            if isinstance(event, Doing):
+                self.at.on_progress(Progress(
+                    part=_PART, doing=_words(task.name, event), detail=_detail(event), done=event.done,
+                    total=event.total, stays=event.stays,
+                ))
 
-        with _alone(task.work, self.store.root / "locks"):
+        with _alone(task.work, self.at.store.root / "locks"):
             if not task.dest.exists():          # another run may have finished it since we looked
                 for folder in (task.work, task.logs):           # what is not there cannot be opened to a worker
                     folder.mkdir(parents=True, exist_ok=True)
                 try:
-                    self.crew.run(job, type(None), hear, self._answer)
+                    self.at.crew.run(job, type(None), heard(hear), answered(self._answer))
                 except WorkerCrashed as err:
                     if not err.killed:
                         raise
@@ -142,19 +124,19 @@ class Training:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
-    def _answer(self, question: str) -> Any:
+    def _answer(self, question: Question) -> list[float]:
         """What a step asks for: the latencies of drafted files, timed where no training framework is loaded."""
-        float_files = json.loads(question)["latencies"]
+        assert isinstance(question, LatenciesWanted), question
         by_process = []
         for number in range(bursts.PROCESSES):
             job = Job(
                 task="timing narrower networks", function="mlopt.profiling.bursts:time_drafts",
-                arguments={"format": "tflite", "float_files": float_files, "signature": self.signature,
+                arguments={"format": "tflite", "float_files": question.float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
-                reach=Reach(reads=(self.store.root,)),
+                reach=Reach(reads=(self.at.store.root,)),
             )
-            by_process.append(self.crew.run(job, list[float]))
-            self.on_progress(Progress(part=_PART, doing="timing widths", done=number + 1, total=bursts.PROCESSES))
+            by_process.append(self.at.crew.run(job, list[float]))
+            self.at.report(_PART, "timing widths", done=number + 1, total=bursts.PROCESSES)
         return bursts.combined(by_process)
 
     def _trained(self, steps: tuple[StepFacts, ...]) -> Trained:
@@ -168,43 +150,35 @@ class Training:
         )
 
 
-def _words(name: str, event: Mapping[str, Any]) -> str:
+def _words(name: str, event: Doing) -> str:
     """One line on what a step is doing.
 
-    >>> _words("slim", {"doing": "training", "epoch": 2, "epochs": 5})
+    >>> _words("slim", Doing(doing="training", epoch=2, epochs=5))
     'slim: training, epoch 2 of 5'
     """
-    words = f"{name}: {event.get('doing', 'working')}"
-    return f"{words}, epoch {event['epoch']} of {event['epochs']}" if "epoch" in event else words
+    words = f"{name}: {event.doing}"
+    return f"{words}, epoch {event.epoch} of {event.epochs}" if event.epoch else words
 
 
-def _detail(event: Mapping[str, Any]) -> str:
+def _detail(event: Doing) -> str:
     """What changes all the time.
 
-    >>> _detail({"doing": "training", "loss": 0.5, "validation": float("nan"), "left_s": 90.0})
+    >>> _detail(Doing(doing="training", loss=0.5, left_s=90.0))
     'loss 0.500, 1 min 30 s left'
     """
-    words: dict[str, Callable[[float], str]] = {
-        "loss": "loss {:.3f}".format, "validation": "validation {:.4f}".format,
-        "left_s": lambda seconds: f"{span(seconds)} left",
+    known = {
+        f"loss {event.loss:.3f}": event.loss, f"validation {event.validation:.4f}": event.validation,
+        f"{span(event.left_s) if math.isfinite(event.left_s) else ''} left": event.left_s,
     }
-    known = {key: value for key in words if math.isfinite(value := event.get(key, math.nan))}
-    return ", ".join(words[key](value) for key, value in known.items())
+    return ", ".join(words for words, value in known.items() if math.isfinite(value))
 
 
-@contextlib.contextmanager
-def _alone(work: Path, locks: Path) -> Iterator[None]:
+def _alone(work: Path, locks: Path) -> AbstractContextManager[None]:
     """Hold a step for this run: its half-done work is continued by one process at a time."""
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{work.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise OutputUnwritable(
-                work, "another mlopt run is training the same step of the same recipe",
-                "Wait for it: its result will be used.",
-            ) from err
-        yield
+    busy = OutputUnwritable(
+        work, "another mlopt run is training the same step of the same recipe", "Wait for it: its result will be used.",
+    )
+    return held(locks / f"{work.name}.lock", refusal=busy)
 
 
 def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:
@@ -215,7 +189,8 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
         network = Network.LOOPBACK
-    given = task.strategy in _CLUSTERS and environment.get("TF_CONFIG")      # a step that trains alone ignores it
+    variable = frameworks.of(task.source).cluster_variable if task.strategy in _CLUSTERS else ""
+    given = bool(variable and environment.get(variable))        # a step that trains alone ignores it
     if task.track or given or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING
     if not task.track:
@@ -230,6 +205,7 @@ def _digests(step: Step, source: ModelLocation) -> dict[str, str]:
     """Of the model files that a step names. A recipe names no other file: what it names, the step's worker may read."""
     found = {}
     for path in step.model_files():
-        check_kind(Path(path))
-        found[path] = source.beside(Path(path)).digest
+        model = source.beside(Path(path))
+        frameworks.of(model)                    # raises for what is no model
+        found[path] = model.digest
     return found

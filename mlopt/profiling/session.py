@@ -13,7 +13,7 @@ from mlopt.profiling.contract import Arrival, DeviceFacts, MemoryBytes, Operator
 from mlopt.profiling.energy import NOT_TOLD, Energy, energy_of
 from mlopt.profiling.instructions import PLACES, Instructions, count
 from mlopt.profiling.shares import Share, by_unit, kind
-from mlopt.profiling.statistics import Distribution, summarise
+from mlopt.profiling.statistics import TimeSummary, summarise
 from mlopt.profiling.target import Target, TargetUnusable
 from mlopt.profiling.targets import open_target
 from mlopt.report import UNKNOWN
@@ -56,7 +56,7 @@ class FileProfile:
     target: str
     facts: DeviceFacts
     phases: PhaseTimes
-    distribution: Distribution
+    distribution: TimeSummary
     samples_us: tuple[float, ...]
     memory: MemoryBytes
     operators: tuple[OperatorTime, ...]

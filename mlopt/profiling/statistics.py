@@ -29,7 +29,7 @@ class Percentile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distribution:
+class TimeSummary:
     """Times of one process. No run is left out of any of these numbers."""
 
     runs: int
@@ -45,19 +45,19 @@ class Distribution:
     notes: tuple[str, ...] = ()
 
 
-def summarise(result: RunResult) -> Distribution:
+def summarise(result: RunResult) -> TimeSummary:
     """What the samples of a result say, and what may be said of its outliers."""
     samples = np.asarray(result.samples_us, dtype=float)
     if not len(samples):
         nothing = {f: Percentile(fraction=f, reason=result.error or "no run was timed") for f in (0.5, 0.9, 0.99)}
-        return Distribution(
+        return TimeSummary(
             runs=0, p50=nothing[0.5], p90=nothing[0.9], p99=nothing[0.99], least_us=UNKNOWN, mean_us=UNKNOWN,
             most_us=UNKNOWN, outliers=0, outliers_preempted=0, outliers_woken_late=0,
         )
     above = np.flatnonzero(samples > OUTLIER * np.median(samples))
     held_up = _places(result.extra.get("preempted", "")).intersection(above)
     late = _places(result.extra.get("woken_late", "")).intersection(above) - held_up
-    return Distribution(
+    return TimeSummary(
         runs=len(samples), p50=percentile(samples, 0.5), p90=percentile(samples, 0.9), p99=percentile(samples, 0.99),
         least_us=float(samples.min()), mean_us=float(samples.mean()), most_us=float(samples.max()),
         outliers=len(above), outliers_preempted=len(held_up), outliers_woken_late=len(late),

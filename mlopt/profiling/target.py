@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlopt.errors import MloptError
+from mlopt.exits import Exit
 from mlopt.profiling.contract import DeviceFacts, RunRequest, RunResult
 
 
@@ -15,6 +16,10 @@ class TargetLost(MloptError):
     def __init__(self, target: str, found: str, remedy: str = "") -> None:
         self.target, self.found, self.remedy = target, found, remedy
         super().__init__(f"{target}: {found}." + (f" {remedy}" if remedy else ""))
+
+    @property
+    def exit(self) -> Exit:
+        return Exit.LOST
 
 
 class TargetUnusable(MloptError):

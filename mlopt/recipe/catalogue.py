@@ -4,11 +4,11 @@ A package with recipes names itself in the group `mlopt.recipes`; every .yaml in
 path without the suffix.
 """
 
-import difflib
 from pathlib import Path
 
 from mlopt import plugins
 from mlopt.errors import BadRequest
+from mlopt.suggestions import did_you_mean
 
 
 def recipe_files() -> dict[str, Path]:
@@ -29,7 +29,6 @@ def path_of(name: str) -> Path:
     """The file of a shipped recipe. Raises `BadRequest` with the nearest known name."""
     files = recipe_files()
     if name not in files:
-        near = difflib.get_close_matches(name, files, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(files)}, or give a .yaml file."
-        raise BadRequest(f"no recipe is called {name!r}. {hint}")
+        hint = did_you_mean(name, files, mark="'") or f" There are {', '.join(files)}, or give a .yaml file."
+        raise BadRequest(f"no recipe is called {name!r}.{hint}")
     return files[name]

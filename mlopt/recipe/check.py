@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from mlopt.recipe.fields import fields_of
+from mlopt.configuration.fields import fields_of
 from mlopt.recipe.steps import NO_TEACHER, Found, Recipe, Step, Training
 
 _TRAINING = frozenset(f.name for f in fields(Training)) - {"epochs"}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlopt import plugins
+from mlopt.configuration.fields import Field, fields_of
 from mlopt.recipe import catalogue
-from mlopt.recipe.fields import Field, fields_of
 from mlopt.recipe.load import find, load
 from mlopt.recipe.steps import Recipe, Step, Training
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlopt import plugins
-from mlopt.recipe.fields import fields_of
+from mlopt.configuration.fields import fields_of
 from mlopt.recipe.steps import Recipe
 
 FILE = "recipe.schema.json"

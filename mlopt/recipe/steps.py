@@ -4,20 +4,13 @@ What stands in `Meta` beside a field is its range and its sentence: the reader, 
 and the messages of a bad recipe all have it from here.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 Augmentation = Literal["flip", "shift", "noise", "mixup", "time-shift", "time-mask", "frequency-mask"]
-
-@dataclass(frozen=True)
-class OneOf:
-    """Stands beside `Meta` at a text field: what it may be, where that is known when the program runs."""
-
-    known: Collection[str]
-
 
 NO_TEACHER = "none"
 THE_SOURCE = "source"

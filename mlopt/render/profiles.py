@@ -131,7 +131,7 @@ def adds_up(one: FileProfile) -> str:
 
 
 def short(layer: str) -> str:
-    """The part of a layer's name that tells it from others: TensorFlow writes all that were fused, with their paths.
+    """The part of a layer's name that tells it from others: some exporters write all that were fused, with paths.
 
     >>> short("model/a/Relu;model/bn/FusedBatchNormV3;model/conv2d_1/Conv2D")
     'conv2d_1/Conv2D'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlopt import cache
+from mlopt import cache, code, frameworks
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -128,7 +128,7 @@ class Trainer:
         """
         if not teachers:
             return None
-        if live and not any(answers_only(teacher) for teacher in teachers):
+        if live and not any(frameworks.of(teacher).answers_only(teacher) for teacher in teachers):
             return Teachers(live=tuple(teachers))
         return Teachers(outputs=self._outputs(model, teachers))
 
@@ -136,7 +136,8 @@ class Trainer:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = _activations(model), Samples.open(self.around.train)
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", teachers=[teacher.identity for teacher in teachers],
+            self.around.work.parent, "teacher", code=code.digest([write_outputs, open_teacher]),
+            teachers=[teacher.identity for teacher in teachers],
             samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],
             outputs=[spec.describe() for spec in model.signature.outputs], activations=activations,
@@ -281,11 +282,6 @@ def _optimizer(settings: Training) -> Optimizer:
 def _activations(model: TrainableModel) -> tuple[str, ...]:
     """What each output applies last, in the signature's order."""
     return tuple(model.network.node(name).activation for name in model.network.outputs)
-
-
-def answers_only(teacher: ModelLocation) -> bool:
-    """Whether a teacher can only be asked: a SavedModel cannot be run beside the student."""
-    return (teacher.path / "saved_model.pb").is_file()
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:

@@ -138,7 +138,7 @@ def common_terms(applied: Sequence[str]) -> str:
 
 
 def _looks_like(values: np.ndarray) -> str:
-    """What a SavedModel does not say: rows that sum to 1 are a softmax's."""
+    """What a graph does not say: rows that sum to 1 are a softmax's."""
     rows = values[:_PROBED_ROWS].astype(np.float64)
     several = rows.ndim > 1 and rows.shape[-1] > 1
     return "softmax" if several and (rows >= 0).all() and np.allclose(rows.sum(axis=-1), 1, atol=1e-3) else "linear"

@@ -26,7 +26,8 @@ PATHS = [
 @pytest.mark.parametrize("words", PATHS, ids=" ".join)
 def test_an_empty_path_is_no_folder_whichever_option_takes_it(words, empty, capsys, monkeypatch, tmp_path):
     from mlopt.cli import app
-    from mlopt.cli.exit_codes import Exit, explained
+    from mlopt.cli.exit_codes import explained
+    from mlopt.exits import Exit
 
     monkeypatch.chdir(tmp_path)
     given = [empty if word == "EMPTY" else word for word in words]

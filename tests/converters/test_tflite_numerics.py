@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from mlopt_tflite import flatfile, mixed, rounding
 from mlopt_tflite.bias import through_channels
 from mlopt_tflite.engine import to_real, to_stored
-from mlopt_tflite.histogram import GrowingHistogram
 from mlopt_tflite.judge import agreement, distance, noise
 from mlopt_tflite.mixed import Choice, Plan
 from mlopt_tflite.patches import conv_patches
+from mlopt_tflite.ranges import least_error
 from mlopt_tflite.scales import affine, constant_affine
 from mlopt_tflite.weights import Layer, fitted, spanned
+
+from mlopt import ranges
 
 int4s = st.lists(st.integers(-8, 7), min_size=1, max_size=40)
 choices = st.lists(
@@ -54,43 +56,19 @@ def test_a_repeated_constant_is_exact():
     assert stored.tolist() == [-127] * 3 and to_real(stored, scale, zero)[0] == pytest.approx(-0.3, rel=1e-6)
 
 
-def test_a_histogram_keeps_its_count_and_its_ends_while_it_widens():
-    histogram = GrowingHistogram()
-    random = np.random.default_rng(0)
-    chunks = [random.normal(size=500).astype(np.float32) * s for s in (0.01, 1.0, 300.0)]
-    for chunk in chunks:
-        histogram.add(chunk)
-    values = np.concatenate(chunks)
-    assert histogram.counts.sum() == 1500
-    assert histogram.span() == (float(values.min()), float(values.max()))
-
-
-@pytest.mark.parametrize("fraction", [0.99, 0.999])
-def test_percentiles_of_a_histogram_are_numpys_to_within_a_bin(fraction):
-    values = np.random.default_rng(1).normal(size=20000).astype(np.float32)
-    histogram = GrowingHistogram()
-    for part in np.split(values, 10):
-        histogram.add(part)
-    low, high = histogram.within(fraction)
-    width = 2 * histogram.reach / len(histogram.counts)
-    assert abs(low - np.quantile(values, 1 - fraction)) <= 2 * width
-    assert abs(high - np.quantile(values, fraction)) <= 2 * width
-
-
 def test_the_least_squared_error_clips_a_lone_outlier_and_keeps_a_flat_range():
-    flat, tailed = GrowingHistogram(), GrowingHistogram()
+    flat, tailed = ranges.observed(), ranges.observed()
     even = np.linspace(0, 1, 10**6).astype(np.float32)   # rounding to 4/255 would cost 20, clipping 4 to 1.3 costs 7
     flat.add(even)
     tailed.add(np.append(even, np.float32(4.0)))
-    assert flat.least_error()[1] == pytest.approx(1.0)
-    assert 1.0 <= tailed.least_error()[1] < 2.5
+    assert least_error(flat)[1] == pytest.approx(1.0)
+    assert 1.0 <= least_error(tailed)[1] < 2.5
 
 
-def test_a_histogram_of_nothing_and_of_zeros_has_an_empty_range():
-    empty, zeros = GrowingHistogram(), GrowingHistogram()
+def test_nothing_and_zeros_have_an_empty_range():
+    empty, zeros = ranges.observed(), ranges.observed()
     zeros.add(np.zeros(5, np.float32))
-    assert empty.span() == zeros.span() == (0.0, 0.0) == zeros.within(0.99) == zeros.least_error()
-    assert zeros.counts.sum() == 5
+    assert (0.0, 0.0) == least_error(empty) == least_error(zeros)
 
 
 @pytest.mark.parametrize("same", [True, False])

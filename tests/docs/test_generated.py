@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ["reference/cli.md", "reference/precisions.md", "reference/report.schema.json",
+GENERATED = ["reference/cli.md", "reference/exit-codes.md", "reference/precisions.md", "reference/report.schema.json",
              "reference/compress.schema.json", "reference/recipe.schema.json",
              "tutorials/first-model.ipynb"]
 

@@ -26,10 +26,10 @@ def refused(run, *words):
 
 
 @pytest.fixture
-def attempt(mlopt, tmp_path):
+def attempt(mlopt_here, tmp_path):
     def run(model, *options):
         before = sorted(p.name for p in tmp_path.iterdir())
-        found = mlopt("compress", model, "--out", tmp_path / "bundle", "--to", "tflite", *options)
+        found = mlopt_here("compress", model, "--out", tmp_path / "bundle", "--to", "tflite", *options)
         assert sorted(p.name for p in tmp_path.iterdir()) == before, "something was written"
         return found
 
@@ -150,53 +150,54 @@ def test_the_same_samples_for_both_prove_little(attempt, files):
     refused(attempt(files / "model.h5", "--data", files / "test.npz", "--test", files / "test.npz"), "the same samples")
 
 
-def test_unknown_precision_format_and_settings_offer_what_there_is(attempt, mlopt, files, tmp_path):
+def test_unknown_precision_format_and_settings_offer_what_there_is(attempt, mlopt_here, files, tmp_path):
     refused(attempt(files / "model.h5", "--precision", "int9"), "int9", "Did you mean")
-    refused(mlopt("compress", files / "model.h5", "--to", "tflit"), "tflit", "tflite")
+    refused(mlopt_here("compress", files / "model.h5", "--to", "tflit"), "tflit", "tflite")
     refused(attempt(files / "model.h5", "--max-drop", "5"), "--max-drop", "0.01 is one point")
     refused(attempt(files / "model.h5", "--normalise", "x"), "--normalise", "0..1")
 
 
-def test_a_folder_that_is_somebody_elses_is_not_replaced(mlopt, files, tmp_path):
+def test_a_folder_that_is_somebody_elses_is_not_replaced(mlopt_here, files, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    refused(mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite"), "not empty")
+    refused(mlopt_here("compress", files / "model.h5", "--out", out, "--to", "tflite"), "not empty")
     assert (out / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_manifest_of_something_else_does_not_make_a_folder_ours(mlopt, files, tmp_path):
+def test_a_manifest_of_something_else_does_not_make_a_folder_ours(mlopt_here, files, tmp_path):
     out = tmp_path / "extension"
     out.mkdir()
     (out / "manifest.json").write_text('{"manifest_version": 3, "name": "a browser extension"}')
-    refused(mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite"), "no bundle of mlopt's")
+    refused(mlopt_here("compress", files / "model.h5", "--out", out, "--to", "tflite"), "no bundle of mlopt's")
 
 
-def test_what_was_put_into_a_bundle_is_not_deleted_with_it(mlopt, files, done, tmp_path):
+def test_what_was_put_into_a_bundle_is_not_deleted_with_it(mlopt_here, files, done, tmp_path):
     shutil.copytree(done[0], tmp_path / "bundle")
     shutil.copyfile(files / "model.h5", tmp_path / "bundle" / "model.h5")
-    refused(mlopt("compress", tmp_path / "bundle" / "model.h5", "--out", tmp_path / "bundle"), "model.h5 in it is not")
+    run = mlopt_here("compress", tmp_path / "bundle" / "model.h5", "--out", tmp_path / "bundle")
+    refused(run, "model.h5 in it is not")
 
 
 def test_the_folder_that_one_stands_in_is_not_replaced(mlopt, files, tmp_path):
     refused(mlopt("compress", files / "model.h5", "--out", ".", "--to", "tflite", cwd=tmp_path), "the current one")
 
 
-def test_a_link_to_a_bundle_stays_a_link(mlopt, files, tmp_path):
+def test_a_link_to_a_bundle_stays_a_link(mlopt_here, files, tmp_path):
     (tmp_path / "bundles").mkdir()
     (tmp_path / "latest").symlink_to(tmp_path / "bundles" / "first")
     for _ in range(2):
-        run = mlopt("compress", files / "model.h5", "--out", tmp_path / "latest", "--to", "tflite", "--precision",
-                    "float16")
+        run = mlopt_here("compress", files / "model.h5", "--out", tmp_path / "latest", "--to", "tflite", "--precision",
+                         "float16")
         assert run.returncode in (0, 1), run.stderr
     assert (tmp_path / "latest").is_symlink()
     assert (tmp_path / "bundles" / "first" / "manifest.json").exists()
 
 
-def test_a_place_that_does_not_exist_or_is_a_file(mlopt, files, tmp_path):
-    refused(mlopt("compress", files / "model.h5", "--out", tmp_path / "no" / "such", "--to", "tflite"), "no folder")
+def test_a_place_that_does_not_exist_or_is_a_file(mlopt_here, files, tmp_path):
     (tmp_path / "file").write_text("x")
-    refused(mlopt("compress", files / "model.h5", "--out", tmp_path / "file", "--to", "tflite"), "a file of that name")
+    for place, told in (("no/such", "no folder"), ("file", "a file of that name")):
+        refused(mlopt_here("compress", files / "model.h5", "--out", tmp_path / place, "--to", "tflite"), told)
 
 
 def test_a_folder_without_permission(mlopt, files, tmp_path):
@@ -207,27 +208,27 @@ def test_a_folder_without_permission(mlopt, files, tmp_path):
     tmp_path.chmod(0o700)
 
 
-def test_an_operation_that_a_format_lacks_is_named_with_its_layer(mlopt, tmp_path):
+def test_an_operation_that_a_format_lacks_is_named_with_its_layer(mlopt_here, tmp_path):
     import tensorflow as tf
 
     image = tf_keras.Input((4,), name="x")
     model = tf_keras.Model(image, layers.Dense(2)(tf.math.erfinv(image)))
-    run = mlopt("compress", saved(model, tmp_path / "rare.h5"), "--out", tmp_path / "bundle", "--to", "tflite")
+    run = mlopt_here("compress", saved(model, tmp_path / "rare.h5"), "--out", tmp_path / "bundle", "--to", "tflite")
     assert run.returncode in (2, 3)
     assert "rfinv" in run.stdout + run.stderr and "Traceback" not in run.stderr
 
 
-def test_a_model_with_a_free_size_asks_for_it_and_takes_it(mlopt, tmp_path):
+def test_a_model_with_a_free_size_asks_for_it_and_takes_it(mlopt_here, tmp_path):
     image = tf_keras.Input((None, None, 3), name="image")
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
     path = saved(tf_keras.Model(image, layers.Dense(2)(x)), tmp_path / "free.h5")
-    refused(mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "--input-shape", "image")
-    run = mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
-                "--input-shape", "image=1,8,8,3")
+    refused(mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "--input-shape", "image")
+    run = mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
+                     "--input-shape", "image=1,8,8,3")
     assert run.returncode == 0, run.stderr
 
 
-def test_a_custom_layer_is_refused_until_it_is_given(mlopt, tmp_path):
+def test_a_custom_layer_is_refused_until_it_is_given(mlopt, mlopt_here, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import tf_keras\n"
         "class Scaled(tf_keras.layers.Layer):\n"
@@ -240,21 +241,21 @@ def test_a_custom_layer_is_refused_until_it_is_given(mlopt, tmp_path):
     image = tf_keras.Input((4,))
     path = saved(tf_keras.Model(image, layers.Dense(2)(Scaled(name="doubled")(image))), tmp_path / "custom.h5")
     sys.path.remove(str(tmp_path))
-    refused(mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "doubled", "--custom-objects")
+    refused(mlopt_here("compress", path, "--out", tmp_path / "bundle", "--to", "tflite"), "doubled", "--custom-objects")
     run = mlopt("compress", path, "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "float16",
                 "--custom-objects", "mine:Scaled", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
 
 
-def test_optimizer_state_is_not_the_models_size(mlopt, tmp_path):
+def test_optimizer_state_is_not_the_models_size(mlopt_here, tmp_path):
     model = tiny.build("small_convnet")
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(np.zeros((8, 8, 8, 3), np.float32), np.zeros(8), verbose=0)
     model.save(tmp_path / "trained.h5", save_format="h5")
     with h5py.File(tmp_path / "trained.h5") as file:
         assert "optimizer_weights" in file
-    run = mlopt("compress", tmp_path / "trained.h5", "--out", tmp_path / "bundle", "--to", "tflite", "--precision",
-                "float16", "--json")
+    run = mlopt_here("compress", tmp_path / "trained.h5", "--out", tmp_path / "bundle", "--to", "tflite", "--precision",
+                     "float16", "--json")
     source = json.loads(run.stdout)["source"]
     assert source["weight_bytes"] == 996 * 4
     assert source["optimizer_bytes"] > source["weight_bytes"]

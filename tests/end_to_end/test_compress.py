@@ -142,10 +142,10 @@ def test_a_terminal_without_our_characters_gets_others(done, files, mlopt, tmp_p
     assert "recommended" in run.stdout and "1.00?" in run.stdout          # for ×
 
 
-def test_without_data_full_integer_files_are_calibrated_on_inputs_from_the_model(files, mlopt, tmp_path):
+def test_without_data_full_integer_files_are_calibrated_on_inputs_from_the_model(files, mlopt_here, tmp_path):
     out = tmp_path / "bundle"
-    run = mlopt("compress", files / "model.h5", "--out", out, "--to", "tflite", "--precision", "int8,float16",
-                "--max-drop", "0.5", "--json")
+    run = mlopt_here("compress", files / "model.h5", "--out", out, "--to", "tflite", "--precision", "int8,float16",
+                     "--max-drop", "0.5", "--json")
     assert run.returncode == 0, run.stderr
     summary = json.loads(run.stdout)
     int8 = candidates(summary, "tflite")["int8"]
@@ -154,9 +154,9 @@ def test_without_data_full_integer_files_are_calibrated_on_inputs_from_the_model
     assert manifest.read(out / "manifest.json").calibration_origin == "synthesised"
 
 
-def test_a_part_of_the_data_is_held_out_where_there_is_no_test(files, mlopt, tmp_path):
-    run = mlopt("compress", files / "model.h5", "--data", files / "samples.npz", "--out", tmp_path / "bundle",
-                "--to", "tflite", "--precision", "int8", "--max-drop", "0.5", "--json")
+def test_a_part_of_the_data_is_held_out_where_there_is_no_test(files, mlopt_here, tmp_path):
+    run = mlopt_here("compress", files / "model.h5", "--data", files / "samples.npz", "--out", tmp_path / "bundle",
+                     "--to", "tflite", "--precision", "int8", "--max-drop", "0.5", "--json")
     assert run.returncode == 0, run.stderr
     report = from_json((tmp_path / "bundle/report.json").read_bytes())
     counts = {d.role: d.count for d in report.data}
@@ -164,9 +164,9 @@ def test_a_part_of_the_data_is_held_out_where_there_is_no_test(files, mlopt, tmp
     assert report.candidates[0].evidence.samples == "holdout"
 
 
-def test_a_limit_that_no_file_meets_names_the_nearest_and_exits_with_1(files, mlopt, tmp_path):
-    run = mlopt("compress", files / "model.h5", "--data", files / "samples.npz", "--test", files / "test.npz",
-                "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "int4-weights", "--max-drop", "0")
+def test_a_limit_that_no_file_meets_names_the_nearest_and_exits_with_1(files, mlopt_here, tmp_path):
+    run = mlopt_here("compress", files / "model.h5", "--data", files / "samples.npz", "--test", files / "test.npz",
+                     "--out", tmp_path / "bundle", "--to", "tflite", "--precision", "int4-weights", "--max-drop", "0")
     report = from_json((tmp_path / "bundle/report.json").read_bytes())
     meeting = [c for c in report.candidates if c.meets_limit]
     assert run.returncode == (0 if meeting else 1)
@@ -174,11 +174,11 @@ def test_a_limit_that_no_file_meets_names_the_nearest_and_exits_with_1(files, ml
         assert report.limit.nearest in run.stdout
 
 
-def test_a_new_run_replaces_the_old_bundle_whole(files, mlopt, tmp_path):
+def test_a_new_run_replaces_the_old_bundle_whole(files, mlopt_here, tmp_path):
     out = tmp_path / "bundle"
     for precision in ("float16", "int8-weights"):
-        run = mlopt("compress", files / "model.h5", "--test", files / "test.npz", "--out", out, "--to", "tflite",
-                    "--precision", precision)
+        run = mlopt_here("compress", files / "model.h5", "--test", files / "test.npz", "--out", out, "--to", "tflite",
+                         "--precision", precision)
         assert run.returncode == 0, run.stderr
         assert "calibrated" not in run.stdout       # neither of the two is, and nothing says it were
     assert sorted(p.name for p in (out / "tflite").iterdir()) == ["model-float32.tflite", "model-int8-weights.tflite"]

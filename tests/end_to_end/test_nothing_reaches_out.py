@@ -7,6 +7,7 @@ namespace with nothing in it keeps the attempts of the first test from going any
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ with Crew() as crew:
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def observer():
     needs_program("strace", "unshare")
     needs_kernel(succeeds(*ALONE, "true"), "it lets nobody make a network of their own")
@@ -103,20 +104,32 @@ def onnx_file(tmp_path_factory):
     return path
 
 
-def test_the_observer_sees_what_onnx_runtime_does_where_nobody_switches_it_off(place, onnx_file):
-    attempts = place.observed([sys.executable, "-c", SESSION, onnx_file, LONG_S])
+@pytest.fixture(scope="module")
+def long_ones(onnx_file, tmp_path_factory):
+    """Three processes that wait for that look-up beside each other: (what they attempted, what they wrote) by name."""
+    commands = {
+        "not switched off": [sys.executable, "-c", SESSION, onnx_file, LONG_S],
+        "profile": [*MLOPT, "profile", onnx_file, "--rate", "20", "--runs", 20 * LONG_S],
+        "worker": [sys.executable, "-c", IN_A_WORKER, onnx_file, LONG_S],
+    }
+    places = [Place(tmp_path_factory.mktemp("long")) for _ in commands]
+    with ThreadPoolExecutor(len(commands)) as threads:
+        attempts = threads.map(Place.observed, places, commands.values())
+        return {name: (tried, place.written()) for name, tried, place in zip(commands, attempts, places, strict=True)}
+
+
+def test_the_observer_sees_what_onnx_runtime_does_where_nobody_switches_it_off(long_ones):
+    attempts, written = long_ones["not switched off"]
     assert any("sin_port=htons(53)" in line for line in attempts), "no name was looked up"
-    assert any("deviceid" in name for name in place.written())
+    assert any("deviceid" in name for name in written)
 
 
-def test_a_long_profile_reaches_out_nowhere_and_writes_nothing_aside(place, onnx_file):
-    attempts = place.observed([*MLOPT, "profile", onnx_file, "--rate", "20", "--runs", 20 * LONG_S])
-    assert (attempts, place.written()) == ([], [])
+def test_a_long_profile_reaches_out_nowhere_and_writes_nothing_aside(long_ones):
+    assert long_ones["profile"] == ([], [])
 
 
-def test_a_worker_that_outlives_the_look_up_reaches_out_nowhere(place, onnx_file):
-    attempts = place.observed([sys.executable, "-c", IN_A_WORKER, onnx_file, LONG_S])
-    assert (attempts, place.written()) == ([], [])
+def test_a_worker_that_outlives_the_look_up_reaches_out_nowhere(long_ones):
+    assert long_ones["worker"] == ([], [])
 
 
 def test_a_long_compress_with_a_recipe_reaches_out_nowhere_and_writes_nothing_aside(place):

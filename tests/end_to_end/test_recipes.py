@@ -140,11 +140,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_recipe_is_refused_before_any_training(name, files, train, cache, tmp_path):
+def test_a_bad_recipe_is_refused_before_any_training(name, mlopt_here, files, train, tmp_path):
     steps, message = BAD[name]
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"schema: 1\nabout: Bad.\nsteps:\n  {steps}\n")
-    done = run(files, train, recipe, tmp_path / "bundle", cache)
+    done = mlopt_here(*command(files, train, recipe, tmp_path / "bundle")[1:])
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()
     assert "Traceback" not in done.stderr and "training, epoch" not in done.stderr
@@ -152,11 +152,11 @@ def test_a_bad_recipe_is_refused_before_any_training(name, files, train, cache, 
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_teacher_with_other_classes_is_refused_before_any_training(files, train, cache, tmp_path):
+def test_a_teacher_with_other_classes_is_refused_before_any_training(mlopt_here, files, train, tmp_path):
     tiny.build("depthwise_convnet").save(tmp_path / "teacher.h5", save_format="h5")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"schema: 1\nabout: Bad.\nsteps:\n  - distill: {{teacher: {tmp_path}/teacher.h5, epochs: 1}}\n")
-    done = run(files, train, recipe, tmp_path / "bundle", cache)
+    done = mlopt_here(*command(files, train, recipe, tmp_path / "bundle")[1:])
     assert done.returncode == 2 and "teacher.h5" in done.stderr and "training, epoch" not in done.stderr
 
 

@@ -11,7 +11,7 @@ import pytest
 from permissions import heeding_permissions
 
 from mlopt.errors import ModelUnreadable
-from mlopt.frameworks.sniff import Container, sniff
+from mlopt.frameworks.keras.sniff import Container, sniff
 
 ARCHITECTURE = {"class_name": "Sequential", "config": {"name": "m", "layers": []}}
 
@@ -147,7 +147,7 @@ def test_a_missing_path_is_called_missing(tmp_path):
 
 def test_a_file_without_read_permission_is_called_that(tmp_path):
     h5_model(tmp_path / "m.h5").chmod(0)
-    code = "import sys, pathlib; from mlopt.frameworks.sniff import sniff; sniff(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib; from mlopt.frameworks.keras.sniff import sniff; sniff(pathlib.Path(sys.argv[1]))"
     command = heeding_permissions([sys.executable, "-c", code, tmp_path / "m.h5"])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "ModelUnreadable" in done.stderr and "permission denied" in done.stderr

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from mutations import mutations
+from reports import sample_report
 from values_spoiled import spoiled_json, spoiled_toml
 
 from mlopt import files, manifest, plain
-from mlopt.cli.exit_codes import Exit, explained
+from mlopt.cli.exit_codes import explained
 from mlopt.data.fingerprint import Distribution, InputFingerprint, SampleFingerprint
+from mlopt.exits import Exit
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate import evidence, job, noise
 from mlopt.gate.baseline import Stored
@@ -32,7 +34,6 @@ from mlopt.profiling.statistics import summarise
 from mlopt.profiling.targets.bundle import read_result
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render.json import to_json
-from mlopt.testing.reports import sample_report
 
 ROOT = Path(__file__).parents[2]
 TODAY = datetime.date(2027, 1, 15)

@@ -12,8 +12,9 @@ import pytest
 from forking_process import ForkingProcess
 from mutations import mutations
 
-from mlopt.cli.exit_codes import Exit, explained
+from mlopt.cli.exit_codes import explained
 from mlopt.errors import WorkerFailed
+from mlopt.exits import Exit
 from mlopt.profiling.session import Settings, profile
 from mlopt.profiling.targets import host
 from mlopt.sandbox import Reach

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from mlopt.gate import units
 from mlopt.gate.budget import BudgetError, Inconclusive, Metric, load_budget
-from mlopt.gate.toml_lines import lines_of
 from mlopt.gate.units import Unit
 
 FULL = """schema = 1
@@ -139,11 +138,3 @@ def test_a_size_is_exact(number, unit):
 @given(st.integers(0, 100_000))
 def test_a_percentage_is_the_fraction_that_its_digits_say(thousandths):
     assert units.parse(f"{thousandths / 1000}%", Unit.SHARE) == pytest.approx(thousandths / 100_000, rel=1e-15)
-
-
-def test_lines_are_found_in_nested_arrays_of_tables():
-    text = "a = 1\n[[b]]\nx = 1\n[[b.c]]\ny = 2\n[[b]]\n# x = 1\n[[b.c]]\n'y' = 3\n[[b.c]]\nz.w = 4\n"
-    lines = lines_of(text)
-    assert lines["b", 0, "x"] == 3 and lines["b", 0, "c", 0, "y"] == 5
-    assert lines["b", 1, "c", 0, "y"] == 9 and lines["b", 1, "c", 1, "z", "w"] == 11
-    assert ("b", 1, "x") not in lines

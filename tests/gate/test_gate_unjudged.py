@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from mlopt_tflite import flatfile
 from permissions import heeding_permissions
+from reports import sample_report
 
 from mlopt import files
 from mlopt.errors import ModelUnreadable, OutOfReach, WorkerCrashed
+from mlopt.exits import Exit
 from mlopt.gate import baseline as stored_figures
 from mlopt.gate.budget import BudgetError
 from mlopt.gate.inventory import open_model
-from mlopt.gate.job import check_files, update_baseline
-from mlopt.gate.verdict import Exit, Status
+from mlopt.gate.job import check, update
+from mlopt.gate.verdict import Status
 from mlopt.render.json import to_json
-from mlopt.testing.reports import sample_report
 
 SIZE = '[[budget]]\nmodel = "*"\nsize = { max = "1 MiB" }\n'
 TODAY = datetime.date(2027, 1, 15)
@@ -34,7 +35,7 @@ def gate(tmp_path):
     def check(*, budget=SIZE, baseline=None, report=None, names=()):
         (tmp_path / "mlopt-budget.toml").write_text("schema = 1\n" + budget)
         given = tuple(tmp_path / name for name in names)
-        return check_files(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report,
+        return check(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report,
                            today=TODAY)
 
     return check
@@ -47,7 +48,7 @@ def test_a_tflite_file_that_litert_does_not_load_breaks_a_size_limit_that_it_kee
     (tmp_path / "m.tflite").write_bytes(tiny[: len(tiny) // 2] if content == "the first half" else content)
     verdict = gate(names=["m.tflite"])
     (check,) = verdict.checks
-    assert (verdict.exit, check.status, check.rule) == (Exit.BROKEN, Status.FAIL, "opens")
+    assert (verdict.exit, check.status, check.rule) == (Exit.LIMIT_BROKEN, Status.FAIL, "opens")
     assert "size was not judged" in check.sentence and "m.tflite: " in check.sentence
 
 
@@ -59,7 +60,7 @@ def test_a_tflite_file_that_loads_and_does_nothing_is_not_measured(gate, tmp_pat
     flatfile.write(model, tmp_path / "m.tflite")
     verdict = gate(names=["m.tflite"])
     (check,) = verdict.checks
-    assert (verdict.exit, check.status, check.rule) == (Exit.NOT_MEASURED, Status.ERROR, "opens")
+    assert (verdict.exit, check.status, check.rule) == (Exit.INCOMPLETE, Status.ERROR, "opens")
     assert "it holds no operation" in check.sentence
 
 
@@ -67,29 +68,29 @@ def test_a_tflite_file_that_loads_and_does_nothing_is_not_measured(gate, tmp_pat
 def test_an_onnx_file_that_onnx_runtime_does_not_open_breaks_a_size_limit_that_it_keeps(gate, tmp_path, content):
     (tmp_path / "m.onnx").write_bytes(content)
     verdict = gate(names=["m.onnx"])
-    assert verdict.exit is Exit.BROKEN and verdict.checks[0].rule == "opens"
+    assert verdict.exit is Exit.LIMIT_BROKEN and verdict.checks[0].rule == "opens"
 
 
 def test_a_core_ml_package_without_a_model_breaks_a_size_limit_that_it_keeps(gate, tmp_path):
     (tmp_path / "m.mlpackage").mkdir()
     verdict = gate(names=["m.mlpackage"])
-    assert verdict.exit is Exit.BROKEN and "Manifest.json" in verdict.checks[0].sentence
+    assert verdict.exit is Exit.LIMIT_BROKEN and "Manifest.json" in verdict.checks[0].sentence
 
 
 def test_a_model_of_one_format_under_the_name_of_another_is_no_model(gate, tmp_path, tiny):
     (tmp_path / "m.onnx").write_bytes(tiny)
-    assert gate(names=["m.onnx"]).exit is Exit.BROKEN
+    assert gate(names=["m.onnx"]).exit is Exit.LIMIT_BROKEN
 
 
 def test_a_file_whose_ending_no_runtime_reads_is_not_measured(gate, tmp_path):
     (tmp_path / "m.bin").write_bytes(RANDOM)
     verdict = gate(names=["m.bin"])
-    assert verdict.exit is Exit.NOT_MEASURED and "no runtime reads *.bin" in verdict.checks[0].sentence
+    assert verdict.exit is Exit.INCOMPLETE and "no runtime reads *.bin" in verdict.checks[0].sentence
 
 
 def test_a_real_file_passes_and_its_operations_are_known(gate, tmp_path, tiny):
     (tmp_path / "m.tflite").write_bytes(tiny)
-    assert gate(names=["m.tflite"]).exit is Exit.PASS
+    assert gate(names=["m.tflite"]).exit is Exit.DONE
     assert open_model(tmp_path / "m.tflite") == ("ADD", "AVERAGE_POOL_2D", "CONV_2D", "FULLY_CONNECTED", "RESHAPE",
                                                  "SOFTMAX")
 
@@ -122,7 +123,7 @@ def refuse_the_new(file):
 def test_no_waiver_covers_a_file_that_does_not_open(bench):
     waiver = "[[budget.waiver]]\nmetric = 'size'\nuntil = 2027-01-15\nreason = 'the new head'\n"
     verdict = bench.judge(bench.model(), budget=SIZE + waiver, open_model=refuse)
-    assert verdict.exit is Exit.BROKEN
+    assert verdict.exit is Exit.LIMIT_BROKEN
 
 
 def test_a_process_that_was_killed_as_it_opened_a_file_leaves_it_not_measured(bench):
@@ -130,7 +131,7 @@ def test_a_process_that_was_killed_as_it_opened_a_file_leaves_it_not_measured(be
         raise WorkerCrashed("opening", "was ended by SIGKILL", "last\nwords", killed=True)
 
     verdict = bench.judge(bench.model(), budget=SIZE, open_model=killed)
-    assert verdict.exit is Exit.NOT_MEASURED
+    assert verdict.exit is Exit.INCOMPLETE
     assert "ended by SIGKILL" in verdict.checks[0].sentence and "words" not in verdict.checks[0].sentence
 
 
@@ -142,7 +143,7 @@ def test_a_baseline_file_that_does_not_open_is_bad_input_where_something_is_comp
     growth = SIZE.replace('max = "1 MiB"', 'growth = "5%"')
     with pytest.raises(BudgetError, match="nothing can be compared with it"):
         bench.judge(file, budget=growth, base=True, open_model=refuse_the_baseline)
-    assert bench.judge(file, budget=SIZE, base=True, open_model=refuse_the_baseline).exit is Exit.PASS
+    assert bench.judge(file, budget=SIZE, base=True, open_model=refuse_the_baseline).exit is Exit.DONE
 
 
 def test_a_baseline_file_that_its_process_may_not_read_leaves_the_growth_not_measured(bench):
@@ -153,7 +154,7 @@ def test_a_baseline_file_that_its_process_may_not_read_leaves_the_growth_not_mea
 
     growth = SIZE.replace('max = "1 MiB"', 'growth = "5%"')
     verdict = bench.judge(bench.model(base="us=100"), budget=growth, base=True, open_model=keep_from_the_baseline)
-    assert verdict.exit is Exit.NOT_MEASURED and "was kept from" in verdict.checks[0].sentence
+    assert verdict.exit is Exit.INCOMPLETE and "was kept from" in verdict.checks[0].sentence
 
 
 @pytest.mark.parametrize("role", ["model", "baseline", "report", "figures", "budget"])
@@ -164,7 +165,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(gate, tmp_p
     (tmp_path / "m.tflite").write_bytes(tiny)
     with pytest.raises(BudgetError, match=r"a named pipe, where|a pipe or a device, and no model|no budget matches"):
         if role == "budget":
-            check_files(files=(), budget=pipe)
+            check(files=(), budget=pipe)
         else:
             gate(names=[pipe.name if role == "model" else "m.tflite"], baseline=pipe if role == "baseline" else None,
                  report=pipe if role == "report" else None)
@@ -200,7 +201,7 @@ def test_update_accepts_no_figure_of_a_file_that_does_not_open(tmp_path, tiny):
     (tmp_path / "good.tflite").write_bytes(tiny)
     (tmp_path / "bad.tflite").write_bytes(RANDOM)
     given = (tmp_path / "good.tflite", tmp_path / "bad.tflite")
-    done = update_baseline(files=given, budget=tmp_path / "mlopt-budget.toml")
+    done = update(files=given, budget=tmp_path / "mlopt-budget.toml")
     (why,) = done.failures
     assert "bad.tflite" in why
     assert {model for model, _, _ in stored_figures.read(done.path).values} == {"good.tflite"}
@@ -225,7 +226,7 @@ def text_of(reported):
 
 def test_a_report_as_it_was_written_is_evidence(gate, tmp_path, reported):
     (tmp_path / "report.json").write_text(text_of(reported))
-    assert gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"]).exit is Exit.PASS
+    assert gate(budget=SCORES, report=tmp_path / "report.json", names=["m.tflite"]).exit is Exit.DONE
 
 
 @pytest.mark.parametrize(("field", "value"), [

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import sample_report
 
 from mlopt import files
+from mlopt.exits import Exit
 from mlopt.gate.baseline import Stored
 from mlopt.gate.budget import BudgetError, Metric
 from mlopt.gate.measuring import MeasurementFailed
 from mlopt.gate.rules import LOOKS
-from mlopt.gate.verdict import Exit, Status
-from mlopt.testing.reports import sample_report
+from mlopt.gate.verdict import Status
 
 SIZE = '[[budget]]\nmodel = "*.tflite"\nsize = { max = %d }\n'
 GROWTH = '[[budget]]\nmodel = "*.tflite"\n[budget.latency]\np50 = { growth = "5%" }\n'
@@ -22,9 +23,9 @@ P90 = '[[budget]]\nmodel = "*.tflite"\n[budget.latency]\np90 = { max = "%s" }\n'
 
 def test_a_file_within_its_budget_passes_and_one_byte_more_does_not(bench):
     file = bench.model(text="us=100")           # 6 bytes
-    assert bench.judge(file, budget=SIZE % 6).exit is Exit.PASS
+    assert bench.judge(file, budget=SIZE % 6).exit is Exit.DONE
     verdict = bench.judge(file, budget=SIZE % 5)
-    assert verdict.exit is Exit.BROKEN
+    assert verdict.exit is Exit.LIMIT_BROKEN
     assert "size is 6 B: 1 B over the limit of 5 B" in verdict.checks[0].sentence and verdict.checks[0].line == 4
 
 
@@ -111,7 +112,7 @@ def test_a_target_that_stops_taking_turns_half_way_was_not_measured(bench):
         return measure
 
     verdict = bench.judge(bench.model(base="us=100"), budget=GROWTH, base=True, measures=measures)
-    assert verdict.exit is Exit.NOT_MEASURED and "was not timed beside the new file" in verdict.checks[0].sentence
+    assert verdict.exit is Exit.INCOMPLETE and "was not timed beside the new file" in verdict.checks[0].sentence
 
 
 def test_a_jump_of_the_machine_inside_a_process_does_not_move_a_median_in_turns(bench):
@@ -170,7 +171,7 @@ def test_noise_that_leaves_it_open_is_inconclusive_and_the_policy_decides(bench)
     assert verdict.checks[0].status is Status.INCONCLUSIVE and verdict.exit is Exit.INCONCLUSIVE
     assert len(bench.device.measured) == LOOKS[-1]
     warned = bench.judge(file, budget='[defaults]\ninconclusive = "warn"\n' + GROWTH, base=True)
-    assert warned.exit is Exit.PASS and warned.count(Status.INCONCLUSIVE) == 1
+    assert warned.exit is Exit.DONE and warned.count(Status.INCONCLUSIVE) == 1
 
 
 def test_growth_without_a_baseline_given_is_a_bad_command(bench):
@@ -187,14 +188,14 @@ def test_a_file_that_the_baseline_folder_does_not_have_fails(bench):
 def test_a_device_that_dies_is_never_a_pass(bench, after):
     bench.device.dies_after = after
     verdict = bench.judge(bench.model(base="us=100"), budget=GROWTH + "p90 = { max = '1 s' }\n", base=True)
-    assert verdict.exit is Exit.NOT_MEASURED and {c.status for c in verdict.checks} == {Status.ERROR}
+    assert verdict.exit is Exit.INCOMPLETE and {c.status for c in verdict.checks} == {Status.ERROR}
     assert "does not answer any more" in verdict.checks[0].sentence
 
 
 def test_a_broken_limit_outranks_what_could_not_be_measured(bench):
     bench.device.dies_after = 0
     verdict = bench.judge(bench.model(), budget=P90 % "1 s" + "[[budget]]\nmodel = '*'\nsize = {max=1}\n")
-    assert verdict.exit is Exit.BROKEN and verdict.count(Status.ERROR) == 1
+    assert verdict.exit is Exit.LIMIT_BROKEN and verdict.count(Status.ERROR) == 1
 
 
 @pytest.mark.parametrize(("limit", "status"), [
@@ -255,7 +256,7 @@ def test_an_exact_figure_that_does_not_repeat_is_none(bench):
         return measure
 
     verdict = bench.judge(bench.model(), budget=DEVICE % "max = 900", measures=measures)
-    assert verdict.exit is Exit.BROKEN and any("does not repeat: 500, 510" in note for note in verdict.notes)
+    assert verdict.exit is Exit.LIMIT_BROKEN and any("does not repeat: 500, 510" in note for note in verdict.notes)
 
 
 def test_growth_of_an_exact_figure_is_measured_on_both_files(bench):
@@ -297,8 +298,8 @@ WAIVER = "[[budget.waiver]]\nmetric = 'size'\nuntil = 2027-01-15\nreason = 'the 
 
 
 @pytest.mark.parametrize(("limit", "day", "status", "exit"), [
-    (5, 15, Status.WAIVED, Exit.PASS), (5, 16, Status.FAIL, Exit.BROKEN), (9, 15, Status.PASS, Exit.PASS),
-    (9, 16, Status.FAIL, Exit.BROKEN)])
+    (5, 15, Status.WAIVED, Exit.DONE), (5, 16, Status.FAIL, Exit.LIMIT_BROKEN), (9, 15, Status.PASS, Exit.DONE),
+    (9, 16, Status.FAIL, Exit.LIMIT_BROKEN)])
 def test_a_waiver_lets_through_until_its_day_and_then_fails(bench, limit, day, status, exit):
     verdict = bench.judge(bench.model(text="us=100"), budget=SIZE % limit + WAIVER, today=datetime.date(2027, 1, day))
     assert (verdict.checks[0].status, verdict.exit) == (status, exit)

@@ -63,7 +63,7 @@ def test_an_extra_that_is_missing_is_told_with_the_command_that_brings_it(extra)
 
 def test_doctor_and_the_report_tell_the_same_where_everything_is_missing(monkeypatch):
     monkeypatch.setattr(extras, "missing", lambda extra: extras.PACKAGES_BY_EXTRA[extra])
-    remedies = {one.name: requirement(one.remedy) for one in diagnosis.diagnose().extras}
+    remedies = {one.name: requirement(one.remedy) for one in diagnosis.doctor().extras}
     assert set(remedies) == set(extras.PACKAGES_BY_EXTRA)
     assert all(one.name == DISTRIBUTION and one.extras == {name} for name, one in remedies.items())
     notes = finish._not_installed(CompressRequest(model=ModelLocation(Path("model.h5")), out=Path("out")))

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 from needs import needs_program
+from reports import sample_report
 from tiny_files import model_and_samples
 
 import mlopt
 from mlopt import files
 from mlopt.render.json import to_json
-from mlopt.testing.reports import sample_report
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ("tflite", "onnx", "coreml")

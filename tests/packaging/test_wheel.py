@@ -1,5 +1,6 @@
 """What a user gets by `pip install`: the packages and nothing of the workshop."""
 
+import ast
 import importlib.metadata
 import zipfile
 from pathlib import Path
@@ -28,6 +29,16 @@ def test_the_wheel_holds_only_packages_and_metadata(names):
     assert {t for t in tops if not t.endswith(".dist-info")} == {
         "mlopt", "mlopt_tflite", "mlopt_onnx", "mlopt_coreml", "mlopt_recipes",
     }
+
+
+def test_nothing_for_tests_that_is_in_the_wheel_listens_on_a_port_or_starts_a_program(wheel):
+    """Whoever reaches such a port, e.g. the one of a device that tests made up, runs commands as the user."""
+    archive = zipfile.ZipFile(wheel)
+    for name in archive.namelist():
+        if name.startswith("mlopt/testing/"):
+            found = [node for node in ast.walk(ast.parse(archive.read(name))) if isinstance(node, ast.Import)]
+            imported = {alias.name for node in found for alias in node.names}
+            assert not imported & {"asyncio", "socket", "socketserver", "http.server", "subprocess"}, name
 
 
 def test_every_shipped_recipe_is_in_the_wheel(names):

@@ -22,14 +22,15 @@ def asked(**settings):
     [
         ({"asked_seed": -1}, "--seed is a whole number from 0 on; got -1"),
         ({"max_drop": float("nan")}, "--max-drop is a fraction"),
-        ({"resize": True}, "--resize would not be used: no samples were given"),
-        ({"normalise": (0.0, 1.0), "slice_columns": ("device",)}, "--normalise and --slices would not be used"),
+        ({"preparation": Preparation(resize=True)}, "--resize would not be used: no samples were given"),
+        ({"preparation": Preparation(normalise=(0.0, 1.0), slice_columns=("device",))},
+         "--normalise and --slices would not be used"),
         ({"data": "a.npz", "test": "a.npz"}, "name the same samples"),
         ({"data": ""}, "--data is empty: leave it out"),
         ({"recipe": "qat-int8", "train": " "}, "--train is empty"),
         ({"recipe": "x" * 5000, "train": "a.npz"}, "--recipe is no name and no path: 'xxx.*5,000 characters"),
         ({"recipe": "qat-int8", "train": "a\0b"}, "--train is no name and no path"),
-        ({"model": Path("a\0b")}, "the model is no name and no path"),
+        ({"model": ModelLocation(Path("a\0b"))}, "the model is no name and no path"),
         ({"data": "caf\udce9.npz"}, "--data is no name and no path"),
     ],
 )

@@ -10,6 +10,7 @@ from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.training import Training, _alone
+from mlopt.pipeline.workspace import Workspace
 from mlopt.recipe.steps import Recipe
 from mlopt.steps.finetune import Finetune
 from mlopt.worker import Crew
@@ -21,14 +22,14 @@ def training(tmp_path):
         yield Training(
             request=CompressRequest(model=ModelLocation(tmp_path / "model.h5"), out=tmp_path / "out"),
             recipe=Recipe(schema=1, about="Once.", steps=(Finetune(epochs=1),)),
-            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples", crew=crew,
-            store=Cache(tmp_path / "cache"), on_progress=lambda progress: None,
+            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples",
+            at=Workspace(crew=crew, store=Cache(tmp_path / "cache")),
         )
 
 
 def task_of(training):
-    entry = training.store.entry("step", of="a test")
-    return training._task(1, model=Path("none.h5"), holds=None, entry=entry, code="")
+    entry = training.at.store.entry("step", code="", of="a test")
+    return training._task(1, model=ModelLocation(Path("none.h5")), holds=None, entry=entry)
 
 
 def test_a_step_that_another_run_finished_meanwhile_is_not_done_again(training):
@@ -41,6 +42,6 @@ def test_a_step_that_another_run_finished_meanwhile_is_not_done_again(training):
 def test_a_step_that_another_run_is_at_work_on_is_left_to_it(training):
     task = task_of(training)
     task.work.mkdir()
-    with _alone(task.work, training.store.root / "locks"), pytest.raises(OutputUnwritable, match="same step"):
+    with _alone(task.work, training.at.store.root / "locks"), pytest.raises(OutputUnwritable, match="same step"):
         training._run(task)
     assert task.work.is_dir()

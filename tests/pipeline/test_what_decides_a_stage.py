@@ -7,7 +7,8 @@ import pytest
 from mlopt.cache import Cache
 from mlopt.errors import ModelUnreadable
 from mlopt.location import ModelLocation
-from mlopt.pipeline.opening import describe
+from mlopt.pipeline.stages import opened
+from mlopt.pipeline.workspace import Workspace
 from mlopt.testing import tiny
 from mlopt.worker import Crew
 
@@ -63,9 +64,9 @@ def test_a_kept_description_goes_by_the_name_it_was_asked_under(tmp_path):
         network.save(tmp_path / f"{name}.h5", save_format="h5")
     (tmp_path / "second.h5").write_bytes((tmp_path / "first.h5").read_bytes())
     with Crew() as crew:
-        store = Cache(tmp_path / "cache")
-        first = describe(ModelLocation(tmp_path / "first.h5"), crew, store)
-        second = describe(ModelLocation(tmp_path / "second.h5"), crew, store)
+        at = Workspace(crew=crew, store=Cache(tmp_path / "cache"))
+        first = opened(at, ModelLocation(tmp_path / "first.h5"))
+        second = opened(at, ModelLocation(tmp_path / "second.h5"))
     assert (first.path.name, second.path.name) == ("first.h5", "second.h5")
     assert first.layers == second.layers
 

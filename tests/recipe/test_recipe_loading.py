@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlopt.errors import BadRequest, MloptError
-from mlopt.recipe.document import RecipeInvalid
-from mlopt.recipe.load import load
+from mlopt.recipe.load import RecipeInvalid, load
 from mlopt.recipe.schema import recipe_schema
 from mlopt.recipe.steps import Export
 from mlopt.steps.distill import Distill, Student
@@ -105,7 +104,7 @@ def test_what_is_wrong_is_said_with_its_line(written, body, line, said):
     (b"about: x\n", "FILE:1: says no schema"),
     (b"- 1\n", "a recipe is a map"),
     (b"a: \x07\n", "is not YAML"),
-    (b"#" * 70_000, "more than 65,536 bytes"),
+    (b"#" * 70_000, "at most 65,536 bytes are read"),
 ])
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, said):
     path = tmp_path / "recipe.yaml"

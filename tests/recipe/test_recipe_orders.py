@@ -5,8 +5,7 @@ import itertools
 import pytest
 
 from mlopt.recipe.check import find_problem
-from mlopt.recipe.document import RecipeInvalid
-from mlopt.recipe.load import load
+from mlopt.recipe.load import RecipeInvalid, load
 from mlopt.recipe.steps import Recipe
 from mlopt.steps.cluster import Cluster
 from mlopt.steps.distill import Distill, Student

@@ -13,8 +13,8 @@ from mlopt.frameworks import open_trainable
 from mlopt.frameworks.fitting import Strategy
 from mlopt.grid import Grid
 from mlopt.location import ModelLocation
-from mlopt.pipeline.step_stage import read_holds, run_step
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
+from mlopt.pipeline.workers.step import read_holds, run_step
 from mlopt.recipe.check import find_problem
 from mlopt.recipe.steps import Recipe
 from mlopt.steps.cluster import Cluster

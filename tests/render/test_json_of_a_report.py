@@ -5,13 +5,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from reports import sample_report
 
 from mlopt.errors import MloptError
 from mlopt.render.json import from_json, to_json
 from mlopt.render.schema import FILES, schema_of, write_schemas
 from mlopt.render.summary import Summary, summary
 from mlopt.report import Report
-from mlopt.testing.reports import sample_report
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 KEYS = [

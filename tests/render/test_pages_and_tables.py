@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pages import Page
+from reports import sample_report
 from rich.console import Console
 
 from mlopt.render.html import to_html
@@ -13,8 +15,6 @@ from mlopt.render.json import from_json, to_json
 from mlopt.render.markdown import to_markdown
 from mlopt.render.terminal import show
 from mlopt.report import Evidence, Finding, LayerError, Severity
-from mlopt.testing.pages import Page
-from mlopt.testing.reports import sample_report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=y>'

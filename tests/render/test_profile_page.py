@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from pages import Page
 
 from mlopt.profiling.contract import DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunResult
 from mlopt.profiling.energy import Energy, Part
@@ -15,7 +16,6 @@ from mlopt.profiling.session import FileProfile, Profile, Settings
 from mlopt.profiling.shares import by_unit
 from mlopt.profiling.statistics import summarise
 from mlopt.render.profile_page import to_html
-from mlopt.testing.pages import Page
 
 HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=y>\x1b[2J'
 SEEN = '<script>alert(1)</script>"\'><img src=x onerror=y>'

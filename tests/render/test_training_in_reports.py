@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import reports
 from rich.console import Console
 
 from mlopt.render import terminal
@@ -12,7 +13,6 @@ from mlopt.render.html.page import to_html
 from mlopt.render.json import from_json, to_json
 from mlopt.render.markdown import to_markdown
 from mlopt.render.summary import summary
-from mlopt.testing import reports
 
 
 @pytest.fixture(scope="module")

@@ -362,7 +362,7 @@ def test_each_protection_takes_the_place_of_the_one_that_is_missing(lacking, net
 
 @KERNEL
 def test_doctor_says_which_protections_hold():
-    found = diagnosis.diagnose()
+    found = diagnosis.doctor()
     assert [(p.name, p.possible) for p in found.protections] == [
         ("reaching the network", True), ("writing outside its folder", True), ("reading what it was not given", True),
     ]
@@ -371,7 +371,7 @@ def test_doctor_says_which_protections_hold():
 
 def test_doctor_says_that_the_protections_are_off(monkeypatch):
     monkeypatch.setenv("MLOPT_SANDBOX", "0")
-    assert diagnosis.to_text(diagnosis.diagnose()).count("MLOPT_SANDBOX=0 turns this protection off") == 3
+    assert diagnosis.to_text(diagnosis.doctor()).count("MLOPT_SANDBOX=0 turns this protection off") == 3
 
 
 def test_a_private_network_still_reaches_its_own_loopback():

@@ -171,5 +171,5 @@ def test_hints_of_a_saved_model_are_refused_before_training(tmp_path):
     context = steps.context(tmp_path)
     tf_keras.models.load_model(context.source.path).export(tmp_path / "graph")
     settings = Distill(epochs=1, batch=16, teacher=str(tmp_path / "graph"), hints=0.5)
-    with pytest.raises(BadRequest, match=r"graph is a SavedModel, which only answers: give the \.h5"):
+    with pytest.raises(BadRequest, match=r"graph is a graph that only answers: give the model"):
         run(settings, context)

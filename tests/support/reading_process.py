@@ -16,7 +16,7 @@ from typing import Any
 from mlopt.data.preparation import Preparation
 from mlopt.errors import MloptError
 from mlopt.model import Signature, TensorSpec
-from mlopt.pipeline.data_stage import DataTask, gather
+from mlopt.pipeline.workers.gathering import DataTask, gather
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", shape=(None, 4, 4, 3), dtype="float32", layout="NHWC"),),

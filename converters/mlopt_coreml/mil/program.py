@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from mlopt_coreml.mil.blob import BITS, DamagedWeights, WeightFile, packed_size, unpack_bits
-from mlopt_coreml.quiet import MIL_pb2
+from mlopt_coreml.private.coremltools import MIL_pb2, Model_pb2
 
 # sub-byte integers live in bytes; bfloat16 and the 8-bit floats are not ours to read
 _NUMPY = {
@@ -36,7 +35,7 @@ class Constant:
     """A value written in the program or in the weight file."""
 
     type: TensorType
-    message: Any                   # MIL_pb2.Value
+    message: MIL_pb2.Value
     weights: WeightFile
 
     @property
@@ -118,8 +117,8 @@ class UnreadableProgram(ValueError):
     """The program uses something that no plain network does; the caller knows which file it is."""
 
 
-def main_block(model: Any) -> Any:
-    """The `MIL_pb2.Block` that a device runs."""
+def main_block(model: Model_pb2.Model) -> MIL_pb2.Block:
+    """The block that a device runs."""
     if model.WhichOneof("Type") != "mlProgram":
         raise UnreadableProgram(f"it is no ML program but a {model.WhichOneof('Type')}")
     functions = model.mlProgram.functions
@@ -131,8 +130,8 @@ def main_block(model: Any) -> Any:
     return main.block_specializations[main.opset]
 
 
-def read_program(model: Any, weights: WeightFile) -> Program:
-    """The program of a `Model_pb2.Model`. Raises `UnreadableProgram` or `DamagedWeights`."""
+def read_program(model: Model_pb2.Model, weights: WeightFile) -> Program:
+    """Raises `UnreadableProgram` or `DamagedWeights`."""
     block = main_block(model)
     inputs = [Port(i.name, _type(i.type)) for i in model.mlProgram.functions["main"].inputs]
     return Program(
@@ -146,7 +145,7 @@ def dtype_name(code: int) -> str:
     return str(MIL_pb2.DataType.Name(code)).lower()
 
 
-def _type(message: Any) -> TensorType:
+def _type(message: MIL_pb2.ValueType) -> TensorType:
     if message.WhichOneof("type") != "tensorType":
         raise UnreadableProgram(f"it holds a value of kind {message.WhichOneof('type')}, where only tensors are read")
     tensor = message.tensorType
@@ -158,14 +157,14 @@ def _type(message: Any) -> TensorType:
     return TensorType(dtype_name(tensor.dataType), tuple(sizes))
 
 
-def _constant(value: Any, weights: WeightFile) -> Constant:
+def _constant(value: MIL_pb2.Value, weights: WeightFile) -> Constant:
     constant_type = _type(value.type)
     if constant_type.dtype != "string" and constant_type.dtype not in _NUMPY:
         raise UnreadableProgram(f"it holds a constant of type {constant_type.dtype}, which cannot be read here")
     return Constant(constant_type, value, weights)
 
 
-def _operation(message: Any, weights: WeightFile) -> Operation:
+def _operation(message: MIL_pb2.Operation, weights: WeightFile) -> Operation:
     if message.blocks:
         raise UnreadableProgram(f"its operation {message.type} branches or loops, which cannot be run here")
     arguments: dict[str, tuple[str | Constant, ...]] = {

@@ -1,4 +1,4 @@
-"""tf.train.Example and TensorProto, read from their protobuf wire format without TensorFlow.
+"""tf.train.Example and TensorProto, read from their protobuf wire format by this file alone.
 
 Wire format: https://protobuf.dev/programming-guides/encoding. Example { features: 1 }, Features { feature: map 1 },
 Feature { bytes_list: 1, float_list: 2, int64_list: 3 }, each list { value: repeated 1 }, packed or not.
@@ -17,7 +17,7 @@ _MOST_AXES = 32                 # of a tensor, as numpy has it
 _PIECE = 1 << 20                # bytes of packed numbers worked on at once
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_TENSOR_DTYPES = {                      # DataType of tensorflow/core/framework/types.proto
+_TENSOR_DTYPES = {                      # by TensorProto's DataType
     1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2", 22: "<u4",
     23: "<u8",
 }

@@ -45,7 +45,7 @@ class ImageFolderSource:
             self._labels = np.array([numbers[below.parts[0]] for below, _ in self.files], dtype=np.int64)
             columns["label"] = Column(name="label", kind=Kind.ARRAY, dtype="int64", names=tuple(classes))
             if all(c.isdecimal() for c in classes) and classes != sorted(classes, key=int):
-                self.notes += (f"the class folders are numbers, taken in text order ({_few(classes)}), as Keras does",)
+                self.notes += (f"the class folders are numbers, taken in text order ({_few(classes)})",)
         elif classes:
             self.notes += (f"all images lie in one folder, {classes[0]}: it is not taken for a class",)
         self.columns: Mapping[str, Column] = columns

@@ -1,4 +1,4 @@
-"""TFRecord files of tf.train.Example, plain or gzipped, read without TensorFlow.
+"""TFRecord files of tf.train.Example, plain or gzipped, read by this file alone.
 
 A record is: length (8 bytes, little-endian), its masked CRC-32C (4), the bytes, their masked CRC-32C (4). The lengths
 of all records are read once, so that chosen records are reached without reading the rest (except in gzip files).

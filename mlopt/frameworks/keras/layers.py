@@ -9,7 +9,7 @@ import numpy as np
 from mlopt.errors import ModelUnreadable
 from mlopt.frameworks.keras.graph import Owner
 from mlopt.frameworks.keras.quiet import tf
-from mlopt.frameworks.sniff import Sniffed
+from mlopt.frameworks.keras.sniff import Sniffed
 
 
 def flattened(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from mlopt.frameworks.keras.quiet import SafeModeScope, tf, tf_keras
-from mlopt.frameworks.sniff import ASSETS, WEIGHTS, Sniffed
+from mlopt.frameworks.keras.sniff import ASSETS, WEIGHTS, Sniffed
 
 LOADING_ERRORS = (   # what either Keras raises over a file that it cannot rebuild
     ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RuntimeError, OSError, AssertionError,

@@ -11,7 +11,7 @@ from mlopt import files
 from mlopt.errors import BadRequest, ModelUnreadable
 from mlopt.frameworks.keras import graph
 from mlopt.frameworks.keras.quiet import tf
-from mlopt.frameworks.sniff import Sniffed
+from mlopt.frameworks.keras.sniff import Sniffed
 from mlopt.model import Signature, SourceModel, TensorSpec
 
 

@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mlopt import files, memory
@@ -12,12 +13,22 @@ from mlopt.frameworks.keras import layers, legacy
 from mlopt.frameworks.keras.architecture import reading as architecture
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import tf, tf_keras
-from mlopt.frameworks.sniff import Container, Sniffed
+from mlopt.frameworks.keras.sniff import Container, Sniffed, sniff, weights
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 
 OPENING_BYTES = 4 << 30     # of memory, beside what TensorFlow holds already
 OPENING_FACTOR = 20         # and for each byte of the file: weights are held some times over while they are read
+
+
+def open_model(location: ModelLocation) -> OpenedModel:
+    """See `mlopt.frameworks.door.Open`."""
+    return open_sniffed(recognised(location), location)
+
+
+def recognised(location: ModelLocation) -> Sniffed:
+    """What lies there; a factory's weights have no architecture of their own."""
+    return weights(location.path) if location.factory else sniff(location.path)
 
 
 def open_sniffed(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
@@ -39,6 +50,9 @@ def open_sniffed(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
 
 
 def _opened(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
+    if location.factory:
+        model = built(location)
+        return wrapped(sniffed, model, f"built by {location.factory}", location.input_shapes)
     if sniffed.container is Container.SAVED_MODEL:
         from mlopt.frameworks.keras.saved_model.opening import open_folder
 
@@ -50,6 +64,33 @@ def _opened(sniffed: Sniffed, location: ModelLocation) -> OpenedModel:
     model, loaded_by = rebuilt(sniffed, customs, trust_code=location.trust_code)
     layers.check_weights(sniffed, model)
     return wrapped(sniffed, model, loaded_by, location.input_shapes)
+
+
+def built(location: ModelLocation) -> Any:
+    """What the user's function builds, with the weights that lie beside it; a Keras 3 model as its twin, if it has one.
+
+    Raises `ModelUnreadable` where the function gives something else, or the weights are another network's.
+    """
+    from mlopt.frameworks.keras import twin
+
+    model = named_object(location.path, location.factory, "the function")()
+    if not isinstance(model, tf_keras.Model | twin.keras.Model):
+        raise ModelUnreadable(location.path, f"{location.factory} gave a {type(model).__name__} for it, no Keras model")
+    try:
+        model.load_weights(str(location.path))
+    except legacy.LOADING_ERRORS as err:
+        if legacy.is_of_the_system(err):
+            raise
+        found = f"its weights do not fit what {location.factory} builds: {brief(err)}"
+        raise ModelUnreadable(location.path, found, "Give the weights that were saved from that network.") from err
+    if isinstance(model, tf_keras.Model):
+        return model
+    try:
+        made = twin.twin(model)
+        twin.prove(model, made)
+    except twin.NoTwin:
+        return model
+    return made
 
 
 def rebuilt(sniffed: Sniffed, customs: Mapping[str, Any], *, trust_code: bool) -> tuple[Any, str]:
@@ -98,18 +139,19 @@ def brief(error: BaseException) -> str:
 
 def resolve(sniffed: Sniffed, texts: Sequence[str]) -> dict[str, Any]:
     """Import each "module:NAME" that the caller gave."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        module, _, name = text.partition(":")
-        if not module or not name:
-            raise BadRequest(f"custom objects are given as module:NAME, e.g. my_layers:Swish; got {text!r}")
-        try:
-            found[name] = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as err:
-            raise ModelUnreadable(
-                sniffed.path, f"its custom object {text} cannot be imported: {err}", "Check the name, and PYTHONPATH."
-            ) from err
-    return found
+    return {text.partition(":")[2]: named_object(sniffed.path, text, "its custom object") for text in texts}
+
+
+def named_object(path: Path, text: str, what: str) -> Any:
+    """Import "module:NAME" that the caller gave for a model."""
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise BadRequest(f"{what} is given as module:NAME, e.g. my_layers:Swish; got {text!r}")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as err:
+        found = f"{what} {text} cannot be imported: {err}"
+        raise ModelUnreadable(path, found, "Check the name, and PYTHONPATH.") from err
 
 
 def wrapped(sniffed: Sniffed, model: Any, loaded_by: str, input_shapes: Mapping[str, Sequence[int]]) -> OpenedModel:

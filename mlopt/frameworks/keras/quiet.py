@@ -3,6 +3,7 @@
 The chatter is written by C++ before its log level is read, so the file descriptor itself is held for the import.
 """
 
+import gc
 import os
 import re
 import sys
@@ -38,8 +39,23 @@ def chatter_held() -> Iterator[None]:
                     sys.stderr.write(line + "\n")
 
 
+@contextmanager
+def garbage_left() -> Iterator[None]:
+    """Collect no garbage meanwhile: an import of TensorFlow makes a million objects that stay.
+
+    To look through them again and again takes a quarter of the import's time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")   # warnings of kernels and graph passes; errors still come through
-with chatter_held():
+with chatter_held(), garbage_left():
     import tensorflow as tf
     import tf_keras
     from tensorflow.python.eager.wrap_function import function_from_graph_def

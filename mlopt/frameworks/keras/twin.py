@@ -15,7 +15,7 @@ from mlopt.frameworks.keras import legacy
 from mlopt.frameworks.keras.layers import input_structure
 from mlopt.frameworks.keras.operations import OPERATIONS
 from mlopt.frameworks.keras.quiet import chatter_held, tf, tf_keras
-from mlopt.frameworks.sniff import Container, Sniffed
+from mlopt.frameworks.keras.sniff import Container, Sniffed
 
 with chatter_held():
     import keras

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlopt.gate.budget_table import BudgetError
+from mlopt.gate.budget import BudgetError
 from mlopt.gate.outputs.markdown import to_markdown
 from mlopt.gate.outputs.terminal import worst_first
 from mlopt.gate.verdict import Check, Status, Verdict

@@ -8,15 +8,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlopt.exits import Exit
 from mlopt.gate.units import Unit, show
-from mlopt.gate.verdict import Check, Exit, Status, Verdict
+from mlopt.gate.verdict import Check, Status, Verdict
 from mlopt.words import UNKNOWN_TEXT, clean
 
 ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.WAIVED, Status.PASS)
 _STYLES = {Status.FAIL: "bold red", Status.ERROR: "bold red", Status.INCONCLUSIVE: "yellow", Status.WAIVED: "yellow",
            Status.PASS: "green"}
 _HEADLINES = {
-    Exit.PASS: "within budget", Exit.BROKEN: "over budget", Exit.NOT_MEASURED: "not measured",
+    Exit.DONE: "within budget", Exit.LIMIT_BROKEN: "over budget", Exit.INCOMPLETE: "not measured",
     Exit.INCONCLUSIVE: "inconclusive",
 }
 
@@ -76,7 +77,7 @@ def _word(status: Status) -> str:
 
 
 def _headline_style(verdict: Verdict) -> str:
-    return "bold green" if verdict.exit is Exit.PASS else "bold red"
+    return "bold green" if verdict.exit is Exit.DONE else "bold red"
 
 
 def _table(verdict: Verdict) -> Table:

@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
+_Value = TypeVar("_Value")         # the oldest Python of a board has no type parameters
 _MOST_SECONDS = 180
 
 
-def in_child(what: str, work: Callable[[], Any]) -> tuple[Any, str]:
+def in_child(what: str, work: Callable[[], _Value]) -> tuple[_Value | None, str]:
     """(what `work` returned, "") or (None, why not). Call it before this process has threads.
 
     The value must survive JSON.
@@ -36,7 +37,7 @@ def in_child(what: str, work: Callable[[], Any]) -> tuple[Any, str]:
     return answer.get("value"), (f"{what}: {answer['error']}" if "error" in answer else "")
 
 
-def _answer(pipe: int, work: Callable[[], Any]) -> None:
+def _answer(pipe: int, work: Callable[[], object]) -> None:
     """In the child; never returns."""
     try:
         signal.alarm(_MOST_SECONDS)

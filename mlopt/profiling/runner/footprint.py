@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any
 
 from . import memory, values
+from .answers import Footprint
+from .session import Session
 
 _PAGE = 4096
 
 
-def footprint(session: Any, seed: int) -> dict[str, Any]:
-    """{"bytes": fields of `MemoryBytes`, "notes": [...]}.
-
-    Between load and the end of the first inference. Our input arrays are freed before the heap is counted. The
+def footprint(session: Session, seed: int) -> Footprint:
+    """Between load and the end of the first inference. Our input arrays are freed before the heap is counted. The
     runtime's code is read in before, so that the peak holds what the model needs and not how much code ran first.
     """
     notes: list[str] = []

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 _SUBGRAPHS, _BUFFERS = 2, 4                     # of Model
 _TENSORS = 0                                    # of SubGraph
@@ -50,19 +49,19 @@ def _read(file: str) -> tuple[list[int], list[list[int]]]:
     return sizes, graphs
 
 
-def _buffer_bytes(content: Any, buffer: int) -> int:
+def _buffer_bytes(content: mmap.mmap, buffer: int) -> int:
     place = _field(content, buffer, _DATA)
     inside = struct.unpack_from("<I", content, place + struct.unpack_from("<I", content, place)[0])[0] if place else 0
     outside = _number(content, buffer, _SIZE, "<Q") if _number(content, buffer, _OFFSET, "<Q") > 1 else 0
     return int(inside or outside)
 
 
-def _at(content: Any, place: int) -> int:
+def _at(content: mmap.mmap, place: int) -> int:
     """Follow the 32-bit offset that stands there."""
     return place + int(struct.unpack_from("<I", content, place)[0])
 
 
-def _field(content: Any, table: int, number: int) -> int:
+def _field(content: mmap.mmap, table: int, number: int) -> int:
     """Where a table's field stands, 0 when it is absent."""
     offsets = table - struct.unpack_from("<i", content, table)[0]
     if offsets < 0:
@@ -73,12 +72,12 @@ def _field(content: Any, table: int, number: int) -> int:
     return table + int(relative) if relative else 0
 
 
-def _number(content: Any, table: int, number: int, kind: str) -> int:
+def _number(content: mmap.mmap, table: int, number: int, kind: str) -> int:
     place = _field(content, table, number)
     return int(struct.unpack_from(kind, content, place)[0]) if place else 0
 
 
-def _tables(content: Any, table: int, number: int) -> Iterator[int]:
+def _tables(content: mmap.mmap, table: int, number: int) -> Iterator[int]:
     """The tables of a vector field."""
     place = _field(content, table, number)
     if not place:

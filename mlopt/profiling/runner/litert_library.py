@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any
+from collections.abc import Callable
 
 _CPU = 1                                # of LiteRtHwAccelerators
 _AUTO_REGISTER = 24                     # environment option: which accelerators to look for
@@ -30,6 +30,7 @@ _NEEDED = (
     *(f"LiteRtGetCompiledModel{side}BufferRequirements" for side in ("Input", "Output")),
 )
 _handle = ctypes.c_void_p
+_Random = Callable[[int, int], bytes]   # (element type, bytes) -> that many bytes
 
 
 class _Value(ctypes.Structure):
@@ -63,12 +64,12 @@ class Library:
             raise RuntimeError(f"this version of LiteRT does not export {', '.join(missing)}")
         self._library = library
 
-    def __call__(self, name: str, *arguments: Any) -> None:
+    def __call__(self, name: str, *arguments: object) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
             raise RuntimeError(f"{name} answered with status {status}")
 
-    def made(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+    def made(self, name: str, *arguments: object) -> ctypes.c_void_p:
         """What a function hands back through its last argument."""
         handle = _handle()
         self(name, *arguments, ctypes.byref(handle))
@@ -85,7 +86,7 @@ class Compiled:
         self._model = library.made("LiteRtCreateModelFromFile", self._environment, os.fsencode(file))
         self._options = library.made("LiteRtCreateOptions")
         library("LiteRtSetOptionsHardwareAccelerators", self._options, _CPU)
-        self._texts: list[Any] = []
+        self._texts: list[ctypes.Array[ctypes.c_char]] = []
         self._set("runtime_options_string", "enable_profiling = true\n")
         self._set("xnnpack", f'kernel_mode = "delegate"\nnum_threads = {threads}\n')
         self._compiled = library.made("LiteRtCreateCompiledModel", self._environment, self._model, self._options)
@@ -129,7 +130,7 @@ class Compiled:
         options = self._call.made("LiteRtCreateOpaqueOptions", name.encode(), held, _KEEP)
         self._call("LiteRtAddOpaqueOptions", self._options, options)
 
-    def _buffers(self, signature: ctypes.c_void_p, side: str, random: Any) -> Any:
+    def _buffers(self, signature: ctypes.c_void_p, side: str, random: _Random | None) -> ctypes.Array[ctypes.c_void_p]:
         call = self._call
         count = ctypes.c_size_t()
         call(f"LiteRtGetNumSignature{side}s", signature, ctypes.byref(count))
@@ -147,7 +148,7 @@ class Compiled:
                 self._fill(buffer, int.from_bytes(tensor_type.raw[:4], "little"), random)
         return buffers
 
-    def _fill(self, buffer: ctypes.c_void_p, element: int, random: Any) -> None:
+    def _fill(self, buffer: ctypes.c_void_p, element: int, random: _Random) -> None:
         size = ctypes.c_size_t()
         self._call("LiteRtGetTensorBufferPackedSize", buffer, ctypes.byref(size))
         address = _handle()
@@ -161,7 +162,7 @@ _KEEP = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
 _ELEMENTS = {1: "float32", 6: "bool", 7: "int16", 9: "int8", 3: "uint8", 10: "float16", 11: "float64"}
 
 
-def _seeded(seed: int) -> Any:
+def _seeded(seed: int) -> _Random:
     """(element type, bytes) -> that many bytes of values as the timed runs have them; 0 for wide integers."""
 
     def values_of(element: int, size: int) -> bytes:

@@ -8,7 +8,8 @@ common subsequence of kinds that can stand for each other, with the own kernels 
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from .answers import OperatorTime
 
 _BUILTIN = 2
 _STANDS_FOR = {             # XNNPACK's kind -> the format's operations, beside those of the same name
@@ -48,11 +49,11 @@ _BELONGS_TO_BEFORE = frozenset({"clamp"})       # the limits of an operation wit
 
 def operators(
     executed: tuple[tuple[int, str, int], ...], means_us: list[float], runs: int, file: str
-) -> list[dict[str, Any]]:
+) -> list[OperatorTime]:
     """`OperatorTime` of each executed (type, name, place), in order."""
     graph = _graph(file)
     places = mapped(executed, [op for op, _ in graph])
-    found = []
+    found: list[OperatorTime] = []
     for index, ((kind, name, _), mean, place) in enumerate(zip(executed, means_us, places, strict=True)):
         op, layer = graph[place] if place >= 0 else ("", "")
         found.append({

@@ -12,9 +12,9 @@ import importlib.util
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from . import litert_mapping
+from .answers import OperatorTimes
 from .litert import LiteRT
 from .litert_library import Compiled, Library
 from .timing import Rounds
@@ -28,11 +28,8 @@ BUILTIN, DELEGATED, SHOWN_DELEGATED = 2, 4, 8       # event types: an operation,
 _KNOWN = frozenset({1, BUILTIN, DELEGATED, SHOWN_DELEGATED, 16, 32, 64, 128, 256})
 
 
-def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str, Any]:
-    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "plain_us": mean without, "notes": [...]}.
-
-    Runs with and without profiling take turns, so that both see the same machine.
-    """
+def profile(file: str, threads: int, seed: int, most_seconds: float) -> OperatorTimes:
+    """Runs with and without profiling take turns, so that both see the same machine."""
     model = Compiled(library(), file, threads, seed)
     plain = LiteRT(file, threads)
     plain.import_runtime()

@@ -6,16 +6,20 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import RUNNER, SCHEMA, device, timing, turns
+from .answers import Footprint, OperatorTimes
 from .apart import in_child
 from .energy import Meter
 from .footprint import footprint
 from .litert import LiteRT, tensor_arena
 from .onnx import Onnx
+from .session import Session
 
-_SESSIONS: dict[str, Any] = {"tflite": LiteRT, "onnx": Onnx}
+_Value = TypeVar("_Value")
+
+_SESSIONS: dict[str, Callable[[str, int], Session]] = {"tflite": LiteRT, "onnx": Onnx}
 _PROFILE_SECONDS = 2.0
 _MEMORY_PROCESSES = 3
 _ADDS_UP = 0.15             # a larger gap between the operators' sum and the whole is said
@@ -94,26 +98,27 @@ def _apart(request: dict[str, Any], result: dict[str, Any], notes: list[str]) ->
             notes.extend((*answer["notes"], _agreement(answer)))
 
 
-def _memory(count: Callable[[], dict[str, Any]]) -> tuple[dict[str, int], list[str]]:
+def _memory(count: Callable[[], Footprint]) -> tuple[dict[str, int], list[str]]:
     """(fields of `MemoryBytes`, notes): counted in one process after another until two agree to the byte, or in three.
 
     Where they do not, the middle heap and the lowest peak stand: the system's placing of blocks only adds to a peak.
     """
-    seen: list[dict[str, int]] = []
+    seen: list[Footprint] = []
     for _ in range(_MEMORY_PROCESSES):
         taken, why = in_child("memory", count)
         if taken is None:
             return {}, [why]
-        seen.append(taken["bytes"])
-        if len(seen) > 1 and seen[-1] == seen[-2]:
+        seen.append(taken)
+        if len(seen) > 1 and seen[-1]["bytes"] == seen[-2]["bytes"]:
             break
-    heaps = sorted(one["heap_delta"] for one in seen)
+    counts = [one["bytes"] for one in seen]
+    heaps = sorted(one["heap_delta"] for one in counts)
     return {
-        **seen[-1], "heap_delta": heaps[len(heaps) // 2], "peak_delta": min(one["peak_delta"] for one in seen),
-    }, taken["notes"]
+        **counts[-1], "heap_delta": heaps[len(heaps) // 2], "peak_delta": min(one["peak_delta"] for one in counts),
+    }, seen[-1]["notes"]
 
 
-def _agreement(answer: dict[str, Any]) -> str:
+def _agreement(answer: OperatorTimes) -> str:
     """"" where the operators' times add up to an inference without profiling."""
     total = sum(operator["mean_us"] for operator in answer["operators"])
     share = total / answer["plain_us"]
@@ -123,7 +128,7 @@ def _agreement(answer: dict[str, Any]) -> str:
     return f"operators: times add up to {share:.0%} of an inference without profiling: {why}, so read them as shares"
 
 
-def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
+def _profiler(kind: str) -> Callable[[str, int, int, float], OperatorTimes]:
     if kind == "tflite":
         from .litert_operators import profile
     else:
@@ -131,10 +136,10 @@ def _profiler(kind: str) -> Callable[[str, int, int, float], dict[str, Any]]:
     return profile
 
 
-def _phases(session: Any, request: dict[str, Any], result: dict[str, Any]) -> str:
+def _phases(session: Session, request: dict[str, Any], result: dict[str, Any]) -> str:
     """Import, load, compile and the first inference, each timed once; returns the runtime's name and version."""
     phases: dict[str, float] = {}
-    runtime: str = _timed("import_ms", phases, session.import_runtime)
+    runtime = _timed("import_ms", phases, session.import_runtime)
     _timed("load_ms", phases, session.load)
     _timed("compile_ms", phases, session.compile)
     session.feed(int(request.get("seed", 0)))
@@ -143,7 +148,7 @@ def _phases(session: Any, request: dict[str, Any], result: dict[str, Any]) -> st
     return runtime
 
 
-def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+def _steady(session: Session, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
     most = float(request.get("most_seconds", 20.0))
     runs = int(request.get("runs", 200))
     warm = _warm_up(session, request, notes)
@@ -167,14 +172,14 @@ def _steady(session: Any, request: dict[str, Any], result: dict[str, Any], notes
             result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
 
 
-def _in_turns(one: Any, other: Any, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> str:
+def _in_turns(one: Session, other: Session, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> str:
     """Two files in this process, loaded in an order that is drawn; returns the runtime's name and version.
 
     Phases are not told: they belong to a process that loads one file.
     """
     draw = turns.order(int(request.get("order_seed", 0)))
     for session in (one, other) if draw.random() < 0.5 else (other, one):
-        runtime: str = session.import_runtime()
+        runtime = session.import_runtime()
         session.load()
         session.compile()
         session.feed(int(request.get("seed", 0)))
@@ -198,7 +203,7 @@ def _in_turns(one: Any, other: Any, request: dict[str, Any], result: dict[str, A
     return runtime
 
 
-def _warm_up(session: Any, request: dict[str, Any], notes: list[str]) -> timing.WarmUp:
+def _warm_up(session: Session, request: dict[str, Any], notes: list[str]) -> timing.WarmUp:
     most = min(2.0, float(request.get("most_seconds", 20.0)))
     warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=most)
     if not warm.steady:
@@ -216,7 +221,7 @@ def _fewer(timed: timing.Timed, runs: int, most: float) -> list[str]:
     return said
 
 
-def _timed(name: str, phases: dict[str, float], work: Callable[[], Any]) -> Any:
+def _timed(name: str, phases: dict[str, float], work: Callable[[], _Value]) -> _Value:
     start = time.perf_counter_ns()
     value = work()
     phases[name] = (time.perf_counter_ns() - start) / 1e6

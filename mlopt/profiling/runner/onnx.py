@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from . import onnx_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime as ort
 
 _TYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(bool)": "bool",
@@ -48,7 +53,7 @@ class Onnx:
         return onnx_file.weight_bytes(self.file)
 
 
-def imported() -> Any:
+def imported() -> ModuleType:
     """The module; without this variable it writes an id of the device into a cache folder, and calls home."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -56,7 +61,7 @@ def imported() -> Any:
     return onnxruntime
 
 
-def session(module: Any, file: str, threads: int, profile_to: str = "") -> Any:
+def session(module: ModuleType, file: str, threads: int, profile_to: str = "") -> ort.InferenceSession:
     """A session on the processor; with `profile_to` it writes a trace to a file of that prefix."""
     options = module.SessionOptions()
     options.intra_op_num_threads = threads
@@ -69,7 +74,7 @@ def session(module: Any, file: str, threads: int, profile_to: str = "") -> Any:
     return module.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def inputs(opened: Any, seed: int) -> tuple[dict[str, Any], list[str]]:
+def inputs(opened: ort.InferenceSession, seed: int) -> tuple[dict[str, np.ndarray], list[str]]:
     """(random values for each input, names of inputs with free dimensions, which are taken as 1)."""
     from . import values
 

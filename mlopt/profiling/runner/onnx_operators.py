@@ -6,9 +6,11 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import onnx_file, onnx_mapping, onnx_price
+from .answers import OperatorTime, OperatorTimes
 from .onnx import imported, inputs, session
 from .timing import Rounds
 
@@ -19,10 +21,8 @@ _PRICED_PORTS = (2, 9)                  # an addition of two, a quantized convol
 _SUFFIX = "_kernel_time"
 
 
-def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str, Any]:
-    """{"operators": [OperatorTime ...], "invoke_us": mean with profiling, "plain_us": mean without, "notes": [...]}.
-
-    Runs with and without profiling take turns, and so do the runs that tell what profiling adds, so that all see the
+def profile(file: str, threads: int, seed: int, most_seconds: float) -> OperatorTimes:
+    """Runs with and without profiling take turns, and so do the runs that tell what profiling adds, so that all see the
     same machine.
     """
     onnxruntime = imported()
@@ -43,7 +43,7 @@ def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str
         price = prices[few] + (operator.pop("ports") - few) * (prices[many] - prices[few]) / (many - few)
         operator["mean_us"] = max(0.0, operator["mean_us"] - price)
     return {
-        "operators": found, "invoke_us": model.traced.mean_us(quiet),
+        "operators": [*found], "invoke_us": model.traced.mean_us(quiet),
         "plain_us": model.plain.mean_us(model.plain.quiet()),
         "notes": [
             *model.traced.notes(quiet),
@@ -53,10 +53,16 @@ def profile(file: str, threads: int, seed: int, most_seconds: float) -> dict[str
     }
 
 
+class Kernel(OperatorTime, total=False):
+    """`ports` is how many inputs it has, for the price of tracing it."""
+
+    ports: int
+
+
 class _Pair:
     """One file in two sessions, with and without a trace."""
 
-    def __init__(self, module: Any, file: str, threads: int, seed: int, trace: Path) -> None:
+    def __init__(self, module: ModuleType, file: str, threads: int, seed: int, trace: Path) -> None:
         self._tracing, self._bare = session(module, file, threads, str(trace)), session(module, file, threads)
         self._feeds, _ = inputs(self._tracing, seed)
         self.traced, self.plain = Rounds(), Rounds()
@@ -81,7 +87,7 @@ class _Pair:
         return max(0.0, sum(o["mean_us"] for o in each) - self.plain.mean_us(self.plain.quiet()))
 
 
-def _additions(module: Any, ports: int, folder: Path) -> _Pair:
+def _additions(module: ModuleType, ports: int, folder: Path) -> _Pair:
     """Kernels with that many inputs, to see what tracing adds to one."""
     file = folder / f"additions{ports}.onnx"
     file.write_bytes(onnx_price.chain(ports))
@@ -90,7 +96,7 @@ def _additions(module: Any, ports: int, folder: Path) -> _Pair:
 
 def operators(
     events: list[dict[str, Any]], nodes: list[onnx_file.Node], *, skip_runs: int, quiet: list[int]
-) -> list[dict[str, Any]]:
+) -> list[Kernel]:
     """Mean time of each kernel, in order of execution, over the `quiet` ones of the runs after the first `skip_runs`.
 
     A kernel that does not execute once a run (in a loop, in a branch) is averaged over all its executions.
@@ -106,7 +112,7 @@ def operators(
     kernels = [(name, str(facts[index, name].get("op_name", ""))) for index, name in times]
     behind = onnx_mapping.mapped(kernels, nodes)
     once = skip_runs + max(quiet, default=0) + 1
-    found = []
+    found: list[Kernel] = []
     for index, (key, all_us) in enumerate(times.items()):
         kept = [all_us[skip_runs + run] for run in quiet] if len(all_us) >= once else all_us[skip_runs:] or all_us
         node = behind[index]
@@ -114,6 +120,6 @@ def operators(
             "index": index, "name": f"{kernels[index][1]} {key[1]}".strip(),
             "op": node.op if node else "", "layer": (node.name or node.outputs[0]) if node else "",
             "unit": str(facts[key].get("provider", "")), "mean_us": sum(kept) / len(kept), "runs": len(kept),
-            "ports": len(facts[key].get("input_type_shape", ())),       # for the price; not in the contract
+            "ports": len(facts[key].get("input_type_shape", ())),
         })
     return found

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
 
 
-def random(name: str, shape: Any, dtype: Any, seed: int) -> Any:
+def random(name: str, shape: Sequence[int] | np.ndarray, dtype: DTypeLike, seed: int) -> np.ndarray:
     """An array of that shape and type.
 
     Real numbers from the standard normal, 8- and 16-bit integers over their range, truth values by coin. Wider

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from mlopt.profiling.session import FileProfile
-from mlopt.profiling.statistics import Distribution, Percentile
+from mlopt.profiling.statistics import Percentile, TimeSummary
 from mlopt.render.html.markup import esc
 from mlopt.render.profile_page.axis import Scale, ticks, time_text, times_text
 from mlopt.render.profile_page.bars import Bar, bars
@@ -31,7 +31,7 @@ def figures(one: FileProfile) -> str:
     )
 
 
-def _shown(samples: np.ndarray, spread: Distribution) -> tuple[float, float]:
+def _shown(samples: np.ndarray, spread: TimeSummary) -> tuple[float, float]:
     """The range of both figures: to the 99th percentile and its interval, unless that would squeeze the rest flat."""
     least, most, middle = float(samples.min()), float(samples.max()), float(np.median(samples))
     tail = float(np.quantile(samples, 0.99))
@@ -44,7 +44,7 @@ def _shown(samples: np.ndarray, spread: Distribution) -> tuple[float, float]:
     return max(0.0, least - room), end + room
 
 
-def _spread(samples: np.ndarray, spread: Distribution, shown: tuple[float, float], beyond: int) -> str:
+def _spread(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> str:
     """A histogram with the percentiles, each with its interval as a band."""
     x = Scale(low=shown[0], high=shown[1], start=LEFT, end=WIDTH - RIGHT)
     inside = samples[samples <= shown[1]]
@@ -75,7 +75,7 @@ def _spread(samples: np.ndarray, spread: Distribution, shown: tuple[float, float
     return _figure(about, "".join(parts), caption)
 
 
-def _order(samples: np.ndarray, spread: Distribution, shown: tuple[float, float], beyond: int) -> str:
+def _order(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> str:
     """Each run as a dot in its order, with the running median."""
     x = Scale(low=1, high=max(len(samples), 2), start=LEFT, end=WIDTH - RIGHT)
     y = Scale(low=shown[0], high=shown[1], start=HEIGHT - BOTTOM, end=22)

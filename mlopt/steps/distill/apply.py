@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlopt import frameworks
 from mlopt.channels.coupling import couple
 from mlopt.channels.criteria import magnitude
 from mlopt.channels.widths import allowed_widths
@@ -19,7 +20,6 @@ from mlopt.steps.distill.blocks import Block, blocks, least_missed
 from mlopt.steps.distill.stages import Pair, pairs
 from mlopt.steps.protocol import Context, Done, Train
 from mlopt.training.holding import cut_holds
-from mlopt.training.objective import answers_only
 from mlopt.training.teachers import check_fits
 
 PROBED = 256         # validation samples on which the effect of leaving a block out is measured
@@ -31,10 +31,10 @@ def distill(settings: Distill, context: Context, train: Train) -> Done:
     teacher = context.source if settings.teacher == THE_SOURCE else context.source.beside(Path(settings.teacher))
     losses: list[Loss] = []
     if settings.hints or settings.attention:
-        if answers_only(teacher):
+        if frameworks.of(teacher).answers_only(teacher):
             raise BadRequest(
-                f"`hints` and `attention` look into the teacher, and {teacher.path} is a SavedModel, which only "
-                "answers: give the .h5 or .keras file that it came from, or leave them out"
+                f"`hints` and `attention` look into the teacher, and {teacher.path} is a graph that only answers: give "
+                "the model with layers that it came from, or leave them out"
             )
         found = pairs(student.network, context.open_model(teacher).network)
         if not found:

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from mlopt.recipe.steps import Found, OneOf, Step
+from mlopt.configuration.fields import OneOf
+from mlopt.recipe.steps import Found, Step
 from mlopt.scheme import INT8, SCHEMES
 
 _CHOOSE = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.chooses)     # those that take a budget

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlopt import ranges
 from mlopt.data.samples import Samples
+from mlopt.distribution import Distribution
 from mlopt.errors import BadRequest
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
-from mlopt.ranges import Histogram, Range, least_squares, min_max, percentile
+from mlopt.ranges import Range, least_squares, min_max, percentile
 from mlopt.steps.quantize.plan import Group, groups
 
 NOTHING = 1e-12     # a range narrower than this holds no signal
-CUTS: Mapping[str, Callable[[Histogram], Range]] = {
+CUTS: Mapping[str, Callable[[Distribution], Range]] = {
     "min-max": min_max,
-    "percentile 99.99": lambda histogram: percentile(histogram, 99.99),
+    "percentile 99.99": lambda values: percentile(values, 99.99),
     "least squared error": least_squares,
 }
 
@@ -39,14 +41,14 @@ class Observed:
     """What the values of each group were seen to be."""
 
     groups: tuple[Group, ...]
-    histograms: Mapping[str, Histogram]         # by name of the value
+    values: Mapping[str, Distribution]          # by name of the value
 
 
 def observe(model: TrainableModel, batches: Sequence[Mapping[str, np.ndarray]]) -> Observed:
     """Run the batches. Raises `BadRequest` where a value is not finite. Values of whole numbers are not rounded."""
     open_ = model.on_grid({}, {})               # rounds nothing, and tells what stands before activation functions
     names = [name for group in groups(model.network) for name in group.members]
-    histograms = {name: Histogram() for name in names}
+    seen = {name: ranges.observed() for name in names}
     whole: set[str] = set()
     for batch in batches:
         for name, values in open_.activations(names, batch).items():
@@ -55,10 +57,10 @@ def observe(model: TrainableModel, batches: Sequence[Mapping[str, np.ndarray]]) 
             elif not np.isfinite(values).all():
                 raise BadRequest(f"{name} gives NaN or infinity for training samples; check them")
             else:
-                histograms[name].add(values)
+                seen[name].add(values)
     found = groups(model.network, without=whole)
     kept = {name for group in found for name in group.members}
-    return Observed(groups=found, histograms={name: histograms[name] for name in names if name in kept})
+    return Observed(groups=found, values={name: seen[name] for name in names if name in kept})
 
 
 def exact_inputs(model: TrainableModel, samples: Samples) -> dict[str, ActivationGrid]:
@@ -80,7 +82,7 @@ def candidates(observed: Observed, exact: Mapping[str, ActivationGrid]) -> Itera
         learned: list[str] = []
         for group in observed.groups:
             known = group.fixed or next((exact[member] for member in group.members if member in exact), None)
-            grids |= dict.fromkeys(group.members, known or _span([cut(observed.histograms[m]) for m in group.members]))
+            grids |= dict.fromkeys(group.members, known or _span([cut(observed.values[m]) for m in group.members]))
             learned += () if known else group.members
         yield Ranges(
             name=name, grids=grids, shared=tuple(group.members for group in observed.groups), learned=tuple(learned)

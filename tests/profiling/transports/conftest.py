@@ -1,11 +1,12 @@
 import platform
 
+import adb_server
 import pytest
+import sshd
+from adb_device import AdbDevice
 from needs import needs_hardware, needs_program
 
 from mlopt.profiling.transports import AdbTransport, LocalTransport, SshTransport
-from mlopt.testing import adb_server, sshd
-from mlopt.testing.adb_device import AdbDevice
 
 
 @pytest.fixture(scope="session")

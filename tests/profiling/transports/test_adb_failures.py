@@ -2,11 +2,11 @@ import os
 import time
 
 import pytest
+from adb_device import AdbDevice
 
 from mlopt.profiling.target import TargetLost, TargetUnusable
 from mlopt.profiling.transports import AdbTransport
 from mlopt.profiling.transports.call import call
-from mlopt.testing.adb_device import AdbDevice
 
 
 def _to(device, adb, **settings):

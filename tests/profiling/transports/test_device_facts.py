@@ -1,8 +1,9 @@
 import math
 
+from adb_shims import MEMINFO, THERMAL
+
 from mlopt.profiling.transports.android import Thermal, android_facts, parse_pss, parse_thermal
 from mlopt.profiling.transports.facts import features, hottest_zone, linux_facts, processor_name, sections
-from mlopt.testing.adb_shims import MEMINFO, THERMAL
 
 PI4 = """\
 processor\t: 0

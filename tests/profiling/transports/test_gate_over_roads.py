@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sshd
+from adb_device import AdbDevice
 
 from mlopt.profiling.contract import RunRequest
 from mlopt.profiling.targets.ssh import SshTarget
-from mlopt.testing import sshd
-from mlopt.testing.adb_device import AdbDevice
 
 BUDGET = """schema = 1
 [[budget]]

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+import sshd
+from adb_device import AdbDevice
 
 from mlopt.errors import ModelUnreadable
 from mlopt.profiling.contract import RunRequest
@@ -15,8 +17,6 @@ from mlopt.profiling.targets.adb import AdbTarget
 from mlopt.profiling.targets.remote import Kit, measure_on
 from mlopt.profiling.targets.ssh import SshTarget
 from mlopt.profiling.transports import LocalTransport, SshTransport
-from mlopt.testing import sshd
-from mlopt.testing.adb_device import AdbDevice
 
 RUNNER = """\
 import json, os, signal, sys, time

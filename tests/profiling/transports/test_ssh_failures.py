@@ -5,10 +5,10 @@ import threading
 import time
 
 import pytest
+import sshd
 
 from mlopt.profiling.target import TargetLost, TargetUnusable
 from mlopt.profiling.transports import SshTransport
-from mlopt.testing import sshd
 
 
 def _to(board):

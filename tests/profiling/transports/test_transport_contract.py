@@ -1,11 +1,11 @@
 """All roads, held to one contract."""
 
 import pytest
+from adb_device import AdbDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlopt.profiling.transports import AdbTransport, LocalTransport
-from mlopt.testing.adb_device import AdbDevice
 from mlopt.testing.transports import TransportContract
 
 

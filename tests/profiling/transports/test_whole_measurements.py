@@ -7,14 +7,14 @@ import flatbuffers
 import numpy as np
 import onnx
 import pytest
+import sshd
+from adb_device import AdbDevice
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from mlopt.profiling.contract import RunRequest
 from mlopt.profiling.targets.adb import AdbTarget
 from mlopt.profiling.targets.ssh import SshTarget
-from mlopt.testing import sshd
-from mlopt.testing.adb_device import AdbDevice
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ def shape(call: Call) -> Tensor:
 
 @kernel("fill")
 def fill(call: Call) -> Tensor:
-    value = np.asarray(call.setting("value", np.float32(0)))
+    value = call.setting("value", np.float32(0))
     return np.full((1, *call.output.shape), value.reshape(-1)[0])
 
 
 @kernel("fill_like")
 def fill_like(call: Call) -> Tensor:
-    return np.full((1, *call.output.shape), np.asarray(call.setting("value", np.float32(0))).reshape(-1)[0])
+    return np.full((1, *call.output.shape), call.setting("value", np.float32(0)).reshape(-1)[0])
 
 
 @kernel("range_1d")
@@ -38,5 +38,5 @@ def one_hot(call: Call) -> Tensor:
     shape = [1] * (rank + 1)
     shape[place] = depth
     hot = np.expand_dims(indices, place) == np.arange(depth).reshape(shape)
-    on, off = (np.asarray(call.setting(p, v)).reshape(-1)[0] for p, v in (("on_value", 1), ("off_value", 0)))
+    on, off = (call.setting(p, v).reshape(-1)[0] for p, v in (("on_value", 1), ("off_value", 0)))
     return np.where(hot, on, off)

@@ -9,9 +9,9 @@ A kernel that mixes whole tensors is marked `per_sample`: it sees declared shape
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mlopt_coreml.mil.program import Operation, TensorType
 
@@ -55,32 +55,32 @@ class Call:
     def output(self) -> TensorType:
         return self.operation.outputs[0].type
 
-    def setting(self, parameter: str, default: Any = None) -> Any:
-        """A value that must be the same for all samples, as a numpy array of its declared shape; or the default."""
-        if parameter not in self.values:
-            return default
+    def setting(self, parameter: str, default: ArrayLike | None = None) -> Tensor:
+        """A value that must be the same for all samples, in its declared shape; or the default, if there is one."""
+        if parameter not in self.values and default is not None:
+            return np.asarray(default)
         value = self.values[parameter][0]
         if value.shape[0] != 1:
             raise NotSupported(f"its {parameter} depends on the input")
         return value[0]
 
     def number(self, parameter: str, default: float = 0.0) -> float:
-        return float(np.asarray(self.setting(parameter, default)).reshape(-1)[0])
+        return float(self.setting(parameter, default).reshape(-1)[0])
 
     def integer(self, parameter: str, default: int = 0) -> int:
-        return int(np.asarray(self.setting(parameter, default)).reshape(-1)[0])
+        return int(self.setting(parameter, default).reshape(-1)[0])
 
     def integers(self, parameter: str, default: Sequence[int] = ()) -> list[int]:
-        return [int(v) for v in np.asarray(self.setting(parameter, default)).reshape(-1)]
+        return [int(v) for v in self.setting(parameter, default).reshape(-1)]
 
     def flag(self, parameter: str, default: bool = False) -> bool:
-        return bool(np.asarray(self.setting(parameter, default)).reshape(-1)[0])
+        return bool(self.setting(parameter, default).reshape(-1)[0])
 
     def flags(self, parameter: str, default: Sequence[bool]) -> list[bool]:
-        return [bool(v) for v in np.asarray(self.setting(parameter, default)).reshape(-1)]
+        return [bool(v) for v in self.setting(parameter, default).reshape(-1)]
 
     def text(self, parameter: str, default: str = "") -> str:
-        return str(np.asarray(self.setting(parameter, default)).reshape(-1)[0])
+        return str(self.setting(parameter, default).reshape(-1)[0])
 
     def axis(self, parameter: str, default: int, *, of: str = "x") -> int:
         """An axis of the declared shape, made positive and moved behind the sample axis."""

@@ -14,10 +14,10 @@ from mlopt.frameworks.keras import layers as keras_layers
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
 from mlopt.frameworks.keras.network.plan import Plan, filled, read
-from mlopt.frameworks.keras.opening import open_sniffed, resolve
+from mlopt.frameworks.keras.opening import open_sniffed, recognised, resolve
 from mlopt.frameworks.keras.quiet import tf, tf_keras
+from mlopt.frameworks.keras.sniff import Sniffed
 from mlopt.frameworks.protocol import GriddedModel
-from mlopt.frameworks.sniff import Sniffed, sniff
 from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import Signature
@@ -191,7 +191,7 @@ class KerasNetwork:
 
 def open_trainable(location: ModelLocation) -> KerasNetwork:
     """See `mlopt.frameworks.open_trainable`."""
-    sniffed = sniff(location.path)
+    sniffed = recognised(location)
     opened = open_sniffed(sniffed, location)
     if opened.keras_model is None:
         raise BadRequest(f"{location.path}: {_why_not(opened.loaded_by)}")
@@ -215,7 +215,7 @@ def trainable(model: Any, signature: Signature, customs: Mapping[str, Any] | Non
 def _customs(sniffed: Sniffed, texts: Sequence[str]) -> dict[str, Any]:
     from mlopt.frameworks.keras.legacy import full_names
 
-    return full_names(sniffed.config, resolve(sniffed, texts))
+    return full_names(sniffed.config or {}, resolve(sniffed, texts))
 
 
 def _why_not(loaded_by: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlopt.frameworks.keras.quiet import tf
-from mlopt.frameworks.sniff import SAVED
+from mlopt.frameworks.keras.sniff import SAVED
 
 
 def save(model: Any, folder: Path) -> None:

@@ -12,7 +12,7 @@ from mlopt.frameworks.keras.graph import FlatGraph, Owner, flatten
 from mlopt.frameworks.keras.model import OpenedModel, fixed, named, tensor_spec
 from mlopt.frameworks.keras.quiet import chatter_held, tf
 from mlopt.frameworks.keras.saved_model import cleaning, judging
-from mlopt.frameworks.sniff import Sniffed
+from mlopt.frameworks.keras.sniff import Sniffed
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 

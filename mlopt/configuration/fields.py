@@ -2,16 +2,21 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal
 
 from msgspec import Meta
 
-from mlopt.recipe.steps import OneOf
-
 Kind = Literal["whole number", "number", "text", "word", "words", "settings"]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Stands beside `Meta` at a text field: what it may be, where that is known when the program runs."""
+
+    known: Collection[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,8 @@ def fields_of(kind: type) -> Mapping[str, Field]:
 
 
 def _field(name: str, hint: Any, default: Any) -> Field:
-    meta, metadata = Meta(), ()
+    meta = Meta()
+    metadata: tuple[object, ...] = ()
     if hasattr(hint, "__metadata__"):
         metadata = hint.__metadata__
         meta = next(m for m in metadata if isinstance(m, Meta))

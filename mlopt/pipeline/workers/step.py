@@ -1,6 +1,5 @@
 """In the framework's worker: one step of a recipe, from the model that the last one left to the one that it leaves."""
 
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,12 @@ import numpy as np
 
 from mlopt import cache, plain, plugins, worker
 from mlopt.data.samples import Samples, file_name
+from mlopt.events import Doing, LatenciesWanted, ask, tell
 from mlopt.frameworks import check_devices, open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import TrainableModel
-from mlopt.pipeline.format_stage import GRAPH
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
+from mlopt.pipeline.workers.proving import GRAPH
 from mlopt.report import StepFacts
 from mlopt.steps import beforehand
 from mlopt.steps.beforehand import Numbered
@@ -30,7 +30,7 @@ _TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 
 def run_step(task: StepTask) -> None:
     started = time.monotonic()
-    check_devices(task.strategy)
+    check_devices(task.source, task.strategy)
     tracking.check(task.track)
     settings = plain.from_plain(dict(task.settings), plugins.load_step(task.name))
     model = open_trainable(task.model)
@@ -41,7 +41,7 @@ def run_step(task: StepTask) -> None:
     context = Context(
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
         seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
-        on_event=lambda event: worker.emit(**event), open_model=open_trainable,
+        on_event=lambda event: tell(Doing(**event)), open_model=open_trainable,
         latencies=lambda folders: _latencies(task, folders),
     )
     apply: Apply = plain.resolve(settings.apply)
@@ -149,11 +149,10 @@ def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
     door = plugins.load_converter(_TIMED_FORMAT)
     exported = []
     for number, folder in enumerate(folders):
-        worker.emit(doing="exporting widths to time", done=number, total=len(folders))
+        tell(Doing(doing="exporting widths to time", done=number, total=len(folders)))
         model = open_model(task.source.beside(folder))
         target = folder / f"float{door.suffix}"
         plain.resolve(door.export)(model, model.source.signature, target)
         exported.append(target)
-    worker.emit(doing="timing widths", done=0, total=len(folders))
-    answer = worker.ask(json.dumps({"latencies": [str(path) for path in exported]}))
-    return [float(value) for value in answer]
+    tell(Doing(doing="timing widths", done=0, total=len(folders)))
+    return plain.from_plain(ask(LatenciesWanted(float_files=tuple(exported))), list[float])

@@ -17,8 +17,8 @@ from typing import Any
 from mlopt import archives
 from mlopt.documents import DocumentInvalid, json_value
 from mlopt.errors import ModelUnreadable
-from mlopt.frameworks import hdf5
-from mlopt.frameworks.hdf5 import AGAIN
+from mlopt.frameworks.keras import hdf5
+from mlopt.frameworks.keras.hdf5 import AGAIN
 
 TAKES = "mlopt takes trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder."
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -66,10 +66,12 @@ def sniff(path: Path) -> Sniffed:
 def check_kind(path: Path) -> None:
     """Raise `ModelUnreadable` for what is no model by its first bytes, or a folder's names; nothing is parsed."""
     with _as_unreadable(path):
-        if path.is_dir():
+        if path.is_dir() and not (path / SAVED).is_file():
             _folder(path)
-        else:
-            _head(path)
+            return
+        head = _head(path / SAVED if path.is_dir() else path)
+        if head.startswith(ZIP_MAGIC) and (first := _first_member(head)).endswith(".npy"):
+            raise ModelUnreadable(path, _foreign_zip({first}), TAKES)
 
 
 @contextlib.contextmanager
@@ -117,6 +119,12 @@ def _head(path: Path) -> bytes:
     raise ModelUnreadable(path, _foreign(path, head), TAKES)
 
 
+def _first_member(head: bytes) -> str:
+    """The name of an archive's first member."""
+    (length,) = struct.unpack_from("<H", head.ljust(30, b"\0"), 26)
+    return head[30 : 30 + length].decode(errors="replace")
+
+
 def _foreign(path: Path, head: bytes) -> str:
     """Say what a file is that mlopt does not take as a source."""
     onnx = head[:1] == b"\x08" and (path.suffix == ".onnx" or b"pytorch" in head or b"onnx" in head)
@@ -134,6 +142,19 @@ def _foreign(path: Path, head: bytes) -> str:
     }   # fmt: skip
     unknown = f"this is not a model file that mlopt knows (it starts with {head[:8]!r})"
     return next((sentence for sentence, holds in told.items() if holds), unknown)
+
+
+def weights(path: Path) -> Sniffed:
+    """The HDF5 file of weights for a network that is built elsewhere; raises `ModelUnreadable` for another file."""
+    with _as_unreadable(path):
+        if not _head(path).startswith(HDF5_MAGIC):
+            remedy = "Save them with model.save_weights(NAME.weights.h5)."
+            raise ModelUnreadable(path, "these are no HDF5 weights", remedy)
+        held = hdf5.contents(path, path, most_bytes=_most_bytes(path.stat().st_size))
+        return Sniffed(
+            path=path, container=Container.KERAS_H5, config=None, keras_version=held.keras_version,
+            weight_bytes=held.weight_bytes, optimizer_bytes=held.optimizer_bytes,
+        )
 
 
 def _hdf5(path: Path) -> Sniffed:

@@ -1,4 +1,4 @@
-"""Programs that answer as a recorded phone would, for the PATH of `mlopt.testing.adb_device`."""
+"""Programs that answer as a recorded phone would, for the PATH of `adb_device`."""
 
 import shlex
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from mlopt.testing.adb_shims import write_shims
+from adb_shims import write_shims
 
 _VERSION = 0x01000000        # the first: every message carries a checksum
 _MOST_PAYLOAD = 256 * 1024

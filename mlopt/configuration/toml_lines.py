@@ -5,6 +5,7 @@ inside a multi-line string that looks like a key is taken for one, which misplac
 """
 
 import re
+from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
 
@@ -31,7 +32,7 @@ def lines_of(text: str) -> dict[Path, int]:
     return found
 
 
-def line_at(lines: dict[Path, int], path: Path) -> int:
+def line_at(lines: Mapping[Path, int], path: Path) -> int:
     """The line of `path`, or of the nearest thing around it."""
     while path not in lines:
         path = path[:-1]

@@ -12,6 +12,7 @@ from mlopt.data.materialise import Progress, SamplesSummary, materialise, write_
 from mlopt.data.preparation import Preparation
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
+from mlopt.events import Doing, tell
 from mlopt.model import Signature
 
 GATHERED = "gathered.json"
@@ -24,11 +25,11 @@ class DataTask:
     data: str | None
     test: str | None
     train: str | None
+    preparation: Preparation
     signature: Signature
     dest: Path                              # entry that gets a folder for each role that has a source
     limits: Mapping[str, int]
     seed: int
-    preparation: Preparation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Gathered:
 
 def gather(task: DataTask) -> None:
     def progress(done: int, total: int) -> None:
-        worker.emit(doing="reading", done=done, total=total)
+        tell(Doing(doing="reading", done=done, total=total))
 
     with worker.result(task.dest) as folder, memory.bounded_for([task.train, task.data, task.test]):
         found: dict[str, SamplesSummary] = {}

@@ -1,0 +1,107 @@
+"""Where each stage's result belongs in the cache: under everything that decides it, its code included, nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlopt import code, extras, frameworks, plain
+from mlopt.cache import Cache
+from mlopt.convert.protocol import Converter, Precision
+from mlopt.data.identity import identity
+from mlopt.location import ModelLocation
+from mlopt.model import Signature
+from mlopt.pipeline.product import Product
+from mlopt.pipeline.request import SampleSources
+from mlopt.pipeline.workers import answering, exporting, gathering, making, opening, proving, step, synthesising
+from mlopt.pipeline.workers.making import Making
+from mlopt.pipeline.workers.proving import Proving
+from mlopt.profiling import latency
+from mlopt.recipe.steps import Step
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The entry of each stage; it is there exactly when the stage is finished."""
+
+    store: Cache
+
+    def opened(self, location: ModelLocation) -> Path:
+        return self._by_framework("source", location, [opening.describe])
+
+    def synthesised(self, location: ModelLocation, seed: int) -> Path:
+        return self._by_framework("synthesised", location, [synthesising.synthesise], seed=seed)
+
+    def samples(self, sources: SampleSources, signature: Signature, seed: int) -> Path:
+        named = {"data": sources.data, "test": sources.test, "train": sources.train}
+        return self._entry(
+            "samples", [gathering.gather], (), signature=signature, limits=sources.limits, seed=seed,
+            preparation=sources.preparation, **{role: text and identity(text) for role, text in named.items()},
+        )
+
+    def answers(self, location: ModelLocation, samples: Path) -> Path:
+        """`samples` is a folder of a kept entry, and so for every stage below."""
+        return self._by_framework("reference", location, [answering.answer], samples=named(samples))
+
+    def step(self, model: ModelLocation, steps: Sequence[Step], depends_on: Mapping[str, object]) -> Path:
+        """`steps`: this one last, and all that came before it. `depends_on`: their settings, and what they work on."""
+        door = frameworks.of(model)
+        behind = filter(None, [door.open_trainable, door.check_devices, door.member])
+        doors = (function for each in steps for function in (each.apply, each.check) if function)
+        functions: list[code.Function] = [step.run_step, *behind, *doors]
+        return self._entry("step", functions, door.packages, **depends_on)
+
+    def float_file(self, product: Product, door: Converter) -> Path:
+        return self._by_framework(
+            "float", product.model, [exporting.export, door.export], product=product.identity, format=door.name
+        )
+
+    def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
+        return self._entry(
+            "made", [making.make, precision.make or door.make, door.read_storage], _packages_of(door),
+            made_from=from_.float_entry.name, precision=_what_it_is(precision), seed=from_.seed,
+            samples=named(from_.calibration) if precision.needs_samples else "",
+            on_grid=making.grid_for(precision, from_.grid) is not None,     # of the model that the float file is of
+        )
+
+    def proof(self, made: Path, door: Converter, precision: Precision, against: Proving) -> Path:
+        functions: list[code.Function] = [proving.prove_file, door.open_runtime, *filter(None, [door.layer_errors])]
+        trained = making.grid_for(precision, against.grid) is not None
+        return self._entry(
+            "proof", functions, _packages_of(door), made=made.name, precision=_what_it_is(precision),
+            runtime=door.runtime, answers=against.answers.name, samples=named(against.samples),
+            samples_name=against.samples_name, calibration=named(against.calibration), seed=against.seed,
+            class_names=against.class_names, grid=against.grid.name if trained and against.grid else "",
+            validation=named(against.validation) if trained and against.validation else "",
+        )
+
+    def latencies(self, door: Converter, digests: Mapping[str, str]) -> Path:
+        return self._entry(
+            "latency", [latency.time_pairs, door.open_runtime], _packages_of(door), host=latency.host(),
+            format=door.name, files=digests,
+        )
+
+    def _by_framework(
+        self, stage: str, location: ModelLocation, functions: Sequence[code.Function], **depends_on: object
+    ) -> Path:
+        """Of what the opened model gives."""
+        door = frameworks.of(location)
+        return self._entry(stage, [door.open, *functions], door.packages, model=location.identity, **depends_on)
+
+    def _entry(
+        self, stage: str, functions: Sequence[code.Function], packages: Sequence[str], **depends_on: object
+    ) -> Path:
+        return self.store.entry(stage, code=code.digest(functions, packages), **depends_on)
+
+
+def named(samples: Path) -> str:
+    """What names a folder of samples in the keys of later stages."""
+    return f"{samples.parent.name}/{samples.name}"
+
+
+def _what_it_is(precision: Precision) -> dict[str, object]:
+    """A precision without the words about it."""
+    return {key: value for key, value in plain.to_plain(precision).items() if key != "about"}
+
+
+def _packages_of(door: Converter) -> tuple[str, ...]:
+    return extras.PACKAGES_BY_EXTRA.get(door.extra, ())

@@ -1,0 +1,1 @@
+"""What runs in the workers of a run: a module for each kind of result, whose imports are the code that decides it."""
