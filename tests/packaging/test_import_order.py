@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
     ("exits",), ("errors",), ("locks",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",),
-    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("extras",),
-    ("plugins",), ("private_network",), ("sandbox",), ("location",), ("settings",), ("code",), ("worker",),
+    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("plugins",),
+    ("extras",), ("private_network",), ("sandbox",), ("location",), ("settings",), ("code",), ("worker",),
     ("events",), ("model",), ("network",), ("channels",), ("scheme",), ("grid",), ("distribution",), ("ranges",),
     ("outputs",), ("artifact",), ("report",), ("words",), ("configuration",), ("cache",), ("worker_main",), ("data",),
     ("manifest",), ("recipe",), ("convert",), ("verify",), ("frameworks",), ("training",), ("steps",), ("profiling",),

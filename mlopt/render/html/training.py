@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from mlopt.recipe.steps import NO_TEACHER
 from mlopt.render import training
@@ -51,7 +51,7 @@ def _step(number: int, step: StepFacts) -> str:
     )
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
+def _settings(settings: Mapping[str, object]) -> str:
     """What a step was told; what is off, or without effect where nobody teaches, stays out."""
     idle = _OF_A_TEACHER if settings.get("teacher") == NO_TEACHER else ()
     said = [(key, value) for key, value in settings.items() if value not in ("", 0, [], (), {}) and key not in idle]
@@ -70,7 +70,7 @@ def _curves(step: StepFacts) -> str:
     return f'<div class="pair">{"".join(figures)}</div>' if any(figures) else ""
 
 
-def _curve(name: str, history: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], Any]) -> str:
+def _curve(name: str, history: Sequence[Mapping[str, Any]], of: Callable[[Mapping[str, Any]], object]) -> str:
     points = [(i, float(value)) for i, value in enumerate(map(of, history)) if _finite(value)]
     if len(points) < 2:
         return ""
@@ -108,7 +108,7 @@ def _curve(name: str, history: Sequence[Mapping[str, Any]], of: Callable[[Mappin
 # ---- what a step found ---------------------------------------------------------------------------------------------
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
+def _facts(facts: Mapping[str, object]) -> str:
     """Scalars and small maps as a list, longer maps and lists of records as tables; the rest stands in report.json."""
     listed, tables = "", ""
     for key, value in facts.items():
@@ -123,11 +123,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return (f'<dl class="facts">{listed}</dl>' if listed else "") + tables
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _is_map(value: Any) -> bool:
+def _is_map(value: object) -> TypeGuard[Mapping[str, object]]:
     """Of names to figures, words, or short rows of them."""
     rows = [v if isinstance(v, list | tuple) else [v] for v in value.values()] if isinstance(value, dict) else []
     return bool(rows) and all(v is None or _is_scalar(v) for row in rows for v in row)
@@ -142,7 +142,7 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return UNKNOWN_TEXT
     if isinstance(value, bool):
@@ -160,5 +160,5 @@ def _figure(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else UNKNOWN_TEXT
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
