@@ -6,6 +6,7 @@ from types import MappingProxyType
 from mlopt import telemetry
 from mlopt.convert.protocol import Exporter, Place, Precision
 from mlopt.extras import Package
+from mlopt.scheme import GridStorage
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
@@ -44,7 +45,7 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from mlopt.convert.protocol import Exporter, Place, Precision
 from mlopt.extras import Package
+from mlopt.scheme import GridStorage
 
 
 class TFLiteConverter:
@@ -43,21 +44,21 @@ class TFLiteConverter:
             "and the fastest where the processor multiplies bytes; it needs representative samples.",
             needs_samples=True,
             full_integer=True,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
         Precision(
             name="int8-dynamic",
             about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the "
             "bytes and fast on phone processors without any data; integer-only hardware cannot run it.",
             needs_samples=False,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,)),
         ),
         Precision(
             name="int8-weights",
             about="8-bit weights, unpacked to float32 when the file is loaded: a quarter of the bytes at float "
             "accuracy and speed; it does not save memory while running.",
             needs_samples=False,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,)),
         ),
         Precision(
             name="int16x8",
@@ -78,7 +79,7 @@ class TFLiteConverter:
             about="4-bit weights where the measured loss is small and 8-bit elsewhere; activations are floats, "
             "rounded to 8 bits at run time: the smallest file that stays close to the source; often slower than int8.",
             needs_samples=True,
-            grids=("mixed-4-8",),
+            grids=GridStorage(weight_bits=(8, 4)),
         ),
         Precision(
             name="int8-mixed-4-8",
@@ -88,7 +89,7 @@ class TFLiteConverter:
             needs_samples=True,
             full_integer=True,
             by_default=False,
-            grids=("mixed-4-8",),
+            grids=GridStorage(weight_bits=(8, 4), activation_bits=8),
         ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({

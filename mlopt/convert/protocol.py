@@ -23,6 +23,7 @@ from mlopt.extras import Package
 from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt.report import LayerError
+from mlopt.scheme import GridStorage, QuantizationScheme
 
 
 class Place(StrEnum):
@@ -52,8 +53,12 @@ class Precision:
     by_default: bool = True    # made by a plain `mlopt compress`
     make: str = ""             # "module:function" that makes it, where it is another than the door's
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
-    grids: tuple[str, ...] = ()    # schemes of trained grids (`Grid.scheme`) whose numbers the file takes as they are
+    grids: GridStorage | None = None    # what it takes of a trained grid, as it is; None: it makes its own numbers
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
+
+    def takes(self, scheme: QuantizationScheme) -> bool:
+        """Whether a grid of `scheme` decides the file's numbers."""
+        return self.grids is not None and not self.grids.refusal(scheme)
 
 
 class Converter(Protocol):
@@ -97,8 +102,8 @@ class Make(Protocol):
     ) -> Made:
         """Write `precision` of `float_file` to `dest`. `samples` is given exactly where the precision needs them.
 
-        `grid` is given only where the precision's `grids` name its scheme: a converter whose precisions name none takes
-        no such argument. The file's numbers are then exactly the grid's: no range is searched, no weight rounded
+        `grid` is given only where the precision takes its scheme: a converter whose precisions have no `grids` takes no
+        such argument. The file's numbers are then exactly the grid's: no range is searched, no weight rounded
         again, no bias corrected. Raises `GridMismatch`, naming the nodes, where it does not fit the file.
 
         Deterministic: the same arguments write the same bytes. Raises `UnsupportedOps` or `MloptError`; it never

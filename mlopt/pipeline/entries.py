@@ -16,6 +16,7 @@ from mlopt.pipeline.workers import answering, exporting, gathering, making, open
 from mlopt.pipeline.workers.making import Making
 from mlopt.pipeline.workers.proving import Proving
 from mlopt.profiling import latency
+from mlopt.recipe.steps import Step
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Entries:
         """`samples` is a folder of a kept entry, and so for every stage below."""
         return self._by_framework("reference", location, [answering.answer], samples=named(samples))
 
-    def step(self, model: ModelLocation, depends_on: Mapping[str, object]) -> Path:
-        """`depends_on`: the step, and all that came before it."""
+    def step(self, model: ModelLocation, steps: Sequence[Step], depends_on: Mapping[str, object]) -> Path:
+        """`steps`: this one last, and all that came before it. `depends_on`: their settings, and what they work on."""
         door = frameworks.of(model)
         behind = filter(None, [door.open_trainable, door.check_devices, door.member])
-        functions: list[code.Function] = [step.run_step, *behind]
+        doors = (function for each in steps for function in (each.apply, each.check) if function)
+        functions: list[code.Function] = [step.run_step, *behind, *doors]
         return self._entry("step", functions, _distributions(door.packages), **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:

@@ -150,7 +150,7 @@ class ConverterContract:
         plain.resolve(self.door.exporters["keras"].function)(one.model, one.model.signature, float_file)
         write_arrays(tmp_path / "samples", one.inputs, role=Role.CALIBRATION, signature=one.model.signature)
         for precision in self.door.precisions:
-            if one.grid.scheme not in precision.grids:
+            if not precision.takes(one.grid.scheme):
                 continue    # it makes its own numbers
             dest = tmp_path / f"{precision.name}{self.door.suffix}"
             plain.resolve(self.door.make)(

@@ -1,4 +1,4 @@
-"""A recipe step's surroundings around a tiny real model, for tests of techniques. Imports TensorFlow."""
+"""A recipe step's surroundings around a tiny real model, for tests of steps. Imports TensorFlow."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.frameworks import open_trainable
 from mlopt.location import ModelLocation
-from mlopt.techniques.step import Context
+from mlopt.steps.protocol import Context
 from mlopt.testing import tiny
 
 

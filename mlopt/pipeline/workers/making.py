@@ -68,7 +68,7 @@ def make(task: Making, door: Converter, precision: Precision, folder: Path) -> N
 def grid_for(precision: Precision, folder: Path | None) -> Grid | None:
     """The trained grid in `folder` where it decides the numbers of that precision."""
     grid = None if folder is None else Grid.read(folder)
-    return grid if grid is not None and grid.scheme in precision.grids else None
+    return grid if grid is not None and precision.takes(grid.scheme) else None
 
 
 def _copied(source: Path, path: Path) -> Made:

@@ -1,4 +1,4 @@
-"""A `tf_keras` model behind the protocol that techniques are written on."""
+"""A `tf_keras` model behind the protocol that steps are written on."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +23,7 @@ from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.network import Kept, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 BATCH = 256          # rows at a time of what is predicted: speed, not memory, decides above it
 PROOF_ROWS = 2
@@ -173,14 +174,14 @@ class KerasNetwork:
     def on_grid(
         self,
         activations: Mapping[str, ActivationGrid],
-        bits: Mapping[str, int],
+        kernels: Mapping[str, IntegerFormat],
         *,
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> GriddedModel:
         from mlopt.frameworks.keras.grid.model import gridded
 
-        return gridded(self, activations, bits, shared=shared, learned=learned)
+        return gridded(self, activations, kernels, shared=shared, learned=learned)
 
     def fit(self, task: FitTask, on_event: OnEvent) -> FitResult:
         from mlopt.frameworks.keras.fitting.loop import fit
