@@ -53,6 +53,21 @@ def load_converter(name: str) -> "Converter":
     return cast("Converter", found[name].load()())
 
 
+def format_of(file: Path) -> str | None:
+    """The format that reads files of that name; None where none does."""
+    for name in converter_names():
+        door = load_converter(name)
+        if any(file.name.endswith(suffix) for suffix in (door.suffix, *door.other_suffixes)):
+            return name
+    return None
+
+
+def suffixes() -> tuple[str, ...]:
+    """Of all files that a format reads."""
+    doors = map(load_converter, converter_names())
+    return tuple(suffix for door in doors for suffix in (door.suffix, *door.other_suffixes))
+
+
 def converter_sources() -> dict[str, Path]:
     """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
     return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})

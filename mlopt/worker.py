@@ -174,7 +174,7 @@ class Crew:
 
 def _wanted_by(sees: tuple[str, ...] | None, own: Path) -> dict[str, str]:
     """Variables that the frameworks of a worker are started with."""
-    doors = [plugins.load_framework(name) for name in (plugins.framework_names() if sees is None else sees)]
+    doors = [plugins.load_framework(name) for name in plugins.framework_names() if sees is None or name in sees]
     return {name: value.format(own=own) for door in doors for name, value in door.environment.items()}
 
 

@@ -13,7 +13,11 @@ Packages are written for iOS 18 and macOS 15: the first to know tables for group
 in the present form, and weights that are sparse and quantized at once.
 """
 
-from mlopt.convert.protocol import Precision
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
 
 
 class CoreMLConverter:
@@ -21,8 +25,13 @@ class CoreMLConverter:
 
     name = "coreml"
     extra = "coreml"
+    gives = "writes Core ML packages; on Linux they run in mlopt's reference evaluator"
+    reads = (Package("coremltools"),)
+    runs = reads[0]
+    sees: tuple[str, ...] = ()
     runtime = "MIL reference evaluator"
     suffix = ".mlpackage"
+    other_suffixes: tuple[str, ...] = (".mlmodel",)
     precisions = (
         Precision(
             name="float32",
@@ -68,11 +77,15 @@ class CoreMLConverter:
             refusal="mlopt_coreml.quantizer:not_sparse",
         ),
     )
-    export = "mlopt_coreml.exporter:export"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_coreml.exporter:export"),
+    })
     make = "mlopt_coreml.quantizer:make"
     open_runtime = "mlopt_coreml.runtime:open_runtime"
     read_storage = "mlopt_coreml.runtime:read_storage"
+    inventory = "mlopt_coreml.inventory:operations"
     layer_errors = "mlopt_coreml.layers:layer_errors"
-    measures_latency = False
+    places: frozenset[Place] = frozenset()
     draft = ""
     exports_apart = True
+    takes_longest = 1

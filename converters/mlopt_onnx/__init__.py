@@ -1,7 +1,11 @@
 """ONNX files and ONNX Runtime: the light door. Nothing heavy is imported here."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from mlopt import telemetry
-from mlopt.convert.protocol import Precision
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
@@ -11,8 +15,13 @@ class OnnxConverter:
 
     name = "onnx"
     extra = "onnx"
+    gives = "writes ONNX files and runs them in ONNX Runtime"
+    reads = (Package("onnx"), Package("onnxruntime"))
+    runs = reads[1]
+    sees: tuple[str, ...] = ()
     runtime = "ONNX Runtime"
     suffix = ".onnx"
+    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -38,11 +47,15 @@ class OnnxConverter:
             grids=("int8", "mixed-4-8"),
         ),
     )
-    export = "mlopt_onnx.exporter:export"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_onnx.exporter:export", needs=(Package("tf2onnx"),)),
+    })
     make = "mlopt_onnx.quantizer:make"
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
+    inventory = "mlopt_onnx.inventory:operations"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
-    measures_latency = True
+    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD})
     draft = ""
     exports_apart = False
+    takes_longest = 2

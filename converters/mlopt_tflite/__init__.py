@@ -6,7 +6,11 @@ runtime     the file in LiteRT, in the source model's names and real numbers
 layers      how far each tensor inside a file is from the same tensor of the float file
 """
 
-from mlopt.convert.protocol import Precision
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
 
 
 class TFLiteConverter:
@@ -14,8 +18,13 @@ class TFLiteConverter:
 
     name = "tflite"
     extra = "tflite"
+    gives = "writes TFLite files and runs them in LiteRT"
+    reads = (Package("ai_edge_litert", "ai-edge-litert"),)
+    runs = reads[0]
+    sees: tuple[str, ...] = ()
     runtime = "LiteRT"
     suffix = ".tflite"
+    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -82,11 +91,15 @@ class TFLiteConverter:
             grids=("mixed-4-8",),
         ),
     )
-    export = "mlopt_tflite.exporter:export"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_tflite.exporter:export"),
+    })
     make = "mlopt_tflite.quantizer:make"
     open_runtime = "mlopt_tflite.runtime:open_runtime"
     read_storage = "mlopt_tflite.storage:read_storage"
+    inventory = "mlopt_tflite.inventory:operations"
     layer_errors = "mlopt_tflite.layers:layer_errors"
-    measures_latency = True
+    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD, Place.NATIVE})
     draft = "mlopt_tflite.draft:draft"
     exports_apart = False
+    takes_longest = 3

@@ -1,6 +1,6 @@
 """`mlopt recipes`: what can be asked for, and what each key means."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -77,7 +77,7 @@ def explain(
                 typer.echo(f"      {key.about}")
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: object) -> None:
     import json
 
     from mlopt import plain

@@ -11,6 +11,7 @@ Functions behind the door are named by text, "module:function", so that asking f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +19,26 @@ import numpy as np
 
 from mlopt.artifact import Contract, Made, Storage
 from mlopt.data.samples import Samples
+from mlopt.extras import Package
 from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt.report import LayerError
+
+
+class Place(StrEnum):
+    """Where the files of a format can be measured."""
+
+    HOST = "host"               # this machine, by its Python runtime
+    BOARD = "board"             # a board by ssh, by the Python runtime that is installed there
+    NATIVE = "native"           # by the runner in C: phones, emulated cores, counted instructions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """What writes the float file of one framework's models."""
+
+    function: str                              # "module:function": see `Export`
+    needs: tuple[Package, ...] = ()            # beside the framework and what opens the format's files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +61,24 @@ class Converter(Protocol):
 
     name: str                              # "tflite"
     extra: str                             # the extra that installs it
+    gives: str                             # what that extra gives, for who has not installed it
     runtime: str                           # what runs the file here, e.g. "LiteRT 2.3.0" or "MIL reference evaluator"
+    reads: tuple[Package, ...]             # packages that open, check and run its files
+    runs: Package                          # of those, the runtime itself
+    sees: tuple[str, ...]                  # frameworks that those packages import; others are hidden from their worker
     suffix: str                            # ".tflite", ".onnx", ".mlpackage"
-    precisions: tuple[Precision, ...]      # the first one is the float file that `export` writes
-    export: str                            # "mlopt_tflite.exporter:export"
+    other_suffixes: tuple[str, ...]        # of files that are read though none is written, e.g. ".mlmodel"
+    precisions: tuple[Precision, ...]      # the first one is the float file that an exporter writes
+    exporters: Mapping[str, Exporter]      # by the framework's name; models of another one are not written
     make: str                              # "mlopt_tflite.quantizer:make"
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
+    inventory: str                         # "mlopt_tflite.inventory:operations": the names of a file's operations
     layer_errors: str                      # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
-    measures_latency: bool                 # False where this host cannot run the real runtime (Core ML on Linux)
+    places: frozenset[Place]               # where files can be measured; empty: nowhere from here (Core ML on Linux)
     draft: str                             # "module:function": writes an int8 file that is only good for timing; or ""
     exports_apart: bool                    # True: its exporter's imports take long enough to be worth a second process
+    takes_longest: int                     # workers start in this order, the longest work first; 0 for the others
 
 
 class Export(Protocol):

@@ -39,6 +39,11 @@ class TrainableModel(Protocol):
     @property
     def network(self) -> Network: ...
 
+    @property
+    def output_activations(self) -> tuple[str, ...]:
+        """What each output applies last, in the signature's order and by the names of `SourceModel`."""
+        ...
+
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
         ...

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, frameworks, plain
+from mlopt import cache, frameworks, plain, plugins
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.events import Doing, Event, LatenciesWanted, Question, answered, heard
@@ -49,6 +49,7 @@ class Training:
     recipe: Recipe
     signature: Signature
     samples: Path                        # entry with train/ and validation/
+    framework: str                       # the name of the door that opens the model
     at: Workspace
 
     def carry_out(self) -> Product:
@@ -85,6 +86,7 @@ class Training:
         return StepTask(
             number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
             model=model, holds=holds, validation_before=None, source=request.model,
+            framework=self.framework,
             train=self.samples / "train", validation=self.samples / "validation",
             work=self.at.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
@@ -94,7 +96,7 @@ class Training:
     def _run(self, task: StepTask) -> None:
         job = Job(
             task=f"the recipe's step {task.number}, {task.name}", function=run_step, arguments={"task": task},
-            sees=(frameworks.of(task.source).name,), user_modules=task.model.imports_user_code,
+            sees=(task.framework,), user_modules=task.model.imports_user_code,
             deadline_s=_DEADLINE_S, leaves=(task.dest, self.at.store.root / "teacher-*"),
             reach=step_reach(task, self.at.store.root, os.environ),
         )
@@ -189,7 +191,7 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
         network = Network.LOOPBACK
-    variable = frameworks.of(task.source).cluster_variable if task.strategy in _CLUSTERS else ""
+    variable = plugins.load_framework(task.framework).cluster_variable if task.strategy in _CLUSTERS else ""
     given = bool(variable and environment.get(variable))        # a step that trains alone ignores it
     if task.track or given or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING

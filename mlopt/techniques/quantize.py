@@ -21,7 +21,7 @@ from mlopt.grid import Grid, WeightGrid, write_probes
 from mlopt.network import Network
 from mlopt.recipe.steps import Quantize
 from mlopt.techniques.knapsack import Option, choose, smallest
-from mlopt.techniques.quantize_loss import distance, output_activations, sensitivities
+from mlopt.techniques.quantize_loss import distance, output_heads, sensitivities
 from mlopt.techniques.quantize_plan import kernels, may_have_4_bits, network_bytes, stored_bytes
 from mlopt.techniques.quantize_ranges import Ranges, candidates, exact_inputs, observe
 from mlopt.techniques.step import Context, Done, Train
@@ -146,14 +146,15 @@ def _kept_plan(context: Context, folded: TrainableModel, budget: int | None) -> 
 def _measured(context: Context, folded: TrainableModel, budget: int | None) -> Plan:
     network, training = folded.network, Samples.open(context.train)
     rows = _rows(Samples.open(context.validation), JUDGING_ROWS, network)
-    reference, activations = folded.predict(rows), output_activations(folded)
+    reference = folded.predict(rows)
+    heads = output_heads(folded, reference)
     bits = _chosen_bits(context, folded, rows, budget)
     context.on_event({"doing": "observing activations", "done": 0, "total": 1})
     values = observe(folded, _batches(training, CALIBRATION_ROWS, network))
     best: Plan | None = None
     for ranges in candidates(values, exact_inputs(folded, training)):
         found = _on_grid(folded, ranges, bits.bits).predict(rows)
-        error = distance(reference, found, activations)
+        error = distance(reference, found, heads)
         if best is None or error < best.error:
             best = Plan(bits=bits, ranges=ranges, error=error)
     assert best is not None

@@ -6,6 +6,7 @@ import numpy as np
 
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.network import Node
+from mlopt.outputs import Head, head_of
 from mlopt.ranges import fitted_scales, rounded
 from mlopt.techniques.quantize_plan import kernels
 
@@ -14,23 +15,23 @@ LEAST = 1e-7        # probabilities below are taken for it
 Arrays = Mapping[str, np.ndarray]
 
 
-def distance(reference: Arrays, found: Arrays, activations: Mapping[str, str]) -> float:
+def distance(reference: Arrays, found: Arrays, heads: Mapping[str, Head]) -> float:
     """Sum over outputs: Kullback-Leibler divergence in nats where they are probabilities, else noise over signal.
 
-    Arrays [N, ...] by output name; `activations` say what each output applies last. Means over samples.
+    Arrays [N, ...] by output name; `heads` say what each output applies last. Means over samples.
 
     >>> wanted, got = {"y": np.array([[1.0, 0.0]])}, {"y": np.array([[0.5, 0.5]])}
-    >>> round(distance(wanted, got, {"y": "softmax"}), 4)
+    >>> round(distance(wanted, got, {"y": Head.SOFTMAX}), 4)
     0.6931
-    >>> round(distance({"y": np.array([[3.0, 4.0]])}, {"y": np.array([[3.0, 3.0]])}, {"y": "linear"}), 4)
+    >>> round(distance({"y": np.array([[3.0, 4.0]])}, {"y": np.array([[3.0, 3.0]])}, {"y": Head.PLAIN}), 4)
     0.04
     """
     total = 0.0
     for name, wanted in reference.items():
         p, q = np.asarray(wanted, np.float64), np.asarray(found[name], np.float64)
-        if activations[name] == "softmax":
+        if heads[name] is Head.SOFTMAX:
             total += float(_divergence(p, q).sum(axis=-1).mean())
-        elif activations[name] == "sigmoid":
+        elif heads[name] is Head.SIGMOID:
             total += float((_divergence(p, q) + _divergence(1 - p, 1 - q)).reshape(len(p), -1).sum(axis=1).mean())
         else:
             total += float(np.square(q - p).sum() / max(np.square(p).sum(), LEAST))
@@ -43,10 +44,10 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.asarray(p * np.log(p / q))
 
 
-def output_activations(model: TrainableModel) -> dict[str, str]:
-    """What each output applies last, by its name in the signature."""
-    nodes = zip(model.signature.outputs, model.network.outputs, strict=True)
-    return {port.name: model.network.node(name).activation for port, name in nodes}
+def output_heads(model: TrainableModel, reference: Arrays) -> dict[str, Head]:
+    """What each output applies last, by its name in the signature; `reference` holds outputs of the model."""
+    outputs = zip(model.signature.outputs, model.output_activations, strict=True)
+    return {port.name: head_of(activation, reference[port.name]) for port, activation in outputs}
 
 
 def sensitivities(
@@ -56,12 +57,12 @@ def sensitivities(
 
     `inputs` are rows of the validation samples. The model has its own weights again afterwards.
     """
-    reference, activations = model.predict(inputs), output_activations(model)
-    weights, found = model.weights(), {}
+    reference = model.predict(inputs)
+    heads, weights, found = output_heads(model, reference), model.weights(), {}
     owners = kernels(model.network)
     for number, name in enumerate(names):
         model.set_weights({name: rounded_kernel(weights[name], owners[name][1][0], 4)})
-        found[name] = distance(reference, model.predict(inputs), activations)
+        found[name] = distance(reference, model.predict(inputs), heads)
         model.set_weights({name: weights[name]})
         on_done(number + 1)
     return found

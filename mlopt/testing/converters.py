@@ -48,7 +48,7 @@ class ConverterContract:
             folder / "samples", tiny.inputs_for(model, 48), role=Role.CALIBRATION, signature=model.signature
         )
         float_file = folder / f"float{cls.door.suffix}"
-        plain.resolve(cls.door.export)(model, model.signature, float_file)
+        plain.resolve(cls.door.exporters["keras"].function)(model, model.signature, float_file)
         paths = {cls.door.precisions[0].name: float_file}
         refused = {}
         for precision in cls.door.precisions[1:]:
@@ -147,7 +147,7 @@ class ConverterContract:
     def test_a_trained_grid_decides_where_a_precision_says_so(self, tmp_path: Path) -> None:
         one = grids.case("residual", tmp_path / "grid", bits=(8, 4))
         float_file = tmp_path / f"float{self.door.suffix}"
-        plain.resolve(self.door.export)(one.model, one.model.signature, float_file)
+        plain.resolve(self.door.exporters["keras"].function)(one.model, one.model.signature, float_file)
         write_arrays(tmp_path / "samples", one.inputs, role=Role.CALIBRATION, signature=one.model.signature)
         for precision in self.door.precisions:
             if one.grid.scheme not in precision.grids:

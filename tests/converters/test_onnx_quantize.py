@@ -271,7 +271,8 @@ def test_the_door_names_what_it_makes_and_needs():
         ("float16", False),
         ("int8", True),
     ]
-    for entry in (OnnxConverter.export, OnnxConverter.make, OnnxConverter.open_runtime, OnnxConverter.read_storage):
+    exporter = OnnxConverter.exporters["keras"].function
+    for entry in (exporter, OnnxConverter.make, OnnxConverter.open_runtime, OnnxConverter.read_storage):
         module, _, function = entry.partition(":")
         assert callable(getattr(__import__(module, fromlist=[function]), function))
 

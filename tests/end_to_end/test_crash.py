@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 MLOPT = str(Path(sys.executable).with_name("mlopt"))
 
 DOOR = '''
-from mlopt.convert.protocol import Precision
+from mlopt.convert.protocol import Exporter, Precision
 from mlopt_zipped import ZippedConverter
 
 class Doomed(ZippedConverter):
@@ -28,7 +28,7 @@ class Doomed(ZippedConverter):
 
 class Stillborn(ZippedConverter):
     name = "stillborn"
-    export = "mlopt_doomed.room:export"
+    exporters = {"keras": Exporter(function="mlopt_doomed.room:export")}
 '''
 ROOM = '''
 import os

@@ -24,6 +24,11 @@ def test_every_module_of_every_package_is_in_the_wheel(names):
             assert file.relative_to(folder).as_posix() in names
 
 
+def test_the_templates_of_the_pages_are_in_the_wheel(names):
+    templates = [file.relative_to(ROOT).as_posix() for file in (ROOT / "mlopt/render/html/templates").iterdir()]
+    assert len(templates) > 10 and set(templates) <= set(names)
+
+
 def test_the_wheel_holds_only_packages_and_metadata(names):
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {

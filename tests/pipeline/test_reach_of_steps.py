@@ -21,7 +21,7 @@ def task():
     return StepTask(
         number=1, name="finetune", settings=plain.to_plain(STEPS["finetune"](epochs=1, teacher="source, big.h5")),
         later=(), model=ModelLocation(Path("/m.h5")), holds=None, validation_before=None,
-        source=ModelLocation(Path("/m.h5")), train=STORE / "train", validation=STORE / "validation",
+        source=ModelLocation(Path("/m.h5")), framework="keras", train=STORE / "train", validation=STORE / "validation",
         work=STORE / "work",
         logs=Path("/logs"), dest=STORE / "step", seed=0, strategy=Strategy.ONE, track="",
     )

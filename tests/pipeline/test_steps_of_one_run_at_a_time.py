@@ -21,7 +21,7 @@ def training(tmp_path):
         yield Training(
             request=CompressRequest(model=ModelLocation(tmp_path / "model.h5"), out=tmp_path / "out"),
             recipe=Recipe(schema=1, about="Once.", steps=(Finetune(epochs=1),)),
-            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples",
+            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples", framework="keras",
             at=Workspace(crew=crew, store=Cache(tmp_path / "cache")),
         )
 

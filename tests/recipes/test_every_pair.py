@@ -64,7 +64,7 @@ def carried_out(files, tmp_path_factory):
                 number=len(names), later=(), name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
                 model=ModelLocation(before / MODEL if before else files / "model.h5"),
                 holds=before / HOLDS if before else None, validation_before=None,
-                source=ModelLocation(files / "model.h5"),
+                source=ModelLocation(files / "model.h5"), framework="keras",
                 train=files / "train", validation=files / "validation", work=place / "work", logs=place / "logs",
                 dest=place / "done", seed=3, strategy=Strategy.ONE, track="",
             ))

@@ -15,11 +15,12 @@ import pytest
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest, WorkerCrashed, WorkerTimeout
-from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelKind, LabelLoss, Optimizer, Strategy
+from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelLoss, Optimizer, Strategy
 from mlopt.frameworks.keras.fitting import remote
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import cluster
 from mlopt.worker import Cancelled

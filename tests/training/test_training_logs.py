@@ -15,10 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from mlopt.errors import OutputUnwritable
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Optimizer
 from mlopt.frameworks.keras.fitting import logs
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import tracking
 

@@ -8,7 +8,8 @@ import pytest
 import tf_keras
 
 from mlopt.errors import BadRequest, DataMismatch
-from mlopt.frameworks.fitting import Hold, LabelKind, LabelLoss, TeacherLoss, Teachers
+from mlopt.frameworks.fitting import Hold, LabelLoss, TeacherLoss, Teachers
+from mlopt.outputs import LabelKind
 from mlopt.recipe.steps import Distill, Finetune, Slim
 from mlopt.testing import steps, tiny
 from mlopt.training.objective import balanced, trainer

@@ -18,7 +18,7 @@ TFLITE = plugins.load_converter("tflite")      # its door: the functions behind 
 def export(model: Any, signature: Signature, dest: Path) -> Made:
     """Runs in the framework's worker."""
     with tempfile.TemporaryDirectory() as folder:
-        made = plain.resolve(TFLITE.export)(model, signature, Path(folder) / "plain.tflite")
+        made = plain.resolve(TFLITE.exporters["keras"].function)(model, signature, Path(folder) / "plain.tflite")
         return _zipped(made, dest)
 
 
@@ -46,6 +46,13 @@ def read_storage(file: Path) -> Storage:
         unzipped = _unzipped(file, Path(folder) / "unzipped.tflite")
         storage: Storage = plain.resolve(TFLITE.read_storage)(unzipped)
         return storage
+
+
+def operations(file: Path) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        unzipped = _unzipped(file, Path(folder) / "unzipped.tflite")
+        names: list[str] = plain.resolve(TFLITE.inventory)(str(unzipped))
+        return names
 
 
 def _zipped(made: Made, dest: Path) -> Made:

@@ -15,6 +15,7 @@ from mlopt.frameworks import check_devices, open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
+from mlopt.pipeline.workers.exporting import exporter_of
 from mlopt.pipeline.workers.proving import GRAPH
 from mlopt.recipe.steps import STEPS
 from mlopt.report import StepFacts
@@ -161,7 +162,7 @@ def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
         tell(Doing(doing="exporting widths to time", done=number, total=len(folders)))
         model = open_model(task.source.beside(folder))
         target = folder / f"float{door.suffix}"
-        plain.resolve(door.export)(model, model.source.signature, target)
+        plain.resolve(exporter_of(door, model.source.framework))(model, model.source.signature, target)
         exported.append(target)
     tell(Doing(doing="timing widths", done=0, total=len(folders)))
     return plain.from_plain(ask(LatenciesWanted(float_files=tuple(exported))), list[float])

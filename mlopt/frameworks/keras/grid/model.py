@@ -34,6 +34,10 @@ class GriddedKeras(KerasNetwork):
         """That of the plain model: rounding is no node."""
         return self.plain.network
 
+    @cached_property
+    def output_activations(self) -> tuple[str, ...]:
+        return self.plain.output_activations        # what rounds stands behind the activation
+
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, not rounded, copied; see `stripped`."""
         found = {name: np.array(self.variables[name].numpy()) for name in self.network.weights()}

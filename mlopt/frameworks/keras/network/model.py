@@ -11,6 +11,7 @@ import numpy as np
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
 from mlopt.frameworks.keras import layers as keras_layers
+from mlopt.frameworks.keras.graph import applied_to
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
 from mlopt.frameworks.keras.network.plan import Plan, filled, read
@@ -56,6 +57,13 @@ class KerasNetwork:
     @cached_property
     def network(self) -> Network:
         return reading.network(self.plan, self.built)
+
+    @cached_property
+    def output_activations(self) -> tuple[str, ...]:
+        """What each output applies last, read from the graph as a source's are."""
+        names = tuple(dict.fromkeys(self.plan.outputs))
+        applied = dict(zip(names, map(applied_to, self._function(names).outputs), strict=True))
+        return tuple(applied[name] for name in self.plan.outputs)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
