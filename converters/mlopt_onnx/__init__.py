@@ -36,6 +36,7 @@ class OnnxConverter:
                 " the same answers. Faster only where the processor has float16 arithmetic; most x86 processors do not."
             ),
             needs_samples=False,
+            make="mlopt_onnx.half:make",
         ),
         Precision(
             name="int8",
@@ -45,13 +46,13 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
+            make="mlopt_onnx.quantizer:make",
             grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({
         "keras": Exporter(function="mlopt_onnx.exporter:export", needs=(Package("tf2onnx"),)),
     })
-    make = "mlopt_onnx.quantizer:make"
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
     inventory = "mlopt_onnx.inventory:operations"

@@ -3,7 +3,8 @@
 A converter package `mlopt_NAME` holds
   __init__.py    the door: a class with the attributes below; imports nothing heavy
   exporter.py    export(model, dest): the source framework's model to the float file; runs in the framework's worker
-  quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework
+  quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework.
+                 Precisions that share no code are better made in modules apart: a change remakes what runs it alone
   runtime.py     open_runtime(file, signature), read_storage(file): the format's own runtime
 
 Functions behind the door are named by text, "module:function", so that asking for a name imports nothing.
@@ -51,7 +52,7 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
-    make: str = ""             # "module:function" that makes it, where it is another than the door's
+    make: str = ""             # "module:function": see `Make`; "" for the float file, which an exporter writes
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
     grids: GridStorage | None = None    # what it takes of a trained grid, as it is; None: it makes its own numbers
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
@@ -75,7 +76,6 @@ class Converter(Protocol):
     other_suffixes: tuple[str, ...]        # of files that are read though none is written, e.g. ".mlmodel"
     precisions: tuple[Precision, ...]      # the first one is the float file that an exporter writes
     exporters: Mapping[str, Exporter]      # by the framework's name; models of another one are not written
-    make: str                              # "mlopt_tflite.quantizer:make"
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
     inventory: str                         # "mlopt_tflite.inventory:operations": the names of a file's operations

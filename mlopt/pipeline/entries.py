@@ -56,9 +56,11 @@ class Entries:
         return self._by_framework("float", product.model, functions, product=product.identity, format=door.name)
 
     def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
+        behind = filter(None, [precision.make, precision.refusal])
+        functions: list[code.Function] = [making.make, door.read_storage, *behind]
         return self._entry(
-            "made", [making.make, precision.make or door.make, door.read_storage], _distributions(door.reads),
-            made_from=from_.float_entry.name, precision=_what_it_is(precision), seed=from_.seed,
+            "made", functions, _distributions(door.reads), made_from=from_.float_entry.name,
+            precision=_what_it_is(precision), seed=from_.seed,
             samples=named(from_.calibration) if precision.needs_samples else "",
             on_grid=making.grid_for(precision, from_.grid) is not None,     # of the model that the float file is of
         )

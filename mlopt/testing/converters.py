@@ -64,7 +64,7 @@ class ConverterContract:
     @classmethod
     def _make(cls, precision: Precision, float_file: Path, dest: Path, model: tiny.TinyModel, folder: Path) -> None:
         samples = Samples.open(folder / "samples") if precision.needs_samples else None
-        plain.resolve(cls.door.make)(
+        plain.resolve(precision.make)(
             float_file, precision.name, dest, signature=model.signature, samples=samples, seed=0
         )
 
@@ -153,7 +153,7 @@ class ConverterContract:
             if not precision.takes(one.grid.scheme):
                 continue    # it makes its own numbers
             dest = tmp_path / f"{precision.name}{self.door.suffix}"
-            plain.resolve(self.door.make)(
+            plain.resolve(precision.make)(
                 float_file, precision.name, dest, signature=one.model.signature, grid=one.grid, seed=0,
                 samples=Samples.open(tmp_path / "samples") if precision.needs_samples else None,
             )

@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import making
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
+from mlopt_tflite import TFLiteConverter
 from mlopt_tflite.exporter import export
-from mlopt_tflite.quantizer import make
 from mlopt_tflite.storage import read_storage
 
 from mlopt.data.materialise import write_arrays
@@ -142,8 +143,10 @@ def exported(done, around, work, precision):
     model = open_model(ModelLocation(work / "saved" / "model.h5"))
     export(model, model.source.signature, work / "float.tflite")
     dest = work / f"{precision}.tflite"
-    made = make(work / "float.tflite", precision, dest, signature=model.source.signature, grid=done.grid,
-                samples=Samples.open(around.train), seed=0)
+    made = making.make(
+        TFLiteConverter, work / "float.tflite", precision, dest, signature=model.source.signature, grid=done.grid,
+        samples=Samples.open(around.train), seed=0,
+    )
     return dest, made
 
 
