@@ -43,3 +43,11 @@ def test_the_precisions_of_our_formats_take_these_schemes():
         "tflite int8": both, "tflite int8-dynamic": both, "tflite int8-weights": both, "tflite mixed-4-8": four,
         "tflite int8-mixed-4-8": four, "onnx int8": both,
     }
+
+
+def test_a_scheme_lists_kernels_formats_the_widest_first_and_finds_each_by_its_bits():
+    assert {name: [f.bits for f in scheme.weights] for name, scheme in SCHEMES.items()} == {
+        "int8": [8], "mixed-4-8": [8, 4],
+    }
+    assert (INT8.chooses, MIXED_4_8.chooses) == (False, True)
+    assert MIXED_4_8.weight_format(4).learnt and not MIXED_4_8.weight_format(8).learnt

@@ -11,6 +11,7 @@ class Finetune(Step):
     """Train the network as it stands; what earlier steps made sparse or shared stays so."""
 
     name: ClassVar[str] = "finetune"
+    apply: ClassVar[str] = "mlopt.steps.finetune.apply:finetune"
 
     def problems(self) -> Found:
         if not self.epochs:
