@@ -71,6 +71,7 @@ def ended(files, cache, tmp_path_factory):
          "--to", "stillborn,doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )
+    assert run.stdout, run.stderr
     return run, json.loads(run.stdout)
 
 
