@@ -6,6 +6,7 @@ from types import MappingProxyType
 from mlopt import telemetry
 from mlopt.convert.protocol import Exporter, Place, Precision
 from mlopt.extras import Package
+from mlopt.scheme import GridStorage
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
@@ -35,6 +36,7 @@ class OnnxConverter:
                 " the same answers. Faster only where the processor has float16 arithmetic; most x86 processors do not."
             ),
             needs_samples=False,
+            make="mlopt_onnx.half:make",
         ),
         Precision(
             name="int8",
@@ -44,13 +46,13 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
-            grids=("int8", "mixed-4-8"),
+            make="mlopt_onnx.quantizer:make",
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({
         "keras": Exporter(function="mlopt_onnx.exporter:export", needs=(Package("tf2onnx"),)),
     })
-    make = "mlopt_onnx.quantizer:make"
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
     inventory = "mlopt_onnx.inventory:operations"

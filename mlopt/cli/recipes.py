@@ -51,10 +51,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what each key of a step takes and does, or what a recipe does step by step."""
-    from mlopt import recipes
-    from mlopt.recipe.steps import STEPS
+    from mlopt import plugins, recipes
 
-    if name not in STEPS:
+    if name not in plugins.step_names():
         recipe = recipes.load(name)
         lines = recipes.explain(recipe)
         if as_json:

@@ -9,9 +9,10 @@ import numpy as np
 
 from mlopt.frameworks.fitting import LabelLoss
 from mlopt.frameworks.stepper import AnyStepper, Lesson
-from mlopt.grid import ActivationGrid
+from mlopt.grid import ActivationGrid, WeightGrid
 from mlopt.model import Signature, SourceModel
 from mlopt.network import Kept, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 
 class TrainedModel(Protocol):
@@ -115,13 +116,13 @@ class TrainableModel(Trainable, Protocol):
     def on_grid(
         self,
         activations: Mapping[str, ActivationGrid],
-        bits: Mapping[str, int],
+        kernels: Mapping[str, IntegerFormat],
         *,
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> "GriddedModel":
-        """The same network, rounding its kernels (`bits` by node name, 4 or 8) and activations as integer kernels do,
-        with straight-through gradients. Needs a folded network.
+        """The same network, rounding its `kernels` (by node name) and activations as integer kernels do, with
+        straight-through gradients. Needs a folded network. Raises `BadRequest` for a format that it cannot train on.
 
         `activations` are by node name, or `grid.before` a node's activation function. The names of each group of
         `shared` have one range between them; ranges of names in `learned` are trained with the weights.
@@ -136,8 +137,8 @@ class TrainableModel(Trainable, Protocol):
 class GriddedModel(TrainableModel, Protocol):
     """A network that trains on its grid. `activations` also knows the names that `grid.before` makes."""
 
-    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
-        """Ranges by node, and (bits, axis, steps) of each kernel by node, as they stand after training."""
+    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, WeightGrid]]:
+        """Ranges, and the grids of kernels, by node, as they stand after training."""
         ...
 
     def stripped(self) -> TrainableModel:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlopt import cache, disks, files, manifest
+from mlopt import cache, disks, files, manifest, plugins
 from mlopt.data.fingerprint import OutputFingerprint
 from mlopt.data.samples import Samples
 from mlopt.disks import Place
@@ -124,7 +124,8 @@ def write(report: Report, material: Material, out: Path) -> None:
 def _fill(folder: Path, report: Report, material: Material) -> None:
     for candidate in report.candidates:
         if candidate.path:
-            made = file_in(material.entries[candidate.format, candidate.precision].made, Path(candidate.path).suffix)
+            suffix = plugins.load_converter(candidate.format).suffix
+            made = file_in(material.entries[candidate.format, candidate.precision].made, suffix)
             target = folder / candidate.path
             target.parent.mkdir(exist_ok=True)
             _copy(made, target)

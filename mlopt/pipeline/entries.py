@@ -16,6 +16,7 @@ from mlopt.pipeline.workers import answering, exporting, gathering, making, open
 from mlopt.pipeline.workers.making import Making
 from mlopt.pipeline.workers.proving import Proving
 from mlopt.profiling import latency
+from mlopt.recipe.steps import Step
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Entries:
         """`samples` is a folder of a kept entry, and so for every stage below."""
         return self._by_framework("reference", location, [answering.answer], samples=named(samples))
 
-    def step(self, model: ModelLocation, depends_on: Mapping[str, object]) -> Path:
-        """`depends_on`: the step, and all that came before it."""
+    def step(self, model: ModelLocation, steps: Sequence[Step], depends_on: Mapping[str, object]) -> Path:
+        """`steps`: this one last, and all that came before it. `depends_on`: their settings, and what they work on."""
         door = frameworks.of(model)
         behind = filter(None, [door.open_trainable, door.check_devices, door.member])
-        functions: list[code.Function] = [step.run_step, *behind]
+        doors = (function for each in steps for function in (each.apply, each.check) if function)
+        functions: list[code.Function] = [step.run_step, *behind, *doors]
         return self._entry("step", functions, _distributions(door.packages), **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:
@@ -54,9 +56,11 @@ class Entries:
         return self._by_framework("float", product.model, functions, product=product.identity, format=door.name)
 
     def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
+        behind = filter(None, [precision.make, precision.refusal])
+        functions: list[code.Function] = [making.make, door.read_storage, *behind]
         return self._entry(
-            "made", [making.make, precision.make or door.make, door.read_storage], _distributions(door.reads),
-            made_from=from_.float_entry.name, precision=_what_it_is(precision), seed=from_.seed,
+            "made", functions, _distributions(door.reads), made_from=from_.float_entry.name,
+            precision=_what_it_is(precision), seed=from_.seed,
             samples=named(from_.calibration) if precision.needs_samples else "",
             on_grid=making.grid_for(precision, from_.grid) is not None,     # of the model that the float file is of
         )

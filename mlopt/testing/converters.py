@@ -6,7 +6,6 @@
 Imports TensorFlow; run it in a process that sees no torch (`mlopt.isolation.hide(TORCH)` in your conftest).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +20,7 @@ from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import MloptError
 from mlopt.testing import grids, tiny
+from mlopt.testing.damage import damaged
 
 _FLOAT_ERROR = 1e-4      # of outputs about 1 in size; float32 in another order of operations gives 1e-6
 _SAME_ANSWERS = 0.97     # of a file with the graph that rounded in training; activations may be floats in it
@@ -64,7 +64,7 @@ class ConverterContract:
     @classmethod
     def _make(cls, precision: Precision, float_file: Path, dest: Path, model: tiny.TinyModel, folder: Path) -> None:
         samples = Samples.open(folder / "samples") if precision.needs_samples else None
-        plain.resolve(cls.door.make)(
+        plain.resolve(precision.make)(
             float_file, precision.name, dest, signature=model.signature, samples=samples, seed=0
         )
 
@@ -150,10 +150,10 @@ class ConverterContract:
         plain.resolve(self.door.exporters["keras"].function)(one.model, one.model.signature, float_file)
         write_arrays(tmp_path / "samples", one.inputs, role=Role.CALIBRATION, signature=one.model.signature)
         for precision in self.door.precisions:
-            if one.grid.scheme not in precision.grids:
+            if not precision.takes(one.grid.scheme):
                 continue    # it makes its own numbers
             dest = tmp_path / f"{precision.name}{self.door.suffix}"
-            plain.resolve(self.door.make)(
+            plain.resolve(precision.make)(
                 float_file, precision.name, dest, signature=one.model.signature, grid=one.grid, seed=0,
                 samples=Samples.open(tmp_path / "samples") if precision.needs_samples else None,
             )
@@ -162,35 +162,6 @@ class ConverterContract:
 
     def test_a_damaged_file_is_refused_with_a_sentence(self, made: dict[str, Any], tmp_path: Path) -> None:
         one = made[self.models[0]]
-        for number, spoil in enumerate((_emptied, _cut, _scrambled)):
-            damaged = tmp_path / f"{number}{self.door.suffix}"
-            _copied(one["float"], damaged)
-            spoil(damaged)
+        for path in damaged(one["float"], tmp_path):
             with pytest.raises(MloptError):
-                self._open(damaged, one["model"]).predict(tiny.inputs_for(one["model"], 1))
-
-
-def _copied(source: Path, dest: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, dest)
-    else:
-        shutil.copyfile(source, dest)
-
-
-def _contents(path: Path) -> list[Path]:
-    return [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-
-
-def _emptied(path: Path) -> None:
-    for file in _contents(path):
-        file.write_bytes(b"")
-
-
-def _cut(path: Path) -> None:
-    for file in _contents(path):
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def _scrambled(path: Path) -> None:
-    for file in _contents(path):
-        file.write_bytes(np.random.default_rng(0).bytes(file.stat().st_size))
+                self._open(path, one["model"]).predict(tiny.inputs_for(one["model"], 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mlopt.frameworks.fitting import Hold, Holder
-from mlopt.network import Weights
+from mlopt.network import Kept, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +113,16 @@ def read_holds(path: Path | None) -> dict[str, Hold]:
             )
             for i, name in enumerate(stored["names"])
         }
+
+
+def cut_holds(holds: Mapping[str, Hold], kept: Kept) -> dict[str, Hold]:
+    """Masks and ties of the weights that stay."""
+    def cut(array: np.ndarray | None, axes: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        for axis, indices in axes.items():
+            array = None if array is None else np.take(array, indices, axis)
+        return array
+
+    return {
+        name: Hold(mask=cut(hold.mask, kept.get(name, {})), ties=cut(hold.ties, kept.get(name, {})))
+        for name, hold in holds.items()
+    }

@@ -30,14 +30,14 @@ from mlopt.frameworks.fitting import (
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.location import ModelLocation
 from mlopt.outputs import LabelKind
-from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Step, Training
 from mlopt.training.holding import Keeping
 from mlopt.training.loop import fit
 from mlopt.training.teachers import TeacherTask, ask, ask_teachers, check_fits, open_teacher
 
 
 class Surroundings(Protocol):
-    """What a training needs to know beside its settings: of a step's context, everything but the technique's own."""
+    """What a training needs to know beside its settings: of a step's context, everything but the step's own."""
 
     @property
     def source(self) -> ModelLocation: ...
@@ -147,11 +147,10 @@ class Trainer:
         return entry
 
 
-def trainer(settings: Training, around: Surroundings) -> Trainer:
-    """What a technique trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
+def trainer(settings: Step, around: Surroundings) -> Trainer:
+    """What a step trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
     made = Trainer(settings=settings, around=around)
-    ranks = isinstance(settings, Slim) and settings.criterion == "taylor"
-    if settings.epochs or ranks:
+    if settings.needs_objective:
         found = made.objective(around.model)
         for teacher in found.teachers:
             own = frameworks.of(teacher).name == around.model.framework        # another one looks when it is asked

@@ -15,14 +15,15 @@ DOOR = '''
 from mlopt.convert.protocol import Exporter, Precision
 from mlopt_zipped import ZippedConverter
 
+MAKE = "mlopt_doomed.room:make"
+
 class Doomed(ZippedConverter):
     name = "doomed"
-    make = "mlopt_doomed.room:make"
     precisions = (
         *ZippedConverter.precisions[:1],
-        Precision(name="killed", about="Ends as the kernel's out-of-memory killer ends things.", needs_samples=False),
-        Precision(name="refused", about="Says why it cannot be made.", needs_samples=False),
-        Precision(name="broken", about="A bug with a traceback.", needs_samples=False),
+        Precision(name="killed", about="Ends as a full memory ends it.", needs_samples=False, make=MAKE),
+        Precision(name="refused", about="Says why it cannot be made.", needs_samples=False, make=MAKE),
+        Precision(name="broken", about="A bug with a traceback.", needs_samples=False, make=MAKE),
         ZippedConverter.precisions[1],
     )
 
@@ -70,6 +71,7 @@ def ended(files, cache, tmp_path_factory):
          "--to", "stillborn,doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )
+    assert run.stdout, run.stderr
     return run, json.loads(run.stdout)
 
 

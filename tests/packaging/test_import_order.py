@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 # The order of docs/explanation/design.md: each may import what stands before it.
 ORDER = (
     ("exits",), ("errors",), ("locks",), ("suggestions",), ("isolation",), ("telemetry",), ("memory",), ("disks",),
-    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("plugins",), ("extras",),
-    ("private_network",), ("sandbox",), ("location",), ("settings",), ("code",), ("worker",), ("events",), ("model",),
-    ("network",), ("grid",), ("distribution",), ("ranges",), ("outputs",), ("artifact",), ("report",), ("words",),
-    ("configuration",), ("cache",),
-    ("worker_main",), ("data",), ("manifest",), ("recipe",), ("convert",), ("verify",), ("frameworks",), ("training",),
-    ("techniques",), ("profiling",), ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("recipes",),
-    ("api",), ("cli",), ("testing",),
+    ("files",), ("archives",), ("documents",), ("quantities",), ("plain",), ("run_folder",), ("plugins",),
+    ("extras",), ("private_network",), ("sandbox",), ("location",), ("settings",), ("code",), ("worker",),
+    ("events",), ("model",), ("network",), ("channels",), ("scheme",), ("grid",), ("distribution",), ("ranges",),
+    ("outputs",), ("artifact",), ("report",), ("words",), ("configuration",), ("cache",), ("worker_main",), ("data",),
+    ("manifest",), ("recipe",), ("convert",), ("verify",), ("frameworks",), ("training",), ("steps",), ("profiling",),
+    ("choice",), ("render",), ("gate",), ("pipeline",), ("diagnosis",), ("recipes",), ("api",), ("cli",),
+    ("testing",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "torch", "coremltools", "onnx", "onnxruntime", "tf2onnx",

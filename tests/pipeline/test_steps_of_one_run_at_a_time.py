@@ -11,7 +11,8 @@ from mlopt.model import Signature
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.training import Training, _alone
 from mlopt.pipeline.workspace import Workspace
-from mlopt.recipe.steps import Finetune, Recipe
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.finetune import Finetune
 from mlopt.worker import Crew
 
 

@@ -16,7 +16,13 @@ from mlopt.location import ModelLocation
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.pipeline.workers.step import run_step
 from mlopt.recipe.check import find_problem
-from mlopt.recipe.steps import Cluster, Distill, Finetune, Prune, Quantize, Recipe, Slim
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.cluster import Cluster
+from mlopt.steps.distill import Distill
+from mlopt.steps.finetune import Finetune
+from mlopt.steps.prune import Prune
+from mlopt.steps.quantize import Quantize
+from mlopt.steps.slim import Slim
 from mlopt.testing import tiny
 from mlopt.training.holding import read_holds
 

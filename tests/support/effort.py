@@ -4,12 +4,16 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 PLACES = {
-    "training": ("training", "recipes"),
+    "training": (
+        "training", "recipes", "steps/test_distill_students.py", "steps/test_prune_cluster_steps.py",
+        "steps/test_quantize_step.py", "steps/test_slim_keras.py", "contracts/test_steps.py",
+    ),
     "long": (
-        "end_to_end", "fuzz", "profiling/native", "profiling/transports",
-        "cli/test_profile_command.py", "converters/test_coreml_packages.py", "docs/test_generated.py",
-        "gate/test_gate_command.py", "packaging/test_installed_wheel.py", "profiling/test_host_target.py",
-        "profiling/test_profile_in_python.py", "profiling/test_runner_turns.py", "techniques/test_coupling_oracle.py",
+        "end_to_end", "examples", "fuzz", "profiling/native", "profiling/transports",
+        "cli/test_profile_command.py", "converters/test_coreml_packages.py", "converters/test_tflite_files.py",
+        "docs/test_generated.py", "gate/test_gate_command.py", "packaging/test_installed_wheel.py",
+        "profiling/test_host_target.py", "profiling/test_profile_in_python.py", "profiling/test_runner_turns.py",
+        "channels/test_coupling_oracle.py",
     ),
 }
 

@@ -31,6 +31,7 @@ from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
 from mlopt.outputs import LabelKind
+from mlopt.scheme import INT8
 from mlopt.testing import tiny
 from mlopt.training import cluster, travelling
 from mlopt.training.loop import fit
@@ -158,7 +159,7 @@ def test_a_network_on_its_grid_travels_to_other_processes(tmp_path):
         name: ActivationGrid(low=min(0.0, float(a.min())), high=float(a.max()) + 0.1)
         for name, a in plain.activations(nodes, {"image": x}).items()
     }
-    kernels = {node.name: 8 for node in plain.network.nodes if node.kind is Kind.CONVOLUTION}
+    kernels = {node.name: INT8.weights[0] for node in plain.network.nodes if node.kind is Kind.CONVOLUTION}
     gridded = plain.on_grid(ranges, kernels)
     gridded.hand_over(tmp_path)
     twin = remote.received(tmp_path)

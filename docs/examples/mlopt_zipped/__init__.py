@@ -21,10 +21,11 @@ class ZippedConverter:
     other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(name="float32", about="The float file, deflated.", needs_samples=False),
-        Precision(name="int8", about="The full-integer file, deflated.", needs_samples=True),
+        Precision(
+            name="int8", about="The full-integer file, deflated.", needs_samples=True, make="mlopt_zipped.files:make",
+        ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({"keras": Exporter(function="mlopt_zipped.files:export")})
-    make = "mlopt_zipped.files:make"
     open_runtime = "mlopt_zipped.files:open_runtime"
     read_storage = "mlopt_zipped.files:read_storage"
     layer_errors = ""

@@ -13,6 +13,7 @@ from mlopt.errors import ModelUnreadable
 from mlopt.model import Signature
 
 TFLITE = plugins.load_converter("tflite")      # its door: the functions behind it are resolved where they are needed
+PLAIN = {precision.name: precision for precision in TFLITE.precisions}
 
 
 def export(model: Any, signature: Signature, dest: Path) -> Made:
@@ -28,7 +29,7 @@ def make(
     """Runs in a worker that sees no training framework."""
     with tempfile.TemporaryDirectory() as folder:
         unzipped = _unzipped(float_file, Path(folder) / "float.tflite")
-        made = plain.resolve(TFLITE.make)(
+        made = plain.resolve(PLAIN[precision].make)(
             unzipped, precision, Path(folder) / "made.tflite", signature=signature, samples=samples, seed=seed
         )
         return _zipped(made, dest)

@@ -1,4 +1,4 @@
-"""A `tf_keras` model behind the protocol that techniques are written on."""
+"""A `tf_keras` model behind the protocol that steps are written on."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +26,7 @@ from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.network import Kept, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 if TYPE_CHECKING:
     from mlopt.frameworks.keras.fitting.stepper import KerasStepper
@@ -181,14 +182,14 @@ class KerasNetwork:
     def on_grid(
         self,
         activations: Mapping[str, ActivationGrid],
-        bits: Mapping[str, int],
+        kernels: Mapping[str, IntegerFormat],
         *,
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> GriddedModel:
         from mlopt.frameworks.keras.grid.model import gridded
 
-        return gridded(self, activations, bits, shared=shared, learned=learned)
+        return gridded(self, activations, kernels, shared=shared, learned=learned)
 
     def stepper(self, lesson: Lesson) -> "AbstractContextManager[KerasStepper]":
         from mlopt.frameworks.keras.fitting.stepper import stepper
