@@ -87,11 +87,6 @@ def suffixes() -> tuple[str, ...]:
     return tuple(suffix for door in doors for suffix in (door.suffix, *door.other_suffixes))
 
 
-def converter_sources() -> dict[str, Path]:
-    """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
-    return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
-
-
 def sources() -> dict[str, Path]:
     """The folder, or the one file, of each package that plugs code in; nothing is imported."""
     points = [point for group in (CONVERTERS, FRAMEWORKS, STEPS) for point in _entry_points(group).values()]

@@ -49,6 +49,15 @@ def test_load_says_what_its_model_is(place):
     assert json.loads(done.stdout) == ["linear", 8, 6]
 
 
+def test_an_error_of_its_own_comes_out_of_the_worker_as_a_sentence(place):
+    folder, _ = place
+    (folder / "cut.npz").write_bytes((folder / "model.npz").read_bytes()[:300])
+    run = mlopt(place, "compress", "cut.npz")
+    assert run.returncode == Exit.BAD_INPUT
+    said = " ".join(run.stderr.split())
+    assert "cut.npz: it cannot be read: File is not a zip file. Write it with numpy.savez" in said
+
+
 def test_compress_says_which_formats_write_no_models_of_it(place):
     options = ["--data", "samples.npz", "--to", "tflite,onnx", "--out", "out", "--json"]
     run = mlopt(place, "compress", "model.npz", *options)

@@ -1,6 +1,7 @@
 """Linear models, y = x W + b, as .npz files of two arrays. The door: it imports nothing heavy."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from mlopt.errors import ModelUnreadable
@@ -9,7 +10,13 @@ from mlopt.location import ModelLocation
 
 FILE = "linear.npz"                                     # in a folder that `save` wrote
 ARRAYS = (b"weights.npy", b"bias.npy")
-AGAIN = "Write it with numpy.savez(path, weights=W, bias=b)."
+
+
+class NotLinear(ModelUnreadable):
+    """An error of the package's own: it comes out of a worker as it was raised there."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(path, found, "Write it with numpy.savez(path, weights=W, bias=b).")
 
 
 class LinearFramework:
@@ -35,9 +42,9 @@ class LinearFramework:
         try:
             head = path.open("rb").read(64)
         except OSError as err:
-            raise ModelUnreadable(location.path, f"it cannot be read ({err.strerror})", AGAIN) from err
+            raise NotLinear(location.path, f"it cannot be read ({err.strerror})") from err
         if location.factory or not (head.startswith(b"PK\x03\x04") and head[30:].startswith(ARRAYS)):
-            raise ModelUnreadable(location.path, "this is no linear model", AGAIN)
+            raise NotLinear(location.path, "this is no linear model")
 
     def answers_only(self, location: ModelLocation) -> bool:
         return False

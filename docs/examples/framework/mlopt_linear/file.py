@@ -6,27 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
-from mlopt.errors import ModelUnreadable
-from mlopt_linear import AGAIN, FILE
+from mlopt_linear import FILE, NotLinear
 
 
 def read(place: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [in, out] and bias [out], float32; raises `ModelUnreadable`."""
+    """Weights [in, out] and bias [out], float32; raises `NotLinear`."""
     path = place / FILE if place.is_dir() else place
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())
             if names != ["bias.npy", "weights.npy"]:
-                raise ModelUnreadable(place, f"it holds {', '.join(names)}", AGAIN)
+                raise NotLinear(place, f"it holds {', '.join(names)}")
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ModelUnreadable(place, "its arrays are compressed", AGAIN)      # none is larger than the file
+                raise NotLinear(place, "its arrays are compressed")      # none is larger than the file
             bias, weights = (_array(archive.read(name)) for name in names)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as err:
-        raise ModelUnreadable(place, f"it cannot be read: {err}", AGAIN) from err
+        raise NotLinear(place, f"it cannot be read: {err}") from err
     if weights.ndim != 2 or bias.shape != weights.shape[1:] or not weights.size:
-        raise ModelUnreadable(place, f"weights {weights.shape} and bias {bias.shape} do not fit", AGAIN)
+        raise NotLinear(place, f"weights {weights.shape} and bias {bias.shape} do not fit")
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        raise ModelUnreadable(place, "it has weights that are not finite", "Train it again.")
+        raise NotLinear(place, "it has weights that are not finite")
     return weights, bias
 
 
