@@ -33,6 +33,7 @@ from mlopt.isolation import TORCH
 from mlopt.location import ModelLocation
 from mlopt.network import Kind, Weights
 from mlopt.testing.damage import damaged
+from mlopt.training import loop
 
 _ERROR = 1e-5            # of outputs about 1 in size; float32 in another order of operations gives 1e-6
 _EPOCHS, _BATCH = 3, 8
@@ -272,7 +273,7 @@ class FrameworkContract:
 
 
 def _fit(model: TrainableModel, task: FitTask) -> FitResult:
-    return model.fit(task, lambda event: None)
+    return loop.fit(model, task, lambda event: None)
 
 
 def _unless_refused(make: Callable[[], TrainableModel]) -> TrainableModel | None:

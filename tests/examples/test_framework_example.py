@@ -67,6 +67,23 @@ def test_compress_says_which_formats_write_no_models_of_it(place):
     assert said == {wanted.format(name) for name in ("tflite", "onnx")}
 
 
+def test_a_step_of_a_recipe_trains_its_model(place):
+    folder, _ = place
+    x = np.random.default_rng(1).normal(size=(256, 3)).astype(np.float32)
+    for name, rows in (("train", x[:192]), ("test", x[192:])):
+        np.savez(folder / f"{name}.npz", x=rows, labels=(rows @ -WEIGHTS).astype(np.float32))
+    (folder / "recipe.yaml").write_text(
+        "schema: 1\nabout: The opposite of what it says.\nsteps:\n  - finetune: {epochs: 20, batch: 16, optimizer: sgd,"
+        " learning_rate: 0.02, teacher: none}\nexport:\n  - {to: tflite, precision: float32}\n"
+    )
+    options = ["--train", "train.npz", "--test", "test.npz", "--recipe", "recipe.yaml", "--out", "trained", "--json"]
+    run = mlopt(place, "compress", "model.npz", *options)
+    assert run.returncode == Exit.INCOMPLETE, run.stderr
+    (step,) = json.loads((folder / "trained/report.json").read_text())["trained"]["steps"]
+    assert step["epochs"] == 20
+    assert step["validation_before"] < 0 and step["validation"] > 0.999      # R2 of the opposite, and of what it learnt
+
+
 def test_a_file_that_no_framework_takes_is_refused_with_all_that_are_taken(place):
     (place[0] / "letter.txt").write_text("no model")
     run = mlopt(place, "compress", "letter.txt")

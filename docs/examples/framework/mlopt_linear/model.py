@@ -1,10 +1,12 @@
 """The model, opened and trainable: what the door names. Runs in mlopt's workers alone."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+from mlopt.frameworks.stepper import AnyStepper, Lesson
 
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import LabelLoss
@@ -29,6 +31,7 @@ def open_trainable(location: ModelLocation) -> "LinearModel":
 class LinearModel:
     """`mlopt.frameworks.protocol.TrainableModel`: one dense layer from input `x` to output `y`."""
 
+    framework = "linear"
     output_activations = ("linear",)
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray) -> None:
@@ -69,6 +72,14 @@ class LinearModel:
     def folded(self) -> "LinearModel":
         """There is no normalization to fold."""
         return LinearModel(self.kernel.copy(), self.bias.copy())
+
+    def stepper(self, lesson: Lesson) -> AbstractContextManager[AnyStepper]:
+        from mlopt_linear.training import stepper
+
+        return stepper(self, lesson)
+
+    def hand_over(self, folder: Path) -> NoReturn:
+        raise BadRequest("a linear model is trained by one process")
 
     def save(self, folder: Path) -> None:
         folder.mkdir()

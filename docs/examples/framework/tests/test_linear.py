@@ -3,7 +3,9 @@
 import numpy as np
 from mlopt_linear import LinearFramework
 
+from mlopt.frameworks.fitting import LabelLoss
 from mlopt.location import ModelLocation
+from mlopt.outputs import LabelKind
 from mlopt.testing.frameworks import Example, FrameworkContract
 
 WEIGHTS = np.array([[1.0, -2.0], [0.5, 0.0], [0.0, 3.0]], np.float32)
@@ -22,4 +24,5 @@ class TestLinear(FrameworkContract):
             location=ModelLocation(folder / "model.npz"), inputs={"x": x}, parameters=8,
             outputs={"y": np.stack([x[:, 0] + x[:, 1] / 2 + 0.25, 3 * x[:, 2] - 2 * x[:, 0] - 1], axis=1)},
             foreign=(folder / "other.h5",),
+            loss=LabelLoss(output="y", kind=LabelKind.VALUES), labels=x[:, :2] - 1, learning_rate=0.05,
         )
