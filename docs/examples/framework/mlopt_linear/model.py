@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from mlopt.frameworks.stepper import AnyStepper, Lesson
 
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import LabelLoss
+from mlopt.frameworks.stepper import AnyStepper, Lesson
 from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import LayerFacts, Signature, SourceModel, TensorSpec

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from mlopt.frameworks.stepper import Batches, Figure, Lesson, Peers, Steps, Told
 
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import Hold, LabelLoss, Strategy
+from mlopt.frameworks.stepper import Batches, Figure, Lesson, Peers, Steps, Told
 from mlopt.outputs import LabelKind
 from mlopt_linear.model import BIAS, KERNEL, LinearModel
 
