@@ -44,5 +44,5 @@ class OnnxConverter:
     read_storage = "mlopt_onnx.runtime:read_storage"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
     measures_latency = True
-    draft = ""
+    draft = "mlopt_onnx.draft:draft"
     exports_apart = False

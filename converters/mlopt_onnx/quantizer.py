@@ -56,7 +56,7 @@ def make(
 
 def _make_half(graph: Graph, dest: Path) -> Made:
     made, notes = half.to_half(graph)
-    _finish(made, graph, dest, {})
+    finish(made, graph, dest, {})
     return Made(path=dest, choices={"inputs": "float32", "outputs": "float32"}, notes=notes)
 
 
@@ -70,7 +70,7 @@ def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, see
     graph, evened = equalizing.search(graph, chosen, inputs, choosing)
     seen = distributions(graph, chosen.tensors, inputs)
     found = search(graph, chosen, seen, choosing.of(graph), confirming.of(graph))
-    _finish(qdq.insert(graph, chosen, found.grids), graph, dest, rows(samples, parts.choosing[:8]))
+    finish(qdq.insert(graph, chosen, found.grids), graph, dest, rows(samples, parts.choosing[:8]))
     notes = list(chosen.notes)
     if parts.shared:
         notes.append(f"Only {samples.count} samples: ranges were taken from and compared on the same ones.")
@@ -96,7 +96,7 @@ def _make_trained(
     found = trained.found_in(graph, chosen, grid, seen)
     made = qdq.insert(graph, chosen, found.grids)
     notes = [*chosen.notes, *found.notes, *trained.raised(made, found.grids.kernels)]
-    _finish(made, graph, dest, grid.probe_inputs())
+    finish(made, graph, dest, grid.probe_inputs())
     if chosen.integer and any(np.abs(on.whole).max(initial=0) > NARROW for on in found.grids.kernels.values()):
         notes.append(SATURATION)
     return Made(path=dest, choices=dict(found.choices), notes=tuple(notes))
@@ -113,7 +113,7 @@ def _choices(found: Found, calibrated: int) -> dict[str, str]:
     }
 
 
-def _finish(made: Graph, source: Graph, dest: Path, inputs: dict[str, np.ndarray]) -> None:
+def finish(made: Graph, source: Graph, dest: Path, inputs: dict[str, np.ndarray]) -> None:
     """Shrink, check that nothing changed, and write."""
     before = made.model().SerializeToString()
     tensors = frozenset(name for node in source.nodes for name in node.output if name)
