@@ -113,6 +113,8 @@ def _of_slim(step: Slim) -> Found:
         yield (chosen[-1] if chosen else ""), sentence
     if step.epochs and step.rounds > step.epochs:
         yield "rounds", f"{step.rounds} rounds share {step.epochs} epochs: at least one epoch a round"
+    if step.format and not step.latency:
+        yield "format", "`format` says what a latency is measured in: name it with `latency` alone"
     if step.least == 1:
         yield "least", "`least: 1` keeps every channel, so nothing can be cut"
 

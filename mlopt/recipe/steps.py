@@ -5,8 +5,8 @@ and the messages of a bad recipe all have it from here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from msgspec import Meta
 
@@ -59,6 +59,15 @@ class Training:
                                             "0 needs no labels.")
     ] = 0.3
 
+    @property
+    def timed_in(self) -> str | None:
+        """The format that it times narrower networks in, "" for the default; None where it times nothing."""
+        return None
+
+    def timing(self, format: str) -> Self:
+        """The same step, its format named."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
@@ -103,6 +112,10 @@ class Slim(Training):
     latency: Annotated[
         float, Meta(ge=0, lt=1, description="Share of the measured int8 latency on this machine to keep.")
     ] = 0.0
+    format: Annotated[
+        str, Meta(description="With latency: the format whose int8 files are timed; left out: the first installed "
+                              "format that this machine can time and that drafts such files.")
+    ] = ""
     criterion: Annotated[
         Literal["taylor", "magnitude", "scale", "random"],
         Meta(description="Which channels matter: by first-order Taylor terms, by weights, by the scale of batch "
@@ -115,6 +128,13 @@ class Slim(Training):
     least: Annotated[
         float, Meta(ge=0, le=1, description="Share of each group's channels that stays at least.")
     ] = 0.25
+
+    @property
+    def timed_in(self) -> str | None:
+        return self.format if self.latency else None
+
+    def timing(self, format: str) -> Self:
+        return replace(self, format=format)
 
 
 @dataclass(frozen=True, kw_only=True)
