@@ -6,7 +6,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE    # tests start mlopt some hundred times: each would compile it again
 
-.PHONY: demo gate test fuzz lint generated docs clean system-packages
+.PHONY: demo gate test quick fuzz lint generated docs clean system-packages
 
 # Train a small network on bundled digits, compress it, show the table and where the report is.
 demo: .venv/demo-ready
@@ -21,6 +21,10 @@ gate: demo
 test: .venv/test-ready lint
 	$(PYTEST)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
+
+# Style, types, and the tests that neither train nor start whole runs: while one works.
+quick: .venv/test-ready lint
+	$(PYTEST) -m "not training and not long"
 
 # Damaged files of every format, two thousand each: for a scheduled run, of an hour or two.
 fuzz: .venv/test-ready

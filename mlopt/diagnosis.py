@@ -10,16 +10,6 @@ from mlopt import __version__, cache, extras, files, plain, sandbox
 from mlopt.errors import OutputUnwritable, install_command
 from mlopt.profiling import latency
 
-_GIVES = {
-    "keras": "opens Keras and TensorFlow models",
-    "tflite": "writes TFLite files and runs them in LiteRT",
-    "onnx": "writes ONNX files and runs them in ONNX Runtime",
-    "coreml": "writes Core ML packages; on Linux they run in mlopt's reference evaluator",
-    "torch": "takes a torch DataLoader of yours as samples; no PyTorch models yet",
-    "tracking": "tells trainings to an MLflow server",
-}
-_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert", "mlflow": "mlflow-skinny"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraState:
@@ -66,16 +56,16 @@ def doctor() -> Diagnosis:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=host["processor"], features=tuple(host["features"]), cores=os.cpu_count() or 1,
         cache=str(root), cache_bytes=files.size(root) if root.is_dir() else 0,
-        extras=tuple(_extra(name) for name in _GIVES), abilities=tuple(_abilities(host["features"])),
+        extras=tuple(_extra(name, extra) for name, extra in extras.known().items()),
+        abilities=tuple(_abilities(host["features"])),
         protections=tuple(_protections()),
     )
 
 
-def _extra(name: str) -> ExtraState:
+def _extra(name: str, extra: extras.Extra) -> ExtraState:
     missing = extras.missing(name)
-    present = [p for p in extras.PACKAGES_BY_EXTRA[name] if p not in missing]
-    versions = {p: extras.version(_DISTRIBUTIONS.get(p, p)) for p in present}
-    return ExtraState(name=name, gives=_GIVES[name], versions=versions, missing=missing)
+    versions = {package.module: package.version for package in extra.packages if package.module not in missing}
+    return ExtraState(name=name, gives=extra.gives, versions=versions, missing=missing)
 
 
 def _abilities(features: list[str]) -> list[Ability]:

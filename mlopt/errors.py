@@ -95,6 +95,15 @@ class UnsupportedOps(MloptError):
         super().__init__(f"{target} cannot express {found}." + (f" {remedy}" if remedy else ""))
 
 
+class UnsupportedPair(MloptError):
+    """`format` has no exporter for models of `framework`; it has for those of `exported`."""
+
+    def __init__(self, format: str, framework: str, exported: Sequence[str]) -> None:
+        self.format, self.framework, self.exported = format, framework, list(exported)
+        known = f"it writes those of {', '.join(exported)}" if exported else "it writes those of no framework"
+        super().__init__(f"{format} has no exporter for {framework} models; {known}.")
+
+
 class DataUnreadable(MloptError):
     def __init__(self, source: Path | str, found: str, remedy: str = "") -> None:
         self.source, self.found, self.remedy = str(source), found, remedy

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mlopt import plain
+from mlopt.scheme import QuantizationScheme
 
 FILE = "grid.json"
 BEFORE = "/before"
@@ -38,9 +39,10 @@ class ActivationGrid:
 class WeightGrid:
     """Symmetric, one step a channel: real = step[channel] * integer in [-(2**(bits-1) - 1), 2**(bits-1) - 1]."""
 
-    bits: int                       # 4 or 8
+    bits: int
     axis: int                       # of the kernel as the framework stores it, e.g. 3 of [H, W, in, out]
-    steps: tuple[float, ...]        # one an output channel, above 0; of [..., in, multiplier] in the order of both
+    steps: tuple[float, ...]        # one an output channel, above 0; of [..., in, multiplier] in the order of both;
+                                    # all the same where the format has one for the tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Grid:
     Names that `before` makes stand beside nodes. A node without a range is not rounded: a sum whose relu follows alone.
     """
 
-    scheme: str                     # "int8" or "mixed-4-8"
+    scheme: QuantizationScheme
     activations: Mapping[str, ActivationGrid]      # empty: only weights are on a grid
     weights: Mapping[str, WeightGrid]              # of nodes with a kernel
     folder: Path                                   # holds probes/

@@ -1,4 +1,4 @@
-"""A network as techniques see it: a graph of nodes whose channels depend on each other, and its weights by name.
+"""A network as steps see it: a graph of nodes whose channels depend on each other, and its weights by name.
 
 Frameworks read it out of their models; slimming, folding, quantization and the rest are written on it once.
 """

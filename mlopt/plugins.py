@@ -11,10 +11,12 @@ from mlopt.suggestions import did_you_mean
 if TYPE_CHECKING:   # the protocol stands below this file in the import order
     from mlopt.convert.protocol import Converter
     from mlopt.frameworks.door import Framework
+    from mlopt.recipe.steps import Step
 
 CONVERTERS = "mlopt.converters"
 FRAMEWORKS = "mlopt.frameworks"
 RECIPES = "mlopt.recipes"
+STEPS = "mlopt.steps"
 
 
 class UnknownPlugin(MloptError):
@@ -53,14 +55,41 @@ def load_converter(name: str) -> "Converter":
     return cast("Converter", found[name].load()())
 
 
-def converter_sources() -> dict[str, Path]:
-    """The folder, or the one file, of each converter's package, by the package's name; nothing is imported."""
-    return _places({point.module.partition(".")[0] for point in _entry_points(CONVERTERS).values()})
+def step_names() -> list[str]:
+    return sorted(_entry_points(STEPS))
+
+
+def load_step(name: str) -> "type[Step]":
+    """The door of that step: the class of its settings. Raises `UnknownPlugin` with the nearest known name."""
+    found = _entry_points(STEPS)
+    if name not in found:
+        refuse_unknown("step", name, sorted(found))
+    return cast("type[Step]", found[name].load())
+
+
+def steps() -> "dict[str, type[Step]]":
+    """Every step's door by its name."""
+    return {name: load_step(name) for name in step_names()}
+
+
+def format_of(file: Path) -> str | None:
+    """The format that reads files of that name; None where none does."""
+    for name in converter_names():
+        door = load_converter(name)
+        if any(file.name.endswith(suffix) for suffix in (door.suffix, *door.other_suffixes)):
+            return name
+    return None
+
+
+def suffixes() -> tuple[str, ...]:
+    """Of all files that a format reads."""
+    doors = map(load_converter, converter_names())
+    return tuple(suffix for door in doors for suffix in (door.suffix, *door.other_suffixes))
 
 
 def sources() -> dict[str, Path]:
     """The folder, or the one file, of each package that plugs code in; nothing is imported."""
-    points = [*_entry_points(CONVERTERS).values(), *_entry_points(FRAMEWORKS).values()]
+    points = [point for group in (CONVERTERS, FRAMEWORKS, STEPS) for point in _entry_points(group).values()]
     return _places({point.module.partition(".")[0] for point in points} - {"mlopt"})
 
 

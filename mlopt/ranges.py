@@ -11,7 +11,7 @@ import numpy as np
 
 from mlopt.distribution import Distribution
 
-BINS = 8192  # over the reach to both sides: 8 bins or more to a step of an 8-bit grid
+BINS = 4096  # over the reach to both sides: 8 bins to a step of an 8-bit grid that reaches as far to either side
 
 SHRINKS = np.geomspace(1, 1 / 32, 48)  # shares of a range that least_squares tries, 7 percent apart
 CUTS = np.linspace(1, 0.4, 16)  # shares of the largest weight that fitted_scales tries

@@ -71,12 +71,21 @@ class OutputParity:
     """How near one output comes to the source's, over all samples; `nan` where an output is not finite."""
 
     name: str
-    kind: str                             # "classes", "binary" or "values": what agreement means for it
+    kind: str                             # `mlopt.outputs.OutputKind`: what agreement means for it
     agreement: Share = UNKNOWN
     max_abs_error: Amount = UNKNOWN
     mean_abs_error: Amount = UNKNOWN
     sqnr_db: float = UNKNOWN              # 10 log10(sum reference^2 / sum error^2); infinite, in JSON null, when exact
     nonfinite: Count = 0                  # samples with a NaN or an infinity where the source has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Answers whose probability lies in one of 20 equal steps from 0 to 1; whole numbers, so that curves add up."""
+
+    answers: Count
+    right: Count
+    probability: Count                    # the sum of theirs, in units of 2**-20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +118,7 @@ class Evidence:
     classes: tuple[ClassDrop, ...] = ()
     slices: tuple[ClassDrop, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()   # rows: label, columns: predicted; empty above 100 classes
+    calibration_curve: tuple[CalibrationBin, ...] = ()      # of answers that labels can judge; else empty
     outputs: tuple[OutputParity, ...] = ()
     nonfinite: Count = 0                  # samples with a NaN or an infinity in any output: a failure
     notes: tuple[str, ...] = ()           # how outputs and labels were read, what was left out, and why
@@ -151,6 +161,7 @@ class Baseline:
     value: Score = UNKNOWN
     interval: Interval = Interval()
     confusion: tuple[tuple[int, ...], ...] = ()
+    calibration_curve: tuple[CalibrationBin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ class Crew:
             "hides": sorted(_hidden(job)), "user_modules": job.user_modules, "own": str(own),
             "reach": plain.to_plain(job.reach) if sandbox.wanted(os.environ) else None,
             "path": [p for p in sys.path if p] + ([str(Path.cwd())] if job.user_modules else []),
-            "converters": [str(path) for path in plugins.converter_sources().values()],
+            "plugins": [str(path) for path in plugins.sources().values()],
         }
         held = request["reach"] is not None and job.reach is not None and job.reach.network is sandbox.Network.NOTHING
         inherited = variables.kept(os.environ) if held and not job.user_modules else dict(os.environ)
@@ -174,7 +174,7 @@ class Crew:
 
 def _wanted_by(sees: tuple[str, ...] | None, own: Path) -> dict[str, str]:
     """Variables that the frameworks of a worker are started with."""
-    doors = [plugins.load_framework(name) for name in (plugins.framework_names() if sees is None else sees)]
+    doors = [plugins.load_framework(name) for name in plugins.framework_names() if sees is None or name in sees]
     return {name: value.format(own=own) for door in doors for name, value in door.environment.items()}
 
 
@@ -287,7 +287,7 @@ def _unpack(job: Job, answer: dict[str, Any], returns: type[T]) -> T:
             raise WorkerCrashed(job.task, error["message"], error["traceback"][-_LAST_WORDS:],
                                 killed=error.get("killed", False))
         package = str(error["class"]).partition(":")[0].partition(".")[0]
-        if package != "mlopt" and package not in plugins.converter_sources():
+        if package != "mlopt" and package not in plugins.sources():
             raise WorkerCrashed(job.task, f"answered with {error['class']}, which is no error of mlopt's")
         raise plain.error_class(error["class"]).restored(error["message"], error["facts"])
     return plain.from_plain(answer["result"], returns)

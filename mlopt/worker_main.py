@@ -29,7 +29,7 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     own = Path(request["own"])
     sys.path.extend(p for p in request["path"] if p not in sys.path)
-    imported = [*sys.path, *request["converters"]]
+    imported = [*sys.path, *request["plugins"]]
     reach = _held_in(request, own, imported)         # before this process has a second thread
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_hear_caller, args=[answers], daemon=True).start()

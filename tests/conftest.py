@@ -13,6 +13,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # what a shell does 
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:       # what nohup does
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+from effort import marker_of
 from needs import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks, found by their names
 
 from mlopt import telemetry
@@ -25,6 +26,13 @@ hide(TORCH | NEVER_NEEDED - {"sklearn"})      # the tests hold figures to scikit
 
 settings.register_profile("steady", derandomize=True)     # the same examples in every run: a red test is red again
 settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        marker = marker_of(item.path)
+        if marker:
+            item.add_marker(marker)
 
 
 def pytest_collection_finish():

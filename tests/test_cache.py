@@ -73,7 +73,7 @@ def test_trimming_never_deletes_what_mlopt_did_not_make(tmp_path):
 
 
 def test_every_converter_counts_as_code():
-    assert {"mlopt_tflite", "mlopt_onnx", "mlopt_coreml"} <= plugins.converter_sources().keys()
+    assert {"mlopt_tflite", "mlopt_onnx", "mlopt_coreml"} <= plugins.sources().keys()
 
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def test_a_door_has_every_promise_of_the_protocol(name):
     door = plugins.load_converter(name)
     for attribute in Converter.__annotations__:
         assert hasattr(door, attribute), attribute
-    assert door.name == name and door.extra in extras.PACKAGES_BY_EXTRA
+    assert door.name == name and door.extra in extras.known()
     assert len({p.name for p in door.precisions}) == len(door.precisions)
     assert not door.precisions[0].needs_samples
 

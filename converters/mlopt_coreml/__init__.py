@@ -13,7 +13,11 @@ Packages are written for iOS 18 and macOS 15: the first to know tables for group
 in the present form, and weights that are sparse and quantized at once.
 """
 
-from mlopt.convert.protocol import Precision
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
 
 
 class CoreMLConverter:
@@ -21,8 +25,13 @@ class CoreMLConverter:
 
     name = "coreml"
     extra = "coreml"
+    gives = "writes Core ML packages; on Linux they run in mlopt's reference evaluator"
+    reads = (Package("coremltools"),)
+    runs = reads[0]
+    sees: tuple[str, ...] = ()
     runtime = "MIL reference evaluator"
     suffix = ".mlpackage"
+    other_suffixes: tuple[str, ...] = (".mlmodel",)
     precisions = (
         Precision(
             name="float32",
@@ -35,44 +44,53 @@ class CoreMLConverter:
             about="Weights and activations in 16-bit floats, which is what the neural engine computes in: half the "
             "bytes and the usual choice; numbers above 65504 overflow.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
         ),
         Precision(
             name="int8-weights",
             about="8-bit weights with a scale for each output channel, float16 activations: half the bytes of float16 "
             "at nearly its accuracy; it saves memory, not arithmetic.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
         ),
         Precision(
             name="palette8",
             about="Each weight is one of 256 values of its layer, float16 activations: the most faithful of the "
             "tables; in layers below a thousand weights the table costs more than it saves.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
         ),
         Precision(
             name="palette6",
             about="Each weight is one of 64 values of its layer, float16 activations: three eighths of float16 at "
             "little loss, and well supported by the neural engine.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
         ),
         Precision(
             name="palette4",
             about="Each weight is one of 16 values of its layer, float16 activations: a quarter of float16; small "
             "networks lose accuracy.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
         ),
         Precision(
             name="sparse-int8",
             about="Only the weights that are not zero, in 8 bits, and a bit mask for the rest: for pruned models with "
             "at least 30 % zeros in a layer; it is refused where no layer has as many.",
             needs_samples=False,
+            make="mlopt_coreml.quantizer:make",
             refusal="mlopt_coreml.quantizer:not_sparse",
         ),
     )
-    export = "mlopt_coreml.exporter:export"
-    make = "mlopt_coreml.quantizer:make"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_coreml.exporter:export"),
+    })
     open_runtime = "mlopt_coreml.runtime:open_runtime"
     read_storage = "mlopt_coreml.runtime:read_storage"
+    inventory = "mlopt_coreml.inventory:operations"
     layer_errors = "mlopt_coreml.layers:layer_errors"
-    measures_latency = False
+    places: frozenset[Place] = frozenset()
     draft = ""
     exports_apart = True
+    takes_longest = 1

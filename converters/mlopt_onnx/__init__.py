@@ -1,7 +1,12 @@
 """ONNX files and ONNX Runtime: the light door. Nothing heavy is imported here."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from mlopt import telemetry
-from mlopt.convert.protocol import Precision
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
+from mlopt.scheme import GridStorage
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
@@ -11,8 +16,13 @@ class OnnxConverter:
 
     name = "onnx"
     extra = "onnx"
+    gives = "writes ONNX files and runs them in ONNX Runtime"
+    reads = (Package("onnx"), Package("onnxruntime"))
+    runs = reads[1]
+    sees: tuple[str, ...] = ()
     runtime = "ONNX Runtime"
     suffix = ".onnx"
+    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -26,6 +36,7 @@ class OnnxConverter:
                 " the same answers. Faster only where the processor has float16 arithmetic; most x86 processors do not."
             ),
             needs_samples=False,
+            make="mlopt_onnx.half:make",
         ),
         Precision(
             name="int8",
@@ -35,14 +46,18 @@ class OnnxConverter:
                 " what the device sees; operations without an integer kernel stay in float and are listed."
             ),
             needs_samples=True,
-            grids=("int8", "mixed-4-8"),
+            make="mlopt_onnx.quantizer:make",
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
-    export = "mlopt_onnx.exporter:export"
-    make = "mlopt_onnx.quantizer:make"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_onnx.exporter:export", needs=(Package("tf2onnx"),)),
+    })
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
+    inventory = "mlopt_onnx.inventory:operations"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
-    measures_latency = True
+    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD})
     draft = "mlopt_onnx.draft:draft"
     exports_apart = False
+    takes_longest = 2

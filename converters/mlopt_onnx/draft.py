@@ -5,9 +5,10 @@ from pathlib import Path
 from mlopt.data.samples import Samples
 from mlopt_onnx import qdq
 from mlopt_onnx.calibration import distributions
+from mlopt_onnx.finishing import finish
 from mlopt_onnx.graph import Graph, read_model
 from mlopt_onnx.plan import plan
-from mlopt_onnx.quantizer import NothingToQuantize, finish
+from mlopt_onnx.quantizer import NothingToQuantize
 from mlopt_onnx.search import activation_grids
 
 _SAMPLES = 16  # enough for ranges that are of the right size

@@ -1,12 +1,30 @@
 """float16: weights and arithmetic in half precision between float32 inputs and outputs."""
 
+from pathlib import Path
+
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from mlopt_onnx.graph import Graph, attributes, copy_of, set_attribute
+from mlopt.artifact import Made
+from mlopt.data.samples import Samples
+from mlopt.model import Signature
+from mlopt_onnx.finishing import finish
+from mlopt_onnx.graph import Graph, attributes, copy_of, read_model, set_attribute
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 FLOAT_ONLY = {"Resize": (1, 2), "Upsample": (1,)}  # inputs that stay float32 by the operator's definition
+
+
+def make(
+    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int
+) -> Made:
+    """Write float16 of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
+    if precision != "float16":
+        raise ValueError(f"this makes float16, not {precision}")
+    graph = Graph.of(read_model(float_file))
+    made, notes = to_half(graph)
+    finish(made, graph, dest, {})
+    return Made(path=dest, choices={"inputs": "float32", "outputs": "float32"}, notes=notes)
 
 
 def to_half(graph: Graph) -> tuple[Graph, tuple[str, ...]]:

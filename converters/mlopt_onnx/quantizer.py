@@ -1,23 +1,21 @@
-"""float16 and int8 files out of the float32 file. Runs in a worker without TensorFlow or torch."""
+"""int8 files out of the float32 file. Runs in a worker without TensorFlow or torch."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from mlopt.artifact import Made
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
 from mlopt.grid import Grid
 from mlopt.model import Signature
-from mlopt_onnx import equalizing, half, qdq, trained
+from mlopt_onnx import equalizing, qdq, trained
 from mlopt_onnx.calibration import distributions, rows, split
-from mlopt_onnx.graph import Graph, read_model, write_model
+from mlopt_onnx.finishing import finish
+from mlopt_onnx.graph import Graph, read_model
 from mlopt_onnx.plan import plan
-from mlopt_onnx.runtime import open_session
 from mlopt_onnx.search import NARROW, Found, Judge, search
-from mlopt_onnx.shrink import shrink
 
 # u8 x s8 products: without VNNI the kernels use vpmaddubsw, whose pair sums reach 2 * 255 * 127 > 32767. The search
 # tries 7-bit weights too, which cannot overflow, so a host of that kind picks them where clipping costs accuracy.
@@ -39,25 +37,15 @@ def make(
     float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int,
     grid: Grid | None = None,
 ) -> Made:
-    """Write `precision` ("float16" or "int8") of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
+    """Write int8 of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
+    if precision != "int8":
+        raise ValueError(f"this makes int8, not {precision}")
     graph = Graph.of(read_model(float_file))
     if grid is not None:
-        if precision != "int8":
-            raise ValueError(f"{precision} is not decided by a trained grid; int8 is")
         return _make_trained(graph, float_file, dest, grid, lambda: _calibration(samples, seed))
-    if precision == "float16":
-        return _make_half(graph, dest)
-    if precision == "int8":
-        if samples is None or samples.count == 0:
-            raise ValueError("int8 is calibrated on samples; got none")
-        return _make_int8(graph, float_file, dest, samples, seed)
-    raise ValueError(f"precision is float16 or int8, got {precision!r}")
-
-
-def _make_half(graph: Graph, dest: Path) -> Made:
-    made, notes = half.to_half(graph)
-    finish(made, graph, dest, {})
-    return Made(path=dest, choices={"inputs": "float32", "outputs": "float32"}, notes=notes)
+    if samples is None or samples.count == 0:
+        raise ValueError("int8 is calibrated on samples; got none")
+    return _make_int8(graph, float_file, dest, samples, seed)
 
 
 def _make_int8(graph: Graph, float_file: Path, dest: Path, samples: Samples, seed: int) -> Made:
@@ -111,17 +99,3 @@ def _choices(found: Found, calibrated: int) -> dict[str, str]:
         "calibration": f"{calibrated} samples",
         "held-out signal to noise": f"{found.sqnr_db:.1f} dB at the outputs",
     }
-
-
-def finish(made: Graph, source: Graph, dest: Path, inputs: dict[str, np.ndarray]) -> None:
-    """Shrink, check that nothing changed, and write."""
-    before = made.model().SerializeToString()
-    tensors = frozenset(name for node in source.nodes for name in node.output if name)
-    shrink(made, keep=tensors)
-    proto = made.model()
-    onnx.checker.check_model(proto, full_check=True)
-    after = open_session(proto.SerializeToString(), name=dest)
-    if inputs:
-        pairs = zip(open_session(before).run(None, inputs), after.run(None, inputs), strict=True)
-        assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs), "shrinking changed the outputs"
-    write_model(proto, dest)

@@ -1,12 +1,17 @@
 """TFLite files for LiteRT: float, and quantized from the float file by this package's own lowering.
 
 exporter    the source model to the float file; the only module here that sees TensorFlow
-quantizer   one precision out of the float file
+precisions  one precision out of the float file, a module for those that run the same code
 runtime     the file in LiteRT, in the source model's names and real numbers
 layers      how far each tensor inside a file is from the same tensor of the float file
 """
 
-from mlopt.convert.protocol import Precision
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.extras import Package
+from mlopt.scheme import GridStorage
 
 
 class TFLiteConverter:
@@ -14,8 +19,13 @@ class TFLiteConverter:
 
     name = "tflite"
     extra = "tflite"
+    gives = "writes TFLite files and runs them in LiteRT"
+    reads = (Package("ai_edge_litert", "ai-edge-litert"),)
+    runs = reads[0]
+    sees: tuple[str, ...] = ()
     runtime = "LiteRT"
     suffix = ".tflite"
+    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -27,34 +37,39 @@ class TFLiteConverter:
             about="Weights in 16-bit floats, unpacked to float32 when the file is loaded: half the bytes, the same "
             "speed and memory; it will not make integer hardware usable.",
             needs_samples=False,
+            make="mlopt_tflite.precisions.weights:make",
         ),
         Precision(
             name="int8",
             about="Weights, activations, inputs and outputs in 8-bit integers: for microcontrollers, DSPs and NPUs, "
             "and the fastest where the processor multiplies bytes; it needs representative samples.",
             needs_samples=True,
+            make="mlopt_tflite.precisions.integer:make",
             full_integer=True,
-            grids=("int8", "mixed-4-8"),
+            grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
         Precision(
             name="int8-dynamic",
             about="8-bit weights; activations are floats that are rounded to 8 bits at run time: a quarter of the "
             "bytes and fast on phone processors without any data; integer-only hardware cannot run it.",
             needs_samples=False,
-            grids=("int8", "mixed-4-8"),
+            make="mlopt_tflite.precisions.weights:make",
+            grids=GridStorage(weight_bits=(8,)),
         ),
         Precision(
             name="int8-weights",
             about="8-bit weights, unpacked to float32 when the file is loaded: a quarter of the bytes at float "
             "accuracy and speed; it does not save memory while running.",
             needs_samples=False,
-            grids=("int8", "mixed-4-8"),
+            make="mlopt_tflite.precisions.weights:make",
+            grids=GridStorage(weight_bits=(8,)),
         ),
         Precision(
             name="int16x8",
             about="8-bit weights with 16-bit activations: for integer hardware when int8 activations lose too much; "
             "most processors run it slowly.",
             needs_samples=True,
+            make="mlopt_tflite.precisions.integer:make",
             full_integer=True,
             proof_samples=200,   # 8 to 60 times slower than float on x86: 5,000 would take minutes
         ),
@@ -63,13 +78,15 @@ class TFLiteConverter:
             about="4-bit weights, rounded by what the samples show; activations are floats that are rounded to 8 bits "
             "at run time: an eighth of the bytes; many processors run it slower than float.",
             needs_samples=True,
+            make="mlopt_tflite.precisions.low_bits:make",
         ),
         Precision(
             name="mixed-4-8",
             about="4-bit weights where the measured loss is small and 8-bit elsewhere; activations are floats, "
             "rounded to 8 bits at run time: the smallest file that stays close to the source; often slower than int8.",
             needs_samples=True,
-            grids=("mixed-4-8",),
+            make="mlopt_tflite.precisions.low_bits:make",
+            grids=GridStorage(weight_bits=(8, 4)),
         ),
         Precision(
             name="int8-mixed-4-8",
@@ -77,16 +94,20 @@ class TFLiteConverter:
             "small and 8 bits elsewhere: mixed-4-8 for hardware without floats; kernels unpack 4 bits as they run, so "
             "most processors run it slower than int8.",
             needs_samples=True,
+            make="mlopt_tflite.precisions.integer_low_bits:make",
             full_integer=True,
             by_default=False,
-            grids=("mixed-4-8",),
+            grids=GridStorage(weight_bits=(8, 4), activation_bits=8),
         ),
     )
-    export = "mlopt_tflite.exporter:export"
-    make = "mlopt_tflite.quantizer:make"
+    exporters: Mapping[str, Exporter] = MappingProxyType({
+        "keras": Exporter(function="mlopt_tflite.exporter:export"),
+    })
     open_runtime = "mlopt_tflite.runtime:open_runtime"
     read_storage = "mlopt_tflite.storage:read_storage"
+    inventory = "mlopt_tflite.inventory:operations"
     layer_errors = "mlopt_tflite.layers:layer_errors"
-    measures_latency = True
+    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD, Place.NATIVE})
     draft = "mlopt_tflite.draft:draft"
     exports_apart = False
+    takes_longest = 3

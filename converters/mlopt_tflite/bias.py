@@ -6,13 +6,16 @@ here the means are measured).
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlopt_tflite.engine import Engine, to_real
 from mlopt_tflite.observe import Observed, channel_mean
-from mlopt_tflite.static import Lowered
 from mlopt_tflite.weights import Layer, Quantized, bias_of, layers, weight_of
+
+if TYPE_CHECKING:
+    from mlopt_tflite.static import Lowered
 
 DRIFT_SAMPLES = 32
 
@@ -62,7 +65,7 @@ def through_channels(layer: Layer, weights: np.ndarray, means: np.ndarray) -> np
 def for_drift(
     observed: Observed,
     biases: Mapping[int, np.ndarray],
-    build: Callable[[Mapping[int, np.ndarray]], tuple[Lowered, bytes]],
+    build: Callable[[Mapping[int, np.ndarray]], tuple["Lowered", bytes]],
 ) -> dict[int, np.ndarray]:
     """Biases that also take back what rounding the activations did to the mean of each layer's input.
 

@@ -15,8 +15,7 @@ from mlopt_tflite.settle import settle
 from mlopt_tflite.static import Lowered, lower
 from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import Quantized, in_8_bits, layers, weight_of
-
-Written = tuple[Model, dict[str, str], tuple[str, ...]]   # the model, choices, notes
+from mlopt_tflite.written import Written
 
 JUDGED = {"int8": 128, "int16": 16}   # samples per trial; int16 activations run 40 to 80 times slower here
 REFINING_MACS = 1e11                  # multiply-accumulates that the search for single ranges may spend

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlopt_tflite import bias, equalizing, full_integer, mixed, rounding, weight_files
-from mlopt_tflite.full_integer import Written
+from mlopt_tflite import bias, equalizing, mixed, rounding, weight_files
 from mlopt_tflite.judge import Distance, Judge
 from mlopt_tflite.observe import Observed
 from mlopt_tflite.packing import pack
 from mlopt_tflite.scales import Range
 from mlopt_tflite.settle import settle
 from mlopt_tflite.tables import Model
-from mlopt_tflite.weights import Layer, Quantized, fitted, layers, spanned, weight_of
+from mlopt_tflite.weights import FOUR_BITS, Layer, Quantized, fitted, layers, spanned, weight_of
+from mlopt_tflite.written import Written
 
-FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit kernel on float activations
 ROUNDED = "errors carried to later weights (4 bits), nearest (8 bits)"
 
 
@@ -33,23 +32,14 @@ def make_int4(observed: Observed) -> Written:
 
 def make_mixed(observed: Observed) -> Written:
     """4 bits for as many layers as the measured distance to the float file allows."""
-    found = _mixture(observed)
+    found = mixture(observed)
     model, biases_kept, distance, more = _assembled(found.observed, found.four, found.ops)
     described = _described(found.observed, found.ops, biases_kept, distance) | found.choices
     return model, described, (*found.notes, *more, *found.missed)
 
 
-def make_integer_mixed(observed: Observed) -> Written:
-    """The same mixture with activations, inputs and outputs in 8-bit integers, their ranges searched."""
-    found = _mixture(observed)
-    weights = _chosen(found.observed, found.four, found.ops)
-    model, choices, notes = full_integer.make_integer(found.observed, "int8", weights=weights)
-    described = {"weights": _layers_by_bits(found.observed, found.ops), "rounding": ROUNDED, "bias": "as trained"}
-    return model, choices | described | found.choices, (*found.notes, *notes, *found.missed)
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Mixture:
+class Mixture:
     """Which operations take 4 bits, `four` their weights, in the model of `observed`, and how that was found."""
 
     observed: Observed
@@ -59,8 +49,17 @@ class _Mixture:
     notes: tuple[str, ...]
     missed: tuple[str, ...]      # a note where 8 bits everywhere are outside of the bound already
 
+    def weights(self) -> dict[int, Quantized]:
+        """By operation: 4 bits in `ops`, 8 elsewhere."""
+        return _chosen(self.observed, self.four, self.ops)
 
-def _mixture(observed: Observed) -> _Mixture:
+    def layers_by_bits(self) -> str:
+        """Which layers keep 8 bits, as a report says it."""
+        return _layers_by_bits(self.observed, self.ops)
+
+
+def mixture(observed: Observed) -> Mixture:
+    """4 bits for as many layers as the measured distance to the float file allows."""
     observed, evened = _equalized(observed)
     four, notes = _four_bits(observed)
     judge = observed.judge()
@@ -82,7 +81,7 @@ def _mixture(observed: Observed) -> _Mixture:
     if at_8_bits.agreement < mixed.AGREEMENT or at_8_bits.noise > mixed.NOISE:
         found = f"agreement {at_8_bits.agreement:.4f}, noise {at_8_bits.noise:.3g}"
         missed = (f"8 bits everywhere miss the bound on held-out samples ({found}): they were the measure",)
-    return _Mixture(
+    return Mixture(
         observed=observed, four=four, ops=plan.ops, choices={"equalization": evened, "search": search},
         notes=notes, missed=missed,
     )

@@ -19,6 +19,7 @@ WEIGHTED: dict[str, tuple[int, int, int, int]] = {
     "TRANSPOSE_CONV": (2, 1, 3, 0),
 }
 TABLES: dict[str, int] = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}   # op -> place of a table of rows
+FOUR_BITS = frozenset({"CONV_2D", "FULLY_CONNECTED"})   # kinds with a 4-bit kernel on float activations
 CLIPS = np.linspace(1.0, 0.5, 26)   # fractions of the largest weight that are tried as the end of the scale
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlopt.exits import Exit
 
@@ -25,7 +25,7 @@ def of_report(report: "Report") -> Exit:
     return Exit.DONE if formats == {c.format for c in report.candidates if c.recommended} else Exit.LIMIT_BROKEN
 
 
-def explained(command: Callable[[], Any]) -> int:
+def explained(command: Callable[[], object]) -> int:
     """Run `command`; one sentence on standard error for what went wrong, and the exit code."""
     from mlopt.errors import MloptError, WorkerCrashed
 

@@ -1,6 +1,6 @@
 """`mlopt recipes`: what can be asked for, and what each key means."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -51,10 +51,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what each key of a step takes and does, or what a recipe does step by step."""
-    from mlopt import recipes
-    from mlopt.recipe.steps import STEPS
+    from mlopt import plugins, recipes
 
-    if name not in STEPS:
+    if name not in plugins.step_names():
         recipe = recipes.load(name)
         lines = recipes.explain(recipe)
         if as_json:
@@ -77,7 +76,7 @@ def explain(
                 typer.echo(f"      {key.about}")
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: object) -> None:
     import json
 
     from mlopt import plain

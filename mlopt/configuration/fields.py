@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal
@@ -10,6 +10,13 @@ from typing import Any, Literal
 from msgspec import Meta
 
 Kind = Literal["whole number", "number", "text", "word", "words", "settings"]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Stands beside `Meta` at a text field: what it may be, where that is known when the program runs."""
+
+    known: Collection[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +71,15 @@ def fields_of(kind: type) -> Mapping[str, Field]:
 
 def _field(name: str, hint: Any, default: Any) -> Field:
     meta = Meta()
+    metadata: tuple[object, ...] = ()
     if hasattr(hint, "__metadata__"):
-        meta = next(m for m in hint.__metadata__ if isinstance(m, Meta))
+        metadata = hint.__metadata__
+        meta = next(m for m in metadata if isinstance(m, Meta))
         hint = hint.__origin__
     kind, choices, settings = _kind(hint)
+    known = next((m for m in metadata if isinstance(m, OneOf)), None)
+    if known is not None:
+        kind, choices = "word", tuple(known.known)
     return Field(
         name=name, kind=kind, default=default, about=meta.description or "", choices=choices, settings=settings,
         above=meta.gt, least=meta.ge, below=meta.lt, most=meta.le,

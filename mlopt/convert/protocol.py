@@ -3,7 +3,8 @@
 A converter package `mlopt_NAME` holds
   __init__.py    the door: a class with the attributes below; imports nothing heavy
   exporter.py    export(model, dest): the source framework's model to the float file; runs in the framework's worker
-  quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework
+  quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework.
+                 Precisions that share no code are better made in modules apart: a change remakes what runs it alone
   runtime.py     open_runtime(file, signature), read_storage(file): the format's own runtime
 
 Functions behind the door are named by text, "module:function", so that asking for a name imports nothing.
@@ -11,6 +12,7 @@ Functions behind the door are named by text, "module:function", so that asking f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +20,27 @@ import numpy as np
 
 from mlopt.artifact import Contract, Made, Storage
 from mlopt.data.samples import Samples
+from mlopt.extras import Package
 from mlopt.grid import Grid
 from mlopt.model import Signature
 from mlopt.report import LayerError
+from mlopt.scheme import GridStorage, QuantizationScheme
+
+
+class Place(StrEnum):
+    """Where the files of a format can be measured."""
+
+    HOST = "host"               # this machine, by its Python runtime
+    BOARD = "board"             # a board by ssh, by the Python runtime that is installed there
+    NATIVE = "native"           # by the runner in C: phones, emulated cores, counted instructions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """What writes the float file of one framework's models."""
+
+    function: str                              # "module:function": see `Export`
+    needs: tuple[Package, ...] = ()            # beside the framework and what opens the format's files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +52,14 @@ class Precision:
     needs_samples: bool        # True: calibrated on samples (given or synthesised); False: it uses none
     full_integer: bool = False
     by_default: bool = True    # made by a plain `mlopt compress`
-    make: str = ""             # "module:function" that makes it, where it is another than the door's
+    make: str = ""             # "module:function": see `Make`; "" for the float file, which an exporter writes
     refusal: str = ""          # "module:function": of the float file, why this makes no sense for it, or ""
-    grids: tuple[str, ...] = ()    # schemes of trained grids (`Grid.scheme`) whose numbers the file takes as they are
+    grids: GridStorage | None = None    # what it takes of a trained grid, as it is; None: it makes its own numbers
     proof_samples: int = 0     # 0: proven on all; else on so many, since no host kernel is fast for it; n says so
+
+    def takes(self, scheme: QuantizationScheme) -> bool:
+        """Whether a grid of `scheme` decides the file's numbers."""
+        return self.grids is not None and not self.grids.refusal(scheme)
 
 
 class Converter(Protocol):
@@ -43,17 +67,23 @@ class Converter(Protocol):
 
     name: str                              # "tflite"
     extra: str                             # the extra that installs it
+    gives: str                             # what that extra gives, for who has not installed it
     runtime: str                           # what runs the file here, e.g. "LiteRT 2.3.0" or "MIL reference evaluator"
+    reads: tuple[Package, ...]             # packages that open, check and run its files
+    runs: Package                          # of those, the runtime itself
+    sees: tuple[str, ...]                  # frameworks that those packages import; others are hidden from their worker
     suffix: str                            # ".tflite", ".onnx", ".mlpackage"
-    precisions: tuple[Precision, ...]      # the first one is the float file that `export` writes
-    export: str                            # "mlopt_tflite.exporter:export"
-    make: str                              # "mlopt_tflite.quantizer:make"
+    other_suffixes: tuple[str, ...]        # of files that are read though none is written, e.g. ".mlmodel"
+    precisions: tuple[Precision, ...]      # the first one is the float file that an exporter writes
+    exporters: Mapping[str, Exporter]      # by the framework's name; models of another one are not written
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
+    inventory: str                         # "mlopt_tflite.inventory:operations": the names of a file's operations
     layer_errors: str                      # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
-    measures_latency: bool                 # False where this host cannot run the real runtime (Core ML on Linux)
+    places: frozenset[Place]               # where files can be measured; empty: nowhere from here (Core ML on Linux)
     draft: str                             # "module:function": writes an int8 file that is only good for timing; or ""
     exports_apart: bool                    # True: its exporter's imports take long enough to be worth a second process
+    takes_longest: int                     # workers start in this order, the longest work first; 0 for the others
 
 
 class Export(Protocol):
@@ -72,8 +102,8 @@ class Make(Protocol):
     ) -> Made:
         """Write `precision` of `float_file` to `dest`. `samples` is given exactly where the precision needs them.
 
-        `grid` is given only where the precision's `grids` name its scheme: a converter whose precisions name none takes
-        no such argument. The file's numbers are then exactly the grid's: no range is searched, no weight rounded
+        `grid` is given only where the precision takes its scheme: a converter whose precisions have no `grids` takes no
+        such argument. The file's numbers are then exactly the grid's: no range is searched, no weight rounded
         again, no bias corrected. Raises `GridMismatch`, naming the nodes, where it does not fit the file.
 
         Deterministic: the same arguments write the same bytes. Raises `UnsupportedOps` or `MloptError`; it never

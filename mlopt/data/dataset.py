@@ -19,7 +19,8 @@ from mlopt.data.splits import Role, preferred
 from mlopt.errors import DataMismatch, DataUnreadable
 from mlopt.model import Signature
 
-_TURNS = (Role.CALIBRATION, Role.VALIDATION, Role.TEST, Role.TRAIN)     # who chooses first
+_SIZES = (Role.CALIBRATION, Role.VALIDATION, Role.TEST, Role.TRAIN)     # whose share is settled first
+_TURNS = (Role.TEST, Role.CALIBRATION, Role.VALIDATION, Role.TRAIN)     # who picks first: see `choose`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +107,20 @@ class Dataset:
         return (high - low) / 255.0, low
 
     def choose(self, requests: Sequence[Request], seed: int) -> tuple[Chosen, ...]:
-        """Rows for each request, no row for two; where splits are named, each role takes the one meant for it."""
+        """Rows for each request, no row for two; where splits are named, each role takes the one meant for it.
+
+        The test samples are picked before calibration takes as many of each class: it would leave few of a rare class,
+        and every figure, and the reference of drift checks, stands for the source's own frequencies.
+        """
         taken = np.empty(0, dtype=np.int64)
         chosen = {}
         splits = {request.role: preferred(request.role, self.source.splits) for request in requests}
+        sizes = self._sizes(requests, splits)
         for request in sorted(requests, key=lambda r: _TURNS.index(r.role)):
             split = splits[request.role]
-            span = self.source.splits[split] if split else range(self.source.count)
+            span = self._span(split)
             rows = select.without(np.arange(span.start, span.stop, dtype=np.int64), taken)
-            sharing = {role for role, other in splits.items() if other == split} - {request.role}
-            picked = self._pick(request, rows, seed, sharing)
+            picked = self._pick(request.role, rows, sizes[request.role], seed)
             taken = np.union1d(taken, picked)
             chosen[request.role] = Chosen(role=request.role, rows=picked, split=split, available=len(span))
         return tuple(chosen[request.role] for request in requests)
@@ -154,23 +159,39 @@ class Dataset:
                 for block in self.source.read([column], first, batch=1):
                     decoder.settle(block[column][0], self.source.row_name(int(first[0])))
 
-    def _pick(self, request: Request, rows: np.ndarray, seed: int, sharing: Set[Role]) -> np.ndarray:
-        """`sharing` are the other roles that take from the same rows."""
-        after = [role for role in _TURNS[_TURNS.index(request.role) + 1 :] if role in sharing]
-        if after and len(rows) <= len(after):
+    def _span(self, split: str | None) -> range:
+        return self.source.splits[split] if split else range(self.source.count)
+
+    def _sizes(self, requests: Sequence[Request], splits: Mapping[Role, str | None]) -> dict[Role, int]:
+        """How many rows each role takes; raises `DataMismatch` where some would get none."""
+        sizes: dict[Role, int] = {}
+        for request in sorted(requests, key=lambda r: _SIZES.index(r.role)):
+            split = splits[request.role]
+            sharing = {role for role, other in splits.items() if other == split} - {request.role}
+            left = len(self._span(split)) - sum(sizes.get(role, 0) for role in sharing)
+            sizes[request.role] = min(left, self._wanted(request, left, sharing))
+        return sizes
+
+    def _wanted(self, request: Request, left: int, sharing: Set[Role]) -> int:
+        """Of `left` rows; `sharing` are the other roles that take from the same rows."""
+        after = [role for role in _SIZES[_SIZES.index(request.role) + 1 :] if role in sharing]
+        if after and left <= len(after):
             raise DataMismatch(
                 self.source.text, f"samples for {request.role} and others for {' and for '.join(after)}",
-                f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} for them",
+                f"{left} {'row' if left == 1 else 'rows'} for them",
                 "Give more rows, or one source for each.",
             )
-        want = len(rows) if request.limit is None else request.limit
+        want = left if request.limit is None else request.limit
         if Role.TRAIN in sharing:
-            want = select.beside_training(len(rows), want)
-        elif Role.TEST in sharing and request.role is Role.CALIBRATION:
-            want = select.calibration_share(len(rows), want)
-        elif Role.TEST in sharing and request.role is Role.VALIDATION:
-            want = select.validation_share(len(rows), want)
-        if request.role is not Role.CALIBRATION:
+            return select.beside_training(left, want)
+        if Role.TEST in sharing and request.role is Role.CALIBRATION:
+            return select.calibration_share(left, want)
+        if Role.TEST in sharing and request.role is Role.VALIDATION:
+            return select.validation_share(left, want)
+        return want
+
+    def _pick(self, role: Role, rows: np.ndarray, want: int, seed: int) -> np.ndarray:
+        if role is not Role.CALIBRATION:
             return select.choose_test(rows, want, seed)
         classes = None if self.labels is None or self.labels.per_row is None else self.labels.per_row[rows]
         return select.choose_calibration(rows, want, seed, classes)

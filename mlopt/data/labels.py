@@ -1,6 +1,5 @@
 """What a label column means for a model: class numbers, or values; checked against the model's outputs."""
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,14 +8,9 @@ import numpy as np
 from mlopt.data.source import Column, Kind, Source
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import LabelKind
 
 _LONGEST_NUMBER = 18        # digits that an int64 holds whatever they are
-
-
-class LabelKind(enum.StrEnum):
-    CLASS = "class"         # int32, the number of a class
-    VALUES = "values"       # float32, of the output's shape
-    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +59,7 @@ def interpret(source: Source, column: str, signature: Signature) -> Labels:
     if whole:
         if scan.one_hot:
             return Labels(
-                kind=LabelKind.CLASS, column=column, output=output.name, convert=_class_of_one_hot,
+                kind=LabelKind.CATEGORIES, column=column, output=output.name, convert=_class_of_one_hot,
                 per_row=scan.classes, class_names=described.names,
                 notes=(*many, f"column {column}: one-hot rows read as class numbers"),
             )
@@ -81,7 +75,7 @@ def interpret(source: Source, column: str, signature: Signature) -> Labels:
     if scan.low < 0 or scan.high >= max(classes, 2):
         raise _outside(source, column, max(classes, 2), *scan.outside(max(classes, 2)), lowest=int(scan.low))
     return Labels(
-        kind=LabelKind.CLASS, column=column, output=output.name, per_row=scan.classes,
+        kind=_kind(output), column=column, output=output.name, per_row=scan.classes,
         convert=lambda block: _class_numbers(block, places=len(numbers[:-1])), class_names=described.names,
         notes=(*many, *_name_notes(described.names, classes)),
     )
@@ -104,7 +98,7 @@ def _from_text(source: Source, column: str, signature: Signature) -> Labels:
         )
     numbers = {name: i for i, name in enumerate(names)}
     return Labels(
-        kind=LabelKind.CLASS, column=column, output=output.name, class_names=tuple(names),
+        kind=_kind(output), column=column, output=output.name, class_names=tuple(names),
         convert=lambda block: np.array([numbers[word] for word in block], dtype=np.int32),
         per_row=np.array([numbers[word] for word in words], dtype=np.int64),
         notes=(*many, f"column {column}: words numbered in sorted order", *_name_notes(names, classes)),
@@ -118,7 +112,7 @@ def _from_digits(source: Source, column: str, output: TensorSpec, words: np.ndar
     if len(outside):
         raise _outside(source, column, classes, len(outside), np.unique(outside).tolist(), lowest=int(per_row.min()))
     return Labels(
-        kind=LabelKind.CLASS, column=column, output=output.name, per_row=per_row,
+        kind=_kind(output), column=column, output=output.name, per_row=per_row,
         convert=lambda block: block.astype(np.int64).astype(np.int32),
         notes=(*many, f"column {column}: digits read as class numbers"),
     )
@@ -127,6 +121,11 @@ def _from_digits(source: Source, column: str, output: TensorSpec, words: np.ndar
 def _classes_of(output: TensorSpec) -> int:
     """How many classes the output tells apart; one value a sample tells two."""
     return max(2, (output.shape[-1] or 0) if len(output.shape) > 1 else 1)
+
+
+def _kind(output: TensorSpec) -> LabelKind:
+    """Of class numbers."""
+    return LabelKind.CATEGORIES if len(output.shape) > 1 and (output.shape[-1] or 0) > 1 else LabelKind.BINARY
 
 
 def _values(column: str, output: TensorSpec, many: tuple[str, ...], note: str) -> Labels:

@@ -10,7 +10,6 @@ import numpy as np
 
 from mlopt.data.dataset import Batch, Chosen, Dataset, Request
 from mlopt.data.fingerprint import digest
-from mlopt.data.labels import LabelKind
 from mlopt.data.preparation import AS_STORED, Preparation
 from mlopt.data.samples import Samples
 from mlopt.data.source import Source
@@ -36,8 +35,6 @@ class SamplesSummary:
     origin: str                         # "given" or "synthesised"
     count: int
     split: str = ""                     # the named split of the source, if it has them
-    label_kind: LabelKind = LabelKind.NONE
-    label_output: str = ""              # the model's output that the labels are for
     class_names: tuple[str, ...] = ()
     slice_names: tuple[str, ...] = ()
     fingerprint: str = ""               # sha256 over the arrays as stored
@@ -97,9 +94,8 @@ def write_arrays(
             slices=slices or {}, source_rows=None, scale=scale, offset=offset, origin=origin, unscaled=(),
             dtypes=dtypes, class_names=class_names,
         )
-    kind = LabelKind.NONE if labels is None else LabelKind.CLASS if labels.dtype.kind in "iu" else LabelKind.VALUES
     return SamplesSummary(
-        folder=dest, role=role, source=source, origin=origin, count=count, label_kind=kind,
+        folder=dest, role=role, source=source, origin=origin, count=count,
         class_names=tuple(class_names), slice_names=tuple(sorted(slices or {})), fingerprint=digest(Samples.open(dest)),
     )
 
@@ -218,8 +214,7 @@ def _summary(
     chosen, labels = part.chosen, dataset.labels
     return SamplesSummary(
         folder=dest, role=chosen.role, source=dataset.source.text, origin="given", count=len(chosen.rows),
-        split=chosen.split or "", label_kind=labels.kind if labels else LabelKind.NONE,
-        label_output=labels.output if labels else "", class_names=labels.class_names if labels else (),
+        split=chosen.split or "", class_names=labels.class_names if labels else (),
         slice_names=part.kept_slices, fingerprint=digest(Samples.open(dest)),
         notes=(
             *dataset.notes, *slice_notes, *(n for w in dataset.writers.values() for n in w.notes()),

@@ -7,6 +7,7 @@ heavy; what stands behind it is named by text, "module:function", so that asking
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from mlopt.extras import Package
 from mlopt.location import ModelLocation
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class Framework(Protocol):
     extra: str                  # the extra that installs it
     takes: str                  # which models it opens, as the end of a sentence that begins with "mlopt takes"
     imports: frozenset[str]     # top-level packages that only its own workers may import
-    packages: tuple[str, ...]   # distributions whose versions decide what opening and training give
+    gives: str                  # what that extra gives, for who has not installed it
+    packages: tuple[Package, ...]      # whose versions decide what opening and training give
+    needs_to_export: tuple[Package, ...]     # of those, what every exporter of its models needs
     environment: Mapping[str, str]     # variables of its workers; "{own}" stands for the worker's own folder
     open: str                   # "module:function": see `Open`
     open_trainable: str         # see `OpenTrainable`; "" where its models cannot be changed or trained

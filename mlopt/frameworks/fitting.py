@@ -10,14 +10,9 @@ import numpy as np
 
 from mlopt.location import ModelLocation
 from mlopt.network import Weights
+from mlopt.outputs import LabelKind
 
 OnEvent = Callable[[dict[str, Any]], None]       # what a worker emits: plain values
-
-
-class LabelKind(StrEnum):
-    CATEGORIES = "categories"           # class indices, cross-entropy
-    BINARY = "binary"                   # 0 or 1 a value, binary cross-entropy
-    VALUES = "values"                   # numbers, mean squared error
 
 
 @dataclass(frozen=True, kw_only=True)

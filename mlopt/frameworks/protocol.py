@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
-from mlopt.grid import ActivationGrid
+from mlopt.grid import ActivationGrid, WeightGrid
 from mlopt.model import Signature, SourceModel
 from mlopt.network import Kept, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 
 class TrainedModel(Protocol):
@@ -38,6 +39,11 @@ class TrainableModel(Protocol):
 
     @property
     def network(self) -> Network: ...
+
+    @property
+    def output_activations(self) -> tuple[str, ...]:
+        """What each output applies last, in the signature's order and by the names of `SourceModel`."""
+        ...
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
@@ -85,13 +91,13 @@ class TrainableModel(Protocol):
     def on_grid(
         self,
         activations: Mapping[str, ActivationGrid],
-        bits: Mapping[str, int],
+        kernels: Mapping[str, IntegerFormat],
         *,
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> "GriddedModel":
-        """The same network, rounding its kernels (`bits` by node name, 4 or 8) and activations as integer kernels do,
-        with straight-through gradients. Needs a folded network.
+        """The same network, rounding its `kernels` (by node name) and activations as integer kernels do, with
+        straight-through gradients. Needs a folded network. Raises `BadRequest` for a format that it cannot train on.
 
         `activations` are by node name, or `grid.before` a node's activation function. The names of each group of
         `shared` have one range between them; ranges of names in `learned` are trained with the weights.
@@ -114,8 +120,8 @@ class TrainableModel(Protocol):
 class GriddedModel(TrainableModel, Protocol):
     """A network that trains on its grid. `activations` also knows the names that `grid.before` makes."""
 
-    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
-        """Ranges by node, and (bits, axis, steps) of each kernel by node, as they stand after training."""
+    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, WeightGrid]]:
+        """Ranges, and the grids of kernels, by node, as they stand after training."""
         ...
 
     def stripped(self) -> TrainableModel:

@@ -89,7 +89,7 @@ def read(path: Path) -> Stored:
                   conditions=conditions)
 
 
-def _figure(name: Name, value: Any, condition: str, path: Path) -> Value:
+def _figure(name: Name, value: object, condition: str, path: Path) -> Value:
     """`value` where the metric can have it: every growth and every fall is judged against these."""
     model, target, metric = name
     kind = _KINDS.get(metric)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from mlopt import extras
+from mlopt import extras, plugins
 from mlopt.gate.measuring import MeasurementFailed, format_of
 from mlopt.sandbox import Reach
 from mlopt.worker import Crew, Job
 
-_CHECKERS = {"onnx": ("onnx",)}          # what else a file must pass, by format
 _DEADLINE_S = 120.0
 
 
@@ -19,8 +18,9 @@ def open_model(file: Path) -> tuple[str, ...]:
     (the process that opened it was killed or hung).
     """
     format = format_of(file)
-    extras.require_runtime(format, f"opening {file.name}", *_CHECKERS.get(format, ()))
-    job = Job(task=f"opening {file.name}", function=f"mlopt_{format}.inventory:operations",
+    extras.require_reader(format, f"opening {file.name}")
+    door = plugins.load_converter(format)
+    job = Job(task=f"opening {file.name}", function=door.inventory, sees=door.sees,
               arguments={"file": str(file.resolve())}, deadline_s=_DEADLINE_S, reach=Reach(reads=(file,)))
     with Crew() as crew:
         found = tuple(crew.run(job, list))

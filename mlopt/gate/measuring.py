@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from mlopt import plain
+from mlopt import plain, plugins
 from mlopt.errors import MloptError
 from mlopt.gate.budget import LatencyBudget
 from mlopt.profiling.contract import Arrival, RunRequest, RunResult
@@ -21,7 +21,6 @@ class Measure(Protocol):
 
 
 Measures = Callable[[str, RunRequest], Measure]    # how a target measures under the conditions of a request
-_FORMATS = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml", ".mlmodel": "coreml"}
 _OPEN_TARGET = "mlopt.profiling.targets:open_target"
 
 
@@ -56,10 +55,11 @@ class Targets:
 
 def format_of(file: Path) -> str:
     """By the name's ending; raises `MeasurementFailed` where no runtime here reads it."""
-    if file.suffix not in _FORMATS:
+    found = plugins.format_of(file)
+    if found is None:
         raise MeasurementFailed("every target", file, f"no runtime reads *{file.suffix or ' without an ending'}; "
-                                f"there are {', '.join(_FORMATS)}")
-    return _FORMATS[file.suffix]
+                                f"there are {', '.join(plugins.suffixes())}")
+    return found
 
 
 def checked(result: RunResult, request: RunRequest, target: str, file: Path) -> RunResult:

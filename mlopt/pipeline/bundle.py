@@ -11,12 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from mlopt import disks, files, manifest
+from mlopt import cache, disks, files, manifest, plugins
+from mlopt.data.fingerprint import OutputFingerprint
 from mlopt.data.samples import Samples
 from mlopt.disks import Place
 from mlopt.errors import OutputUnwritable
 from mlopt.locks import held
-from mlopt.manifest import GoldenTensor, Lineage, Manifest, ManifestFile, ManifestUnreadable, Normalisation
+from mlopt.manifest import (
+    AS_GIVEN,
+    GoldenTensor,
+    Lineage,
+    Manifest,
+    ManifestFile,
+    ManifestUnreadable,
+    Normalisation,
+    Population,
+    Variant,
+)
 from mlopt.pipeline import golden
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.run import Material
@@ -25,6 +36,7 @@ from mlopt.pipeline.workers.proving import GOLDEN
 from mlopt.render import json, markdown
 from mlopt.render.html.page import to_html
 from mlopt.report import Candidate, Report
+from mlopt.verify.outputs_seen import OUTPUTS
 
 _REPORTS = ("report.json", "report.md", "report.html")
 _GOLDEN = "golden"
@@ -112,7 +124,8 @@ def write(report: Report, material: Material, out: Path) -> None:
 def _fill(folder: Path, report: Report, material: Material) -> None:
     for candidate in report.candidates:
         if candidate.path:
-            made = file_in(material.entries[candidate.format, candidate.precision].made, Path(candidate.path).suffix)
+            suffix = plugins.load_converter(candidate.format).suffix
+            made = file_in(material.entries[candidate.format, candidate.precision].made, suffix)
             target = folder / candidate.path
             target.parent.mkdir(exist_ok=True)
             _copy(made, target)
@@ -149,6 +162,7 @@ def _manifest(folder: Path, report: Report, material: Material) -> Manifest:
         golden_inputs=tuple(_golden(folder, f"{_GOLDEN}/inputs", given)),
         calibration=calibration.fingerprint,
         calibration_origin=samples.origin,
+        population=_population(report, material),
         files=tuple(_file(folder, c, material) for c in report.candidates if c.path),
     )
 
@@ -161,11 +175,33 @@ def _file(folder: Path, candidate: Candidate, material: Material) -> ManifestFil
             names = [spec.name for spec in material.source.signature.outputs]
             outputs = {name: stored[array] for name, array in zip(names, stored.files, strict=True)}
     place = f"{_GOLDEN}/{candidate.format}-{candidate.precision}"
+    evidence, trained = candidate.evidence, material.product.trained
     return ManifestFile(
-        path=candidate.path, format=candidate.format, precision=candidate.precision, sha256=candidate.sha256,
+        path=candidate.path, sha256=candidate.sha256,
+        variant=Variant(
+            recipe=trained.recipe if trained else AS_GIVEN, recipe_sha256=trained.sha256 if trained else "",
+            format=candidate.format, precision=candidate.precision,
+        ),
         bytes=candidate.bytes, verified=candidate.verified, recommended=candidate.recommended,
         contract=candidate.contract, golden_outputs=tuple(_golden(folder, place, outputs)), choices=candidate.choices,
+        outputs=_outputs(proof) if proof else {}, confusion=evidence.confusion if evidence else (),
+        calibration_curve=evidence.calibration_curve if evidence else (),
     )
+
+
+def _population(report: Report, material: Material) -> Population | None:
+    samples = material.gathered["test"]
+    if samples.origin != "given":
+        return None
+    return Population(
+        role=report.baseline.samples, samples=samples.fingerprint, outputs=_outputs(material.reference)
+    )
+
+
+def _outputs(entry: Path) -> dict[str, OutputFingerprint]:
+    """What the model of an entry was seen to give; nothing where it did not run."""
+    record = entry / OUTPUTS
+    return cache.read_record(record, dict[str, OutputFingerprint]) if record.exists() else {}
 
 
 def _golden(folder: Path, place: str, tensors: dict[str, np.ndarray]) -> Iterator[GoldenTensor]:

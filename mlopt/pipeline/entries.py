@@ -16,6 +16,7 @@ from mlopt.pipeline.workers import answering, exporting, gathering, making, open
 from mlopt.pipeline.workers.making import Making
 from mlopt.pipeline.workers.proving import Proving
 from mlopt.profiling import latency
+from mlopt.recipe.steps import Step
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,25 @@ class Entries:
         """`samples` is a folder of a kept entry, and so for every stage below."""
         return self._by_framework("reference", location, [answering.answer], samples=named(samples))
 
-    def step(self, model: ModelLocation, depends_on: Mapping[str, object]) -> Path:
-        """`depends_on`: the step, and all that came before it."""
+    def step(self, model: ModelLocation, steps: Sequence[Step], depends_on: Mapping[str, object]) -> Path:
+        """`steps`: this one last, and all that came before it. `depends_on`: their settings, and what they work on."""
         door = frameworks.of(model)
         behind = filter(None, [door.open_trainable, door.check_devices, door.member])
-        functions: list[code.Function] = [step.run_step, *behind]
-        return self._entry("step", functions, door.packages, **depends_on)
+        doors = (function for each in steps for function in (each.apply, each.check) if function)
+        functions: list[code.Function] = [step.run_step, *behind, *doors]
+        return self._entry("step", functions, _distributions(door.packages), **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:
-        return self._by_framework(
-            "float", product.model, [exporting.export, door.export], product=product.identity, format=door.name
-        )
+        exporter = door.exporters.get(frameworks.of(product.model).name)
+        functions: list[code.Function] = [exporting.export, *([exporter.function] if exporter is not None else [])]
+        return self._by_framework("float", product.model, functions, product=product.identity, format=door.name)
 
     def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
+        behind = filter(None, [precision.make, precision.refusal])
+        functions: list[code.Function] = [making.make, door.read_storage, *behind]
         return self._entry(
-            "made", [making.make, precision.make or door.make, door.read_storage], _packages_of(door),
-            made_from=from_.float_entry.name, precision=_what_it_is(precision), seed=from_.seed,
+            "made", functions, _distributions(door.reads), made_from=from_.float_entry.name,
+            precision=_what_it_is(precision), seed=from_.seed,
             samples=named(from_.calibration) if precision.needs_samples else "",
             on_grid=making.grid_for(precision, from_.grid) is not None,     # of the model that the float file is of
         )
@@ -65,7 +69,7 @@ class Entries:
         functions: list[code.Function] = [proving.prove_file, door.open_runtime, *filter(None, [door.layer_errors])]
         trained = making.grid_for(precision, against.grid) is not None
         return self._entry(
-            "proof", functions, _packages_of(door), made=made.name, precision=_what_it_is(precision),
+            "proof", functions, _distributions(door.reads), made=made.name, precision=_what_it_is(precision),
             runtime=door.runtime, answers=against.answers.name, samples=named(against.samples),
             samples_name=against.samples_name, calibration=named(against.calibration), seed=against.seed,
             class_names=against.class_names, grid=against.grid.name if trained and against.grid else "",
@@ -74,7 +78,7 @@ class Entries:
 
     def latencies(self, door: Converter, digests: Mapping[str, str]) -> Path:
         return self._entry(
-            "latency", [latency.time_pairs, door.open_runtime], _packages_of(door), host=latency.host(),
+            "latency", [latency.time_pairs, door.open_runtime], _distributions(door.reads), host=latency.host(),
             format=door.name, files=digests,
         )
 
@@ -83,7 +87,8 @@ class Entries:
     ) -> Path:
         """Of what the opened model gives."""
         door = frameworks.of(location)
-        return self._entry(stage, [door.open, *functions], door.packages, model=location.identity, **depends_on)
+        packages = _distributions(door.packages)
+        return self._entry(stage, [door.open, *functions], packages, model=location.identity, **depends_on)
 
     def _entry(
         self, stage: str, functions: Sequence[code.Function], packages: Sequence[str], **depends_on: object
@@ -101,5 +106,5 @@ def _what_it_is(precision: Precision) -> dict[str, object]:
     return {key: value for key, value in plain.to_plain(precision).items() if key != "about"}
 
 
-def _packages_of(door: Converter) -> tuple[str, ...]:
-    return extras.PACKAGES_BY_EXTRA.get(door.extra, ())
+def _distributions(packages: Sequence[extras.Package]) -> list[str]:
+    return [package.distribution or package.module for package in packages]

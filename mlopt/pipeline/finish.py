@@ -13,9 +13,6 @@ from mlopt.pipeline.workers.answering import BASELINE
 from mlopt.profiling import latency
 from mlopt.report import Baseline, DataFacts, Finding, Host, Report, Severity
 
-_VERSIONS = ("tensorflow", "tf_keras", "keras", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx",
-             "coremltools", "numpy")
-
 
 def report(request: CompressRequest, material: Material) -> Report:
     baseline = cache.read_record(material.reference / BASELINE, Baseline)
@@ -103,5 +100,12 @@ def _host() -> Host:
     return Host(
         processor=facts["processor"], features=tuple(facts["features"]), cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        versions={"mlopt": mlopt.__version__} | {name: found for name in _VERSIONS if (found := extras.version(name))},
+        versions={"mlopt": mlopt.__version__} | _versions(),
     )
+
+
+def _versions() -> dict[str, str]:
+    """Of every package that opened, wrote or ran something, as far as it is installed."""
+    packages = dict.fromkeys(package for extra in extras.known().values() for package in extra.packages)
+    named = {package.distribution or package.module: package.version for package in packages}
+    return {name: found for name, found in (named | {"numpy": extras.version("numpy")}).items() if found}

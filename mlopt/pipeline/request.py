@@ -251,8 +251,8 @@ def _as_exported(exports: tuple[Export, ...]) -> tuple[Wanted, ...]:
 
 def _in_order(name: str) -> tuple[int, str]:
     """The format whose search takes longest first, so that its worker starts first; others by name."""
-    first = ("tflite", "onnx", "coreml")
-    return (first.index(name) if name in first else len(first), name)
+    known = plugins.load_converter(name).takes_longest if name in plugins.converter_names() else 0
+    return (-known, name)
 
 
 def _of(door: Converter, names: tuple[str, ...]) -> tuple[Precision, ...]:

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlopt import cache, extras
+from mlopt import cache, extras, frameworks
 from mlopt.convert.protocol import Converter
 from mlopt.errors import MloptError, WorkerFailed
 from mlopt.model import SourceModel
@@ -127,7 +127,7 @@ class Run:
         samples = self.promises.proof.result().parent
         work = Training(
             request=self.request, recipe=self.recipe, signature=self.promises.source.result().signature,
-            samples=samples, at=self.at,
+            samples=samples, framework=frameworks.of(self.request.model).name, at=self.at,
         )
         self.promises.keep(self.promises.product, work.carry_out())
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mlopt import cache, frameworks
+from mlopt import cache, frameworks, plugins
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.data.readers.python import is_entry
 from mlopt.errors import MloptError
@@ -174,6 +174,7 @@ def run_format(at: Workspace, task: FormatTask, hear: Hear) -> None:
     leaves = [entry for each in task.entries.values() for entry in (each.made, each.proof) if entry is not None]
     job = Job(
         task=f"making {task.format} files", function=files.make_and_prove, arguments={"task": task},
+        sees=plugins.load_converter(task.format).sees,
         leaves=tuple(leaves), reach=Reach(reads=(at.store.root,)),
     )
     at.crew.run(job, type(None), heard(hear))

@@ -34,6 +34,7 @@ class StepTask:
     holds: Path | None                   # what the last step left
     validation_before: float | None      # of `model`, where the last step has measured it; it may be nan
     source: ModelLocation                # what the run began with
+    framework: str                       # the name of the door that opens it
     train: Path                          # folders of samples
     validation: Path
     work: Path                           # half-done work: kept when this process is killed

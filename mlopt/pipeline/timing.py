@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlopt import files
-from mlopt.convert.protocol import Converter
+from mlopt.convert.protocol import Converter, Place
 from mlopt.errors import WorkerFailed
 from mlopt.model import Signature
 from mlopt.pipeline.request import Wanted
@@ -38,7 +38,7 @@ def timed(
     for one in wanted:
         door = one.converter
         these = [c for c in candidates if c.format == door.name and c.verified]
-        if not door.measures_latency:
+        if Place.HOST not in door.places:
             reason = f"{door.runtime} is no device's runtime: this machine cannot time {door.name} files"
             found |= {(door.name, c.precision): Latency(reason=reason) for c in these}
             if these:

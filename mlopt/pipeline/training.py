@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlopt import cache, frameworks, plain
+from mlopt import cache, frameworks, plain, plugins
 from mlopt.data.samples import Samples
 from mlopt.errors import OutputUnwritable, WorkerCrashed
 from mlopt.events import Doing, Event, LatenciesWanted, Question, answered, heard
@@ -27,7 +27,7 @@ from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
 from mlopt.pipeline.workers.step import run_step
 from mlopt.pipeline.workspace import Workspace
 from mlopt.profiling import bursts
-from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Distill, Recipe, Step
+from mlopt.recipe.steps import Recipe, Step
 from mlopt.report import StepFacts, Trained
 from mlopt.sandbox import Network, Reach
 from mlopt.training import tracking
@@ -49,6 +49,7 @@ class Training:
     recipe: Recipe
     signature: Signature
     samples: Path                        # entry with train/ and validation/
+    framework: str                       # the name of the door that opens the model
     at: Workspace
 
     def carry_out(self) -> Product:
@@ -62,7 +63,7 @@ class Training:
             settings = plain.to_plain(step)
             named = _digests(step, self.request.model)
             depends = {"after": depends, "step": step.name, "settings": settings, "files": named}
-            entry = self.at.entries.step(self.request.model, depends)
+            entry = self.at.entries.step(self.request.model, self.recipe.steps[:number], depends)
             if not entry.exists():
                 task = self._task(number, model=model, holds=holds, entry=entry)
                 self._run(replace(task, validation_before=facts[-1].validation) if facts else task)
@@ -85,6 +86,7 @@ class Training:
         return StepTask(
             number=number, name=steps[number - 1].name, settings=plain.to_plain(steps[number - 1]), later=tuple(later),
             model=model, holds=holds, validation_before=None, source=request.model,
+            framework=self.framework,
             train=self.samples / "train", validation=self.samples / "validation",
             work=self.at.store.root / f"work-{entry.name.rpartition('-')[2]}", dest=entry, seed=request.seed,
             strategy=Strategy(request.strategy), track=request.track,
@@ -94,7 +96,7 @@ class Training:
     def _run(self, task: StepTask) -> None:
         job = Job(
             task=f"the recipe's step {task.number}, {task.name}", function=run_step, arguments={"task": task},
-            sees=(frameworks.of(task.source).name,), user_modules=task.model.imports_user_code,
+            sees=(task.framework,), user_modules=task.model.imports_user_code,
             deadline_s=_DEADLINE_S, leaves=(task.dest, self.at.store.root / "teacher-*"),
             reach=step_reach(task, self.at.store.root, os.environ),
         )
@@ -183,13 +185,13 @@ def _alone(work: Path, locks: Path) -> AbstractContextManager[None]:
 
 def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> Reach | None:
     """What the worker of a step may reach: its models, its samples, its half-done work; more where others take part."""
-    step = plain.from_plain(dict(task.settings), STEPS[task.name])
-    reads = (task.source.path, *map(Path, _model_files(step)), store)
+    step = plain.from_plain(dict(task.settings), plugins.load_step(task.name))
+    reads = (task.source.path, *map(Path, step.model_files()), store)
     writes: tuple[Path, ...] = (task.work, task.logs)
     network = Network.NOTHING
     if task.strategy in _CLUSTERS or (task.strategy in _SEVERAL_GPUS and len(list(Path("/dev").glob(_GPUS))) > 1):
         network = Network.LOOPBACK
-    variable = frameworks.of(task.source).cluster_variable if task.strategy in _CLUSTERS else ""
+    variable = plugins.load_framework(task.framework).cluster_variable if task.strategy in _CLUSTERS else ""
     given = bool(variable and environment.get(variable))        # a step that trains alone ignores it
     if task.track or given or task.strategy is Strategy.TPU:
         network = Network.EVERYTHING
@@ -201,17 +203,10 @@ def step_reach(task: StepTask, store: Path, environment: Mapping[str, str]) -> R
     return Reach(reads=None, writes=writes, network=network)        # a tracker reads its settings
 
 
-def _model_files(step: Step) -> list[str]:
-    """The model files that a step's settings name: teachers and a student."""
-    teachers = [part.strip() for part in step.teacher.split(",")]
-    student = step.student.file if isinstance(step, Distill) else ""
-    return [path for path in (*teachers, student) if path not in ("", THE_SOURCE, NO_TEACHER)]
-
-
 def _digests(step: Step, source: ModelLocation) -> dict[str, str]:
     """Of the model files that a step names. A recipe names no other file: what it names, the step's worker may read."""
     found = {}
-    for path in _model_files(step):
+    for path in step.model_files():
         model = source.beside(Path(path))
         frameworks.of(model)                    # raises for what is no model
         found[path] = model.digest

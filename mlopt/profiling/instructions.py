@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlopt import plain, run_folder
+from mlopt.convert.protocol import Place
 from mlopt.documents import content
 from mlopt.profiling import latency
 from mlopt.profiling.contract import LARGEST_RESULT, RunRequest, RunResult, result_of
+from mlopt.profiling.formats import endings, format_of
 from mlopt.profiling.native import build, emulator
 from mlopt.profiling.target import TargetLost, TargetUnusable
 
@@ -78,9 +80,11 @@ def run_counted(file: Path, on: str, *, seed: int = 0, timeout_s: float = _DEADL
     """As `count`, with the tensors and the runner's result."""
     if on not in PLACES:
         raise ValueError(f"instructions are counted on {', '.join(PLACES)}; got {on!r}")
-    if file.suffix != ".tflite":
-        raise TargetUnusable(f"instructions on {on}", f"{file.name} is not a TFLite file", "Only those are counted.")
-    request = RunRequest(file="model", format="tflite", nonce=_NONCE, runs=INFERENCES, least_warmup_runs=_WARM_UP,
+    format = format_of(file, Place.NATIVE)
+    if format is None:
+        raise TargetUnusable(f"instructions on {on}", f"they are not counted in {file.name}",
+                             f"Give one of {endings(Place.NATIVE)}.")
+    request = RunRequest(file="model", format=format, nonce=_NONCE, runs=INFERENCES, least_warmup_runs=_WARM_UP,
                          seed=seed)
     if on == HOST:
         return _with_callgrind(file, request, timeout_s)
@@ -90,7 +94,8 @@ def run_counted(file: Path, on: str, *, seed: int = 0, timeout_s: float = _DEADL
 def run_on_host(file: Path, *, seed: int = 0, timeout_s: float = _DEADLINE_S) -> tuple[RunResult, bytes, bytes]:
     """One plain run of the native runner on this machine -> its result, input bytes and output bytes."""
     target = "the native runner"
-    request = RunRequest(file="model", format="tflite", nonce=_NONCE, runs=1, least_warmup_runs=1, seed=seed)
+    request = RunRequest(file="model", format=format_of(file, Place.NATIVE) or "", nonce=_NONCE, runs=1,
+                         least_warmup_runs=1, seed=seed)
     with _bench(file, build.host_counter(target), build.host_library(target), request) as folder:
         return _ran(_RUNNER, folder, target, timeout_s)
 

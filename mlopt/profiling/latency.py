@@ -7,7 +7,7 @@ is what a candidate is judged by: absolute times of a shared machine move by a f
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -108,7 +108,13 @@ def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, flo
     return (low, high) if low <= high else (UNKNOWN, UNKNOWN)
 
 
-def host() -> dict[str, Any]:
+class HostFacts(TypedDict):
     """What this machine is, as far as latency depends on it; see `report.Host`."""
+
+    processor: str
+    features: list[str]
+
+
+def host() -> HostFacts:
     name, flags = processor()
     return {"processor": name, "features": [f for f in FEATURES if f in flags]}

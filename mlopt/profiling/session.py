@@ -11,6 +11,7 @@ from pathlib import Path
 from mlopt import files, plain
 from mlopt.profiling.contract import Arrival, DeviceFacts, MemoryBytes, OperatorTime, PhaseTimes, RunRequest, RunResult
 from mlopt.profiling.energy import NOT_TOLD, Energy, energy_of
+from mlopt.profiling.formats import endings, format_of
 from mlopt.profiling.instructions import PLACES, Instructions, count
 from mlopt.profiling.shares import Share, by_unit, kind
 from mlopt.profiling.statistics import TimeSummary, summarise
@@ -18,7 +19,6 @@ from mlopt.profiling.target import Target, TargetUnusable
 from mlopt.profiling.targets import open_target
 from mlopt.report import UNKNOWN
 
-FORMATS = {".tflite": "tflite", ".onnx": "onnx"}
 SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,9 @@ def _check(paths: Sequence[Path], target: str, settings: Settings) -> None:
     """Refuse what cannot be measured before anything is: a mistake in the last name costs no minutes."""
     for path in paths:
         if not path.is_file():
-            raise TargetUnusable(target, f"there is no file {path}", "Give an exported .tflite or .onnx file.")
-        if path.suffix not in FORMATS:
-            raise TargetUnusable(target, f"no runtime reads {path.name}", f"Give one of {', '.join(FORMATS)}.")
+            raise TargetUnusable(target, f"there is no file {path}", f"Give an exported file: {endings()}.")
+        if format_of(path) is None:
+            raise TargetUnusable(target, f"no runtime reads {path.name}", f"Give one of {endings()}.")
     unknown = [place for place in settings.instructions if place not in PLACES]
     if unknown:
         raise TargetUnusable(", ".join(unknown), "no instructions are counted there", f"Give {', '.join(PLACES)}.")
@@ -133,7 +133,7 @@ def _check(paths: Sequence[Path], target: str, settings: Settings) -> None:
 
 def _one(path: Path, target: Target, settings: Settings, announce: Callable[[str], None]) -> FileProfile:
     request = RunRequest(
-        file="", format=FORMATS[path.suffix], nonce="", threads=settings.threads, cpus=settings.cpus,
+        file="", format=format_of(path) or "", nonce="", threads=settings.threads, cpus=settings.cpus,
         arrival=Arrival.FIXED_RATE if settings.rate_hz else Arrival.BACK_TO_BACK, rate_hz=settings.rate_hz,
         runs=settings.runs, seed=settings.seed,
     )

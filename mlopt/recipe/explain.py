@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlopt import plugins
 from mlopt.configuration.fields import Field, fields_of
 from mlopt.recipe import catalogue
 from mlopt.recipe.load import find, load
-from mlopt.recipe.steps import STEPS, Recipe, Step, Training
+from mlopt.recipe.steps import Recipe, Step, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Shipped:
 
 def explain_step(name: str) -> tuple[str, tuple[Key, ...]]:
     """What a step does, and its keys: its own first."""
-    kind = STEPS[name]
+    kind = plugins.load_step(name)
     shared = fields_of(Training)
     keys = [key for f in fields_of(kind).values() for key in _keys(f, shared=f.name in shared)]
     return kind.__doc__ or "", tuple(keys)

@@ -10,7 +10,7 @@ from mlopt.configuration.values import ConfigurationInvalid, Scalar, Source, Tab
 from mlopt.configuration.yaml import read_yaml
 from mlopt.recipe import catalogue
 from mlopt.recipe.check import find_problem
-from mlopt.recipe.steps import NO_TEACHER, STEPS, THE_SOURCE, Export, Recipe, Step
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Export, Recipe, Step
 from mlopt.suggestions import did_you_mean
 
 SCHEMA = 1
@@ -50,7 +50,7 @@ def _recipe(root: Table) -> Recipe:
     refuse_missing(Recipe, root, "a recipe")
     steps = root.entries["steps"].items("`steps` takes a list, e.g. - distill: {epochs: 10}")
     if not steps:
-        raise root.wrong_at("steps", f"`steps` is empty: name one of {', '.join(STEPS)}")
+        raise root.wrong_at("steps", f"`steps` is empty: name one of {', '.join(plugins.step_names())}")
     read = [_step(item) for item in steps]
     exports = root.entries["export"].items("`export` takes a list, e.g. - {to: tflite, precision: int8}") \
         if "export" in root.entries else ()
@@ -82,12 +82,13 @@ def _step(item: Value) -> tuple[Step, Table]:
         raise table.wrong(f"a step has one name; here stand {named}. Indent its settings below it, and begin each step "
                           "with a dash")
     ((name, said),) = table.entries.items()
-    if name not in STEPS:
-        raise table.wrong_at(name, f"no step is called `{name}`.{did_you_mean(name, STEPS, listed=True)}")
+    known = plugins.step_names()
+    if name not in known:
+        raise table.wrong_at(name, f"no step is called `{name}`.{did_you_mean(name, known, listed=True)}")
     if isinstance(said, Scalar) and not said.quoted and is_empty(said):
         said = Table(source=said.source, line=said.line, entries={}, lines={})
     settings = said.table(f"`{name}` takes a map of settings, e.g. {name}: {{epochs: 10}}")
-    return read_settings(STEPS[name], settings, f"`{name}`", texts=_text), settings
+    return read_settings(plugins.load_step(name), settings, f"`{name}`", texts=_text), settings
 
 
 def _export(item: Value) -> Export:

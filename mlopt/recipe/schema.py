@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from mlopt.recipe.steps import STEPS, Recipe
+from mlopt import plugins
+from mlopt.configuration.fields import fields_of
+from mlopt.recipe.steps import Recipe
 
 FILE = "recipe.schema.json"
 
@@ -22,10 +24,14 @@ def write_schema(dest: Path) -> Path:
 
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema 2020-12. It knows keys, kinds and ranges; whether an order makes sense, `mlopt` alone knows."""
-    around = _without_steps()
-    _, parts = msgspec.json.schema_components([around, *STEPS.values()], ref_template="#/$defs/{name}")
+    around, steps = _without_steps(), plugins.steps()
+    _, parts = msgspec.json.schema_components([around, *steps.values()], ref_template="#/$defs/{name}")
     for part in parts.values():
         part["additionalProperties"] = False
+    for kind in steps.values():
+        for name, field in fields_of(kind).items():
+            if field.kind == "word":
+                parts[kind.__name__]["properties"][name]["enum"] = sorted(field.choices)
     recipe = parts.pop(around.__name__)
     recipe["required"].append("steps")
     recipe["properties"]["steps"] = {
@@ -34,7 +40,7 @@ def recipe_schema() -> dict[str, Any]:
                 "type": "object", "required": [name], "additionalProperties": False,
                 "properties": {name: {"$ref": f"#/$defs/{kind.__name__}"}},
             }
-            for name, kind in STEPS.items()
+            for name, kind in steps.items()
         ]},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **recipe, "$defs": parts}

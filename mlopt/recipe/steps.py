@@ -1,11 +1,11 @@
-"""The steps of a recipe as data: a step's class is its schema, its fields the keys, its docstring the explanation.
+"""A recipe as data. A step's class is its schema, its fields the keys, its docstring the explanation.
 
 What stands in `Meta` beside a field is its range and its sentence: the reader, `mlopt recipes explain`, the JSON Schema
 and the messages of a bad recipe all have it from here.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 from msgspec import Meta
@@ -59,6 +59,54 @@ class Training:
                                             "0 needs no labels.")
     ] = 0.3
 
+
+Found = Iterator[tuple[str, str]]        # a key of the step, or "" for the step itself; what is wrong with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Training):
+    """The door of one step: its settings, and what others have to know of it before it does anything.
+
+    A package registers its subclass under the entry point `mlopt.steps`, with `name` as the entry's name. The module
+    that holds it imports nothing heavy: the work stands behind it, named by text. The subclass's docstring is what
+    `mlopt recipes explain` prints.
+    """
+
+    name: ClassVar[str]
+    apply: ClassVar[str]                 # "module:function", a `mlopt.steps.protocol.Apply`
+    check: ClassVar[str] = ""            # "module:function", a `mlopt.steps.protocol.Check`; "": nothing to refuse
+    leaves_grid: ClassVar[bool] = False  # weights and activations stand on a grid, which a later step would leave
+    after_grid: ClassVar[str] = ""       # what to say where this step follows such a one
+    shares_values: ClassVar[bool] = False        # weights share values from here on
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the network has other shapes afterwards."""
+        return False
+
+    @property
+    def holds_pattern(self) -> str:
+        """The pattern of zeros that a cut through channels would break; "" where there is none."""
+        return ""
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings share the epochs."""
+        return 1
+
+    @property
+    def needs_objective(self) -> bool:
+        """Whether it asks what training would minimise."""
+        return self.epochs > 0
+
+    @property
+    def checks_narrowest(self) -> bool:
+        """Whether what `check` refuses on the narrowest network is out of reach for every network: a budget in bytes.
+
+        Such a step is checked before earlier ones have cut channels, too.
+        """
+        return False
+
     @property
     def timed_in(self) -> str | None:
         """The format that it times narrower networks in, "" for the default; None where it times nothing."""
@@ -68,127 +116,18 @@ class Training:
         """The same step, its format named."""
         return self
 
+    def model_files(self) -> tuple[str, ...]:
+        """The model files that the settings name: its worker may read no others, and they decide its result."""
+        teachers = (part.strip() for part in self.teacher.split(","))
+        return tuple(path for path in teachers if path not in ("", THE_SOURCE, NO_TEACHER))
 
-@dataclass(frozen=True, kw_only=True)
-class Student:
-    """What learns: exactly one of file, width and depth; none of them: the network as it stands."""
+    def problems(self) -> Found:
+        """What is wrong with its settings. Ranges, and what is about training, are checked for every step."""
+        yield from ()
 
-    file: Annotated[
-        str, Meta(description="A model file with the same inputs and outputs. A relative path starts at the recipe's "
-                              "folder.")
-    ] = ""
-    width: Annotated[
-        float, Meta(ge=0, le=1, description="Share of channels that stay, the largest by norm; 0: not asked for.")
-    ] = 0.0
-    depth: Annotated[
-        float, Meta(ge=0, le=1, description="Share of repeated blocks that stay; 0: not asked for.")
-    ] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distill(Training):
-    """Train a student towards a teacher's outputs, and features where asked."""
-
-    name: ClassVar[str] = "distill"
-    student: Annotated[Student, Meta(description="What learns; left out: the network as it stands.")] = Student()
-    hints: Annotated[
-        float, Meta(ge=0, description="Weight of feature hints at the ends of the stages (Romero et al. 2014).")
-    ] = 0.0
-    attention: Annotated[
-        float, Meta(ge=0, description="Weight of attention transfer at the same places (Zagoruyko 2017).")
-    ] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slim(Training):
-    """Cut whole channels until a target is met, with training in between."""
-
-    name: ClassVar[str] = "slim"
-    macs: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of multiply-accumulates to keep; exactly one of the four targets.")
-    ] = 0.0
-    parameters: Annotated[float, Meta(ge=0, lt=1, description="Share of parameters to keep.")] = 0.0
-    bytes: Annotated[int, Meta(ge=0, description="Most bytes of the weights at 8 bits.")] = 0
-    latency: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of the measured int8 latency on this machine to keep.")
-    ] = 0.0
-    format: Annotated[
-        str, Meta(description="With latency: the format whose int8 files are timed; left out: the first installed "
-                              "format that this machine can time and that drafts such files.")
-    ] = ""
-    criterion: Annotated[
-        Literal["taylor", "magnitude", "scale", "random"],
-        Meta(description="Which channels matter: by first-order Taylor terms, by weights, by the scale of batch "
-                         "normalization; random is a control."),
-    ] = "taylor"
-    rounds: Annotated[int, Meta(ge=1, le=100, description="Cuts, with epochs / rounds of training after each.")] = 1
-    multiple: Annotated[
-        int, Meta(ge=0, description="Widths are rounded to it; 0: 8 for groups of 32 channels or more, else 4.")
-    ] = 0
-    least: Annotated[
-        float, Meta(ge=0, le=1, description="Share of each group's channels that stays at least.")
-    ] = 0.25
-
-    @property
-    def timed_in(self) -> str | None:
-        return self.format if self.latency else None
-
-    def timing(self, format: str) -> Self:
-        return replace(self, format=format)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prune(Training):
-    """Set single weights to zero on a schedule. Files get smaller when compressed; speed needs sparse kernels."""
-
-    name: ClassVar[str] = "prune"
-    sparsity: Annotated[float, Meta(gt=0, lt=1, description="Share of zeros at the end.")] = 0.5
-    pattern: Annotated[
-        Literal["unstructured", "2:4", "block-1x4"],
-        Meta(description="Anywhere; two of every four along the input channels; or four output channels at once."),
-    ] = "unstructured"
-    scope: Annotated[
-        Literal["layer", "global"],
-        Meta(description="The same share of every kernel, or the smallest of all kernels (Lee et al. 2021)."),
-    ] = "layer"
-    begin: Annotated[float, Meta(ge=0, lt=1, description="The schedule's start, as a share of the training.")] = 0.0
-    end: Annotated[float, Meta(gt=0, le=1, description="The schedule's end, as a share of the training.")] = 0.75
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cluster(Training):
-    """Let weights share few values: smaller when compressed, and palettes for Core ML."""
-
-    name: ClassVar[str] = "cluster"
-    values: Annotated[int, Meta(ge=2, le=256, description="Different numbers in each group.")] = 16
-    channels: Annotated[int, Meta(ge=0, description="Output channels in a group; 0: the whole tensor.")] = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantize(Training):
-    """Round weights and activations in training as the exported file will."""
-
-    name: ClassVar[str] = "quantize"
-    scheme: Annotated[
-        Literal["int8", "mixed-4-8"], Meta(description="mixed-4-8: kernels at 4 bits where it hurts least.")
-    ] = "int8"
-    bytes: Annotated[
-        int, Meta(ge=0, description="mixed-4-8: all kernels and biases together take at most so many.")
-    ] = 0
-    share: Annotated[
-        float, Meta(ge=0, lt=1, description="mixed-4-8: the same, as a share of what they take at 8 bits.")
-    ] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finetune(Training):
-    """Train the network as it stands; what earlier steps made sparse or shared stays so."""
-
-    name: ClassVar[str] = "finetune"
-
-
-Step = Distill | Slim | Prune | Cluster | Quantize | Finetune
-STEPS: Mapping[str, type[Step]] = {kind.name: kind for kind in (Distill, Slim, Prune, Cluster, Quantize, Finetune)}
+    def misplaced(self, before: Sequence["Step"], after: Sequence["Step"]) -> Found:
+        """What is wrong with its place in the recipe."""
+        yield from ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -95,7 +94,7 @@ def _refuse_two_of_one_file(report: Report) -> None:
                                    f"different scores - at `$.candidates[{place}]`")
 
 
-def _path_as_text(value: Any) -> str:
+def _path_as_text(value: object) -> str:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"a report holds no {type(value).__name__}")

@@ -41,7 +41,7 @@ def _as_written(node: Any, *, nan_is_null: bool) -> Any:
     return found
 
 
-def _path_is_text(kind: type) -> dict[str, Any]:
+def _path_is_text(kind: type) -> dict[str, str]:
     if kind is Path:
         return {"type": "string"}
     raise NotImplementedError(kind)

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from mlopt.grid import ActivationGrid, Grid, WeightGrid, before, write_probes
+from mlopt.scheme import INT8, MIXED_4_8
 from mlopt.testing.tiny import TinyModel
 
 layers = tf_keras.layers
@@ -105,7 +106,7 @@ def case(
         spans[node] = spans[source]
     spans |= {layer.name: UNIT for layer in model.layers if _squashes(layer)}
     folder.mkdir(parents=True)
-    grid = Grid(scheme="int8" if bits == (8,) else "mixed-4-8", activations=spans, weights=weights, folder=folder)
+    grid = Grid(scheme=INT8 if bits == (8,) else MIXED_4_8, activations=spans, weights=weights, folder=folder)
     probes = {model.input_names[0]: image[:PROBES]}
     write_probes(folder, probes, {node: array[:PROBES] for node, array in values.items() if node in spans})
     grid.write()

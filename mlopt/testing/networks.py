@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from mlopt import plain
+from mlopt.channels.resizing import resized
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
 from mlopt.network import Kept, Kind, Network, Node, Weight, Weights
-from mlopt.techniques.resizing import resized
 
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,
@@ -122,7 +122,7 @@ class Builder:
 
 @dataclass
 class NumpyModel:
-    """What techniques ask of a `TrainableModel`, except training."""
+    """What steps ask of a `TrainableModel`, except training."""
 
     network: Network
     arrays: Mapping[str, np.ndarray]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlopt.frameworks.fitting import Hold, Holder
-from mlopt.network import Weights
+from mlopt.network import Kept, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +79,16 @@ def held(array: np.ndarray, hold: Hold) -> np.ndarray:
     sums = np.bincount(ties, kept.ravel().astype(np.float64))
     means = (sums / np.maximum(counts, 1)).astype(array.dtype)
     return np.asarray(np.where(mask, means[ties].reshape(array.shape), 0))
+
+
+def cut_holds(holds: Mapping[str, Hold], kept: Kept) -> dict[str, Hold]:
+    """Masks and ties of the weights that stay."""
+    def cut(array: np.ndarray | None, axes: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        for axis, indices in axes.items():
+            array = None if array is None else np.take(array, indices, axis)
+        return array
+
+    return {
+        name: Hold(mask=cut(hold.mask, kept.get(name, {})), ties=cut(hold.ties, kept.get(name, {})))
+        for name, hold in holds.items()
+    }

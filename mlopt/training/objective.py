@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from mlopt import cache, code, frameworks
+from mlopt import cache, code, frameworks, outputs
 from mlopt.data.fingerprint import digest
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
@@ -18,7 +18,6 @@ from mlopt.frameworks.fitting import (
     HintLoss,
     Hold,
     Holder,
-    LabelKind,
     LabelLoss,
     Loss,
     OnEvent,
@@ -30,18 +29,14 @@ from mlopt.frameworks.fitting import (
 )
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.location import ModelLocation
-from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Slim, Training
+from mlopt.outputs import LabelKind
+from mlopt.recipe.steps import NO_TEACHER, THE_SOURCE, Step, Training
 from mlopt.training.holding import Keeping
 from mlopt.training.teachers import check_fits, open_teacher, write_outputs
 
-if TYPE_CHECKING:
-    from mlopt.verify.task import Scoring
-
-_PROBED_ROWS = 256      # rows spread over the samples, from which the kind of the outputs is told
-
 
 class Surroundings(Protocol):
-    """What a training needs to know beside its settings: of a step's context, everything but the technique's own."""
+    """What a training needs to know beside its settings: of a step's context, everything but the step's own."""
 
     @property
     def source(self) -> ModelLocation: ...
@@ -134,7 +129,7 @@ class Trainer:
 
     def _outputs(self, model: TrainableModel, teachers: Sequence[ModelLocation]) -> Path:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
-        activations, samples = _activations(model), Samples.open(self.around.train)
+        activations, samples = model.output_activations, Samples.open(self.around.train)
         entry = cache.entry_in(
             self.around.work.parent, "teacher", code=code.digest([write_outputs, open_teacher]),
             teachers=[teacher.identity for teacher in teachers],
@@ -150,11 +145,10 @@ class Trainer:
         return entry
 
 
-def trainer(settings: Training, around: Surroundings) -> Trainer:
-    """What a technique trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
+def trainer(settings: Step, around: Surroundings) -> Trainer:
+    """What a step trains with. Raises `BadRequest` or `DataMismatch` now, where the training could not begin."""
     made = Trainer(settings=settings, around=around)
-    ranks = isinstance(settings, Slim) and settings.criterion == "taylor"
-    if settings.epochs or ranks:
+    if settings.needs_objective:
         found = made.objective(around.model)
         for teacher in found.teachers:
             if teacher != around.source:
@@ -203,21 +197,16 @@ def _label_loss(
     settings: Training, samples: Samples, model: TrainableModel, weight: float, *, has_teacher: bool
 ) -> tuple[list[LabelLoss], tuple[str, ...]]:
     """The loss on labels; none where labels mark anomalies and a teacher can be followed alone."""
-    from mlopt.verify.task import Scoring  # one reading of labels for training and for the proof, which stands later
-
     if samples.labels is None:
         alone = "say `labels: 0` to learn from the teacher alone"
         remedy = alone if has_teacher else "and `teacher: none` leaves nothing to learn from"
         raise BadRequest(f"the training samples have no labels, and `labels` has weight {weight:g}: {remedy}")
-    output, scoring = _kind_of_labels(samples, model)
-    if scoring is Scoring.RECONSTRUCTION:
+    output, kind = _kind_of_labels(samples, model)
+    if kind is LabelKind.ANOMALIES:
         if not has_teacher:
             raise BadRequest(f"the labels mark normal and anomalous samples, which {output} cannot be trained on: "
                              "say `teacher: source`")
         return [], ("the labels mark normal and anomalous samples: training follows the teacher alone",)
-    kinds = {Scoring.TOP_CLASS: LabelKind.CATEGORIES, Scoring.DECISION: LabelKind.BINARY,
-             Scoring.SCORE: LabelKind.BINARY, Scoring.VARIANCE: LabelKind.VALUES}
-    kind = kinds[scoring]
     if kind is LabelKind.VALUES and settings.label_smoothing:
         raise BadRequest(f"`label_smoothing` spreads labels over classes, and those of {output} are numbers")
     shape = next(spec.shape for spec in model.signature.outputs if spec.name == output)
@@ -230,24 +219,23 @@ def _label_loss(
     return [loss], ()
 
 
-def _kind_of_labels(samples: Samples, model: TrainableModel) -> tuple[str, "Scoring"]:
-    """The output that the labels belong to, and how they score it."""
-    from mlopt.verify.task import Scoring, identify_task
-
+def _kind_of_labels(samples: Samples, model: TrainableModel) -> tuple[str, LabelKind]:
+    """The output that the labels belong to, and what they say of it."""
     assert samples.labels is not None
-    probed = samples.spread(_PROBED_ROWS)
+    probed = samples.spread(outputs.PROBED)
     assert probed.labels is not None
     reference = model.predict(probed.rows(0, probed.count))
-    task = identify_task(model.signature, _activations(model), reference, np.asarray(probed.labels))
-    shape = reference[task.main.name].shape[1:]
+    found = outputs.decide(model.signature, model.output_activations, reference, np.asarray(probed.labels))
+    assert found.labels is not None
+    shape = reference[found.main.name].shape[1:]
     classes, low, high = shape[-1] if shape else 1, samples.labels.min(), samples.labels.max()
     one_hot = samples.labels.shape[1:] == shape
-    if task.scoring is Scoring.TOP_CLASS and not one_hot and not (low >= 0 and high < classes):
+    if found.labels is LabelKind.CATEGORIES and not one_hot and not (low >= 0 and high < classes):
         raise DataMismatch(
-            samples.folder, f"labels from 0 to {classes - 1} for {task.main.name}", f"labels from {low} to {high}",
+            samples.folder, f"labels from 0 to {classes - 1} for {found.main.name}", f"labels from {low} to {high}",
             "Fix the labels, or train without them: `labels: 0`.",
         )
-    return task.main.name, task.scoring
+    return found.main.name, found.labels
 
 
 def _class_weights(samples: Samples, output: str, kind: LabelKind, classes: int) -> tuple[float, ...]:
@@ -280,9 +268,6 @@ def _optimizer(settings: Training) -> Optimizer:
     )
 
 
-def _activations(model: TrainableModel) -> tuple[str, ...]:
-    """What each output applies last, in the signature's order."""
-    return tuple(model.network.node(name).activation for name in model.network.outputs)
 
 
 def _check_holds(holds: Mapping[str, Hold], model: TrainableModel) -> None:

@@ -8,17 +8,15 @@ import numpy as np
 from mlopt.data.samples import Samples
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.training.teachers import BATCH
+from mlopt.verify.parity import measure_source
+from mlopt.verify.task import identify_task
 
 
 def score(model: TrainableModel, samples: Path, seed: int) -> float:
     """On a folder of samples; nan without labels. `seed` is of what the metric draws for its interval."""
-    from mlopt.verify.parity import measure_source  # stands later: one reading of a task for training and for proof
-    from mlopt.verify.task import identify_task
-
     stored = Samples.open(samples)
     outputs = answers(model, stored)
-    activations = [model.network.node(name).activation for name in model.network.outputs]
-    task = identify_task(model.signature, activations, outputs, stored.labels)
+    task = identify_task(model.signature, model.output_activations, outputs, stored.labels)
     measured = measure_source(
         outputs, task=task, samples="validation", labels=stored.labels, inputs=stored.rows, seed=seed
     )

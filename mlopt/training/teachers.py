@@ -14,10 +14,9 @@ from mlopt.frameworks import open_model, open_trainable
 from mlopt.frameworks.fitting import OnEvent
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import PROBED, UNKNOWN_ACTIVATION, Head, head_of
 
 BATCH = 256          # rows of one inference
-_SQUASHING = ("softmax", "sigmoid")
-_PROBED_ROWS = 256
 
 
 class Answering(Protocol):
@@ -52,14 +51,15 @@ def write_outputs(
     opened = [open_(teacher) for teacher in teachers]
     for location, one in zip(teachers, opened, strict=True):     # all of them before the long part
         check_fits(f"the teacher {location.path}", one.signature, student)
-    each = (applied_in_order(one, student) for one in opened)
-    terms = [common_terms(applied) for applied in zip(activations, *each, strict=True)]
+    first = stored.rows(0, min(PROBED, stored.count))
+    heads = [heads_in_order(one, student, first) for one in opened]
+    terms = [common_terms(found) for found in zip(map(head_of, activations), *heads, strict=True)]
     with worker.result(dest) as folder:
         arrays = {}
         for number, teacher in enumerate(opened):
             start = 0
             for batch in stored.batches(BATCH):
-                answers = _answers(teacher, batch, student, terms)
+                answers = in_common_terms(asked(teacher, batch, student), heads[number], terms)
                 for name, answer in answers.items():
                     if name not in arrays:
                         shape = (stored.count, *answer.shape[1:])
@@ -85,19 +85,21 @@ def check_fits(whose: str, other: Signature, ours: Signature) -> None:
             )
 
 
-def _answers(
-    teacher: Opened, batch: Mapping[str, np.ndarray], student: Signature, wanted: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """The teacher's outputs for one batch, by the student's names, each in the terms that are wanted."""
+def asked(teacher: Opened, inputs: Mapping[str, np.ndarray], student: Signature) -> dict[str, np.ndarray]:
+    """The teacher's outputs, float32 [N, ...], by the student's names in the student's order."""
     ports = paired(teacher.signature.inputs, student.inputs)
-    outputs = teacher.model.predict({theirs.name: batch[ours.name] for theirs, ours in ports})
-    applied = applied_in_order(teacher, student)
+    found = teacher.model.predict({theirs.name: inputs[ours.name] for theirs, ours in ports})
     return {
-        ours.name: in_terms_of(np.asarray(outputs[theirs.name], np.float32), has, wants)
-        for (theirs, ours), has, wants in zip(
-            paired(teacher.signature.outputs, student.outputs), applied, wanted, strict=True
-        )
+        ours.name: np.asarray(found[theirs.name], np.float32)
+        for theirs, ours in paired(teacher.signature.outputs, student.outputs)
     }
+
+
+def in_common_terms(
+    answers: Mapping[str, np.ndarray], heads: Sequence[Head], terms: Sequence[Head]
+) -> dict[str, np.ndarray]:
+    found = zip(answers.items(), heads, terms, strict=True)
+    return {name: in_terms_of(values, has, wants) for (name, values), has, wants in found}
 
 
 def paired(theirs: Sequence[TensorSpec], ours: Sequence[TensorSpec]) -> list[tuple[TensorSpec, TensorSpec]]:
@@ -107,41 +109,37 @@ def paired(theirs: Sequence[TensorSpec], ours: Sequence[TensorSpec]) -> list[tup
     return [(by_name[spec.name] if named else theirs[i], spec) for i, spec in enumerate(ours)]
 
 
-def applied_in_order(teacher: Opened, student: Signature) -> list[str]:
-    """What each of the teacher's outputs applies last, in the order of the student's."""
+def heads_in_order(teacher: Opened, student: Signature, sample: Mapping[str, np.ndarray]) -> list[Head]:
+    """What each of the teacher's outputs applies last, in the student's order; asks `sample` where only values tell."""
     last = dict(zip((spec.name for spec in teacher.signature.outputs), teacher.applied, strict=True))
-    return [last[theirs.name] for theirs, _ in paired(teacher.signature.outputs, student.outputs)]
+    applied = [last[theirs.name] for theirs, _ in paired(teacher.signature.outputs, student.outputs)]
+    if UNKNOWN_ACTIVATION not in applied:
+        return [head_of(name) for name in applied]
+    answers = asked(teacher, sample, student).values()
+    return [head_of(name, values) for name, values in zip(applied, answers, strict=True)]
 
 
-def in_terms_of(values: np.ndarray, has: str, wants: str) -> np.ndarray:
+def in_terms_of(values: np.ndarray, has: Head, wants: Head) -> np.ndarray:
     """Scores [..., C] as probabilities where those are wanted; what is no plain score stays as it is.
 
-    >>> in_terms_of(np.array([[0.0, np.log(3)]]), "linear", "softmax").round(2).tolist()
+    >>> in_terms_of(np.array([[0.0, np.log(3)]]), Head.PLAIN, Head.SOFTMAX).round(2).tolist()
     [[0.25, 0.75]]
     """
-    has = _looks_like(values) if has == "unknown" else has
-    if has != "linear" or wants == "linear":
+    if has is not Head.PLAIN or wants is Head.PLAIN:
         return values
-    if wants == "softmax":
+    if wants is Head.SOFTMAX:
         grown = np.exp(values - values.max(axis=-1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=-1, keepdims=True))
     return np.asarray(1 / (1 + np.exp(-values)))
 
 
-def common_terms(applied: Sequence[str]) -> str:
+def common_terms(heads: Sequence[Head]) -> Head:
     """What all answers are brought to: the probabilities that one of them gives, else nothing.
 
-    >>> common_terms(["linear", "softmax"]), common_terms(["linear", "relu"])
-    ('softmax', 'linear')
+    >>> common_terms([Head.PLAIN, Head.SOFTMAX]), common_terms([Head.PLAIN, Head.PLAIN]).value
+    (<Head.SOFTMAX: 'softmax'>, 'plain')
     """
-    return next((name for name in applied if name in _SQUASHING), "linear")
-
-
-def _looks_like(values: np.ndarray) -> str:
-    """What a graph does not say: rows that sum to 1 are a softmax's."""
-    rows = values[:_PROBED_ROWS].astype(np.float64)
-    several = rows.ndim > 1 and rows.shape[-1] > 1
-    return "softmax" if several and (rows >= 0).all() and np.allclose(rows.sum(axis=-1), 1, atol=1e-3) else "linear"
+    return next((head for head in heads if head is not Head.PLAIN), Head.PLAIN)
 
 
 def _fits(theirs: TensorSpec, ours: TensorSpec) -> bool:
@@ -158,7 +156,6 @@ def open_teacher(location: ModelLocation) -> Opened:
     try:
         model = open_trainable(location)
     except BadRequest:
-        asked = open_model(location)
-        return Opened(model=asked, signature=asked.source.signature, applied=asked.source.output_activations)
-    applied = tuple(model.network.node(name).activation for name in model.network.outputs)
-    return Opened(model=model, signature=model.signature, applied=applied)
+        other = open_model(location)
+        return Opened(model=other, signature=other.source.signature, applied=other.source.output_activations)
+    return Opened(model=model, signature=model.signature, applied=model.output_activations)

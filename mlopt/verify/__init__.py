@@ -2,6 +2,6 @@
 
 from mlopt.verify.parity import Comparison, compare, measure_source
 from mlopt.verify.prove import prove
-from mlopt.verify.task import Task, TaskKind, identify_task
+from mlopt.verify.task import Task, identify_task
 
-__all__ = ["Comparison", "Task", "TaskKind", "compare", "identify_task", "measure_source", "prove"]
+__all__ = ["Comparison", "Task", "compare", "identify_task", "measure_source", "prove"]

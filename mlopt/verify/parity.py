@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from mlopt.outputs import Output, OutputKind
 from mlopt.report import UNKNOWN, Baseline, ClassDrop, Evidence, OutputParity
+from mlopt.verify.calibration import CalibrationTally
 from mlopt.verify.groups import MOST_ROUNDS, ClassTally, slice_drops, worst
 from mlopt.verify.intervals import share_interval
 from mlopt.verify.metrics import decisions, per_sample, top_classes
-from mlopt.verify.scoring import Truth, confusion_counts, confusion_size, measure, sample_scores
-from mlopt.verify.task import OutputTask, Scoring, Task, TaskKind
+from mlopt.verify.scoring import ANSWERS, Truth, confusion_counts, confusion_size, measure, sample_scores
+from mlopt.verify.task import Scoring, Task
 
 AGREEING_ERROR = 0.1       # of the output's own size: 20 dB
 _CHUNK_BYTES = 32_000_000  # of float64 outputs at once
@@ -20,7 +22,7 @@ Inputs = Callable[[int, int], Mapping[str, np.ndarray]]
 class OutputErrors:
     """Errors of one output against the source's, summed in float64."""
 
-    def __init__(self, output: OutputTask) -> None:
+    def __init__(self, output: Output) -> None:
         self.output = output
         self.agreeing = 0.0
         self.samples = self.elements = self.nonfinite = 0
@@ -45,9 +47,9 @@ class OutputErrors:
             self.squared += float((errors**2).sum())
             self.power += float((ours[sound] ** 2).sum())
         agrees = np.zeros(n)
-        if self.output.kind is TaskKind.CLASSES:
+        if self.output.kind is OutputKind.CLASSES:
             agrees[sound] = per_sample(top_classes(reference[sound]) == top_classes(output[sound]))
-        elif self.output.kind is TaskKind.BINARY:
+        elif self.output.kind is OutputKind.BINARY:
             threshold = self.output.threshold
             same = decisions(reference[sound], threshold) == decisions(output[sound], threshold)
             agrees[sound] = per_sample(same)
@@ -93,6 +95,8 @@ class Comparison:
         self.scores = np.full(self.n, UNKNOWN)
         size = confusion_size(task, main) if self.truth.labels is not None else 0
         self.confusion = np.zeros((size, size), dtype=np.int64)
+        judged = self.truth.labels is not None and self.task.scoring in ANSWERS
+        self.calibration = CalibrationTally(task.main) if judged else None
         self.classes = ClassTally(main.shape[-1], class_names) if task.scoring is Scoring.TOP_CLASS else None
 
     def add(self, outputs: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None = None) -> None:
@@ -109,6 +113,8 @@ class Comparison:
         self.scores[rows] = sample_scores(self.task, labels, outputs[main], inputs)
         if self.confusion.size:
             self.confusion += confusion_counts(self.task, labels, outputs[main])
+        if self.calibration is not None:
+            self.calibration.add(labels, outputs[main])
         if self.classes is not None:
             self.classes.add(labels, top_classes(source), top_classes(outputs[main]))
 
@@ -135,6 +141,7 @@ class Comparison:
             worst_slice=self._worst_slice(slices),
             classes=classes, slices=slices,
             confusion=tuple(tuple(int(c) for c in row) for row in self.confusion),
+            calibration_curve=self.calibration.curve() if self.calibration is not None else (),
             outputs=outputs,
             nonfinite=max(o.nonfinite for o in outputs),
             notes=(*self.task.notes, *class_notes, *slice_notes),
@@ -194,6 +201,7 @@ def measure_source(
     scores = np.full(len(main), UNKNOWN)
     size = confusion_size(task, main) if truth.labels is not None else 0
     confusion = np.zeros((size, size), dtype=np.int64)
+    calibration = CalibrationTally(task.main) if truth.labels is not None and task.scoring in ANSWERS else None
     for start, stop in chunks({task.main.name: main}) if truth.labels is not None else ():
         rows = np.asarray(main[start:stop])
         wanted = truth.labels[start:stop] if truth.labels is not None else None
@@ -201,10 +209,13 @@ def measure_source(
         scores[start:stop] = sample_scores(task, wanted, rows, fed)
         if size:
             confusion += confusion_counts(task, wanted, rows)
+        if calibration is not None and wanted is not None:
+            calibration.add(wanted, rows)
     measured = measure(task, truth, scores, scores, seed=seed)
     return Baseline(
         samples=samples, n=len(main), metric=task.metric, value=measured.source, interval=measured.source_interval,
         confusion=tuple(tuple(int(c) for c in row) for row in confusion),
+        calibration_curve=calibration.curve() if calibration is not None else (),
     )
 
 

@@ -1,19 +1,30 @@
 """Run an exported file in its own runtime over samples, and compare it with the source model."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from mlopt.convert.protocol import Runtime
+from mlopt.data.fingerprint import OutputFingerprint
 from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
 from mlopt.model import SourceModel
 from mlopt.report import Evidence
+from mlopt.verify.outputs_seen import OutputsSeen
 from mlopt.verify.parity import Comparison
 from mlopt.verify.task import Scoring, identify_task
 
 _BATCH_BYTES = 16_000_000   # of float32 inputs and outputs
 _LARGEST_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """What a file gave, and what that is worth beside the source."""
+
+    evidence: Evidence
+    outputs: Mapping[str, OutputFingerprint]
 
 
 def prove(
@@ -26,7 +37,7 @@ def prove(
     samples_name: str,
     class_names: tuple[str, ...] = (),
     seed: int = 0,
-) -> Evidence:
+) -> Proven:
     """Compare what `runtime` makes of `samples` with `reference`, the source's outputs [N, ...] on the same samples.
 
     `runtime_name` and `samples_name` ("test", "holdout", "synthesised") stand in the evidence. The task is read
@@ -40,12 +51,16 @@ def prove(
     comparison = Comparison(
         task, reference, labels=samples.labels, slices=samples.slices, class_names=class_names, seed=seed
     )
+    seen = OutputsSeen(task.outputs)
     for inputs in samples.batches(batch_size(samples, reference)):
         outputs = runtime.predict(inputs)
         rows = min(len(a) for a in inputs.values())
         _check(outputs, reference, rows, runtime_name)
+        seen.add(outputs)
         comparison.add(outputs, inputs if task.scoring is Scoring.RECONSTRUCTION else None)
-    return comparison.evidence(runtime=runtime_name, samples=samples_name)
+    return Proven(
+        evidence=comparison.evidence(runtime=runtime_name, samples=samples_name), outputs=seen.fingerprints()
+    )
 
 
 def batch_size(samples: Samples, reference: Mapping[str, np.ndarray]) -> int:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlopt.outputs import OutputKind
 from mlopt.report import UNKNOWN, Interval
 from mlopt.verify.intervals import REPLICATES, bootstrap, paired_drop_interval, share_interval
 from mlopt.verify.metrics import auc, decisions, per_sample, r2, top_classes, weighted_auc
-from mlopt.verify.task import Scoring, Task, TaskKind, prepare_labels
+from mlopt.verify.task import Scoring, Task, prepare_labels
 
 LARGEST_CONFUSION = 100    # classes
 NOWHERE = Interval()
 _SHARES = (Scoring.TOP_CLASS, Scoring.DECISION)
+ANSWERS = (Scoring.TOP_CLASS, Scoring.DECISION, Scoring.SCORE)      # each position has an answer that is right or not
 _RANKS = (Scoring.SCORE, Scoring.RECONSTRUCTION)
 
 
@@ -140,7 +142,7 @@ def confusion_size(task: Task, output: np.ndarray) -> int:
     """The number of classes in a confusion matrix of this task; 0 where there is none, or there are too many."""
     if task.scoring is Scoring.TOP_CLASS:
         return output.shape[-1] if output.shape[-1] <= LARGEST_CONFUSION else 0
-    yes_no = task.main.kind is TaskKind.BINARY and task.scoring in (Scoring.SCORE, Scoring.DECISION)
+    yes_no = task.main.kind is OutputKind.BINARY and task.scoring in (Scoring.SCORE, Scoring.DECISION)
     return 2 if yes_no else 0
 
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from mlopt.convert.trained import GridMismatch, Kernel, affine, factor_notes, kernels_on, nodes_of
 from mlopt.grid import ActivationGrid, Grid, WeightGrid
+from mlopt.scheme import INT8
 
 
 def grid(**weights: WeightGrid) -> Grid:
-    return Grid(scheme="int8", activations={}, weights=weights, folder=Path())
+    return Grid(scheme=INT8, activations={}, weights=weights, folder=Path())
 
 
 @given(low=st.floats(-50, 0, width=32), high=st.floats(0, 50, width=32))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import making
 import mlopt_onnx.equalizing
 import mlopt_onnx.exporter
 import mlopt_onnx.pairs
@@ -11,14 +12,14 @@ import mlopt_onnx.runtime
 import mlopt_tflite.equalizing
 import mlopt_tflite.exporter
 import mlopt_tflite.pairs
-import mlopt_tflite.quantizer
 import mlopt_tflite.runtime
 import numpy as np
 import onnxruntime
 import pytest
 import tf_keras
+from mlopt_onnx import OnnxConverter
 from mlopt_onnx.graph import Graph, read_model
-from mlopt_tflite import flatfile
+from mlopt_tflite import TFLiteConverter, flatfile
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.judge import distance
 from mlopt_tflite.layers import layer_errors
@@ -136,8 +137,9 @@ def test_uneven_channels_cost_a_tflite_file_nothing_much(even, uneven, tmp_path,
     """Without equalization the noise of the uneven files is 48 to 640 times that of the even ones."""
     noise = []
     for case in (even, uneven):
-        made = mlopt_tflite.quantizer.make(
-            case.tflite, precision, tmp_path / "q.tflite", signature=case.model.signature, samples=case.samples, seed=0
+        made = making.make(
+            TFLiteConverter, case.tflite, precision, tmp_path / "q.tflite",
+            signature=case.model.signature, samples=case.samples, seed=0
         )
         reference = Engine(case.tflite.read_bytes()).predict({"image": case.inputs})
         noise.append(distance(reference, Engine(made.path.read_bytes()).predict({"image": case.inputs})).noise)
@@ -159,11 +161,11 @@ def test_uneven_channels_cost_an_onnx_file_nothing_much(even, uneven, tmp_path):
 
 
 def test_errors_by_layer_are_told_without_the_scale_that_was_moved(uneven, tmp_path):
-    for name, module, file, errors in (
-        ("q.tflite", mlopt_tflite.quantizer, uneven.tflite, layer_errors),
-        ("q.onnx", mlopt_onnx.quantizer, uneven.onnx, mlopt_onnx.runtime.layer_errors),
+    for name, door, file, errors in (
+        ("q.tflite", TFLiteConverter, uneven.tflite, layer_errors),
+        ("q.onnx", OnnxConverter, uneven.onnx, mlopt_onnx.runtime.layer_errors),
     ):
-        module.make(
-            file, "int8", tmp_path / name, signature=uneven.model.signature, samples=uneven.samples, seed=0
+        making.make(
+            door, file, "int8", tmp_path / name, signature=uneven.model.signature, samples=uneven.samples, seed=0
         )
         assert min(e.sqnr_db for e in errors(file, tmp_path / name, uneven.samples, 16)) > 20

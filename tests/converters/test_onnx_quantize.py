@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import making
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -59,8 +60,8 @@ class Case:
         if precision not in self.made:
             given = self.samples if precision == "int8" else None
             dest = self.folder / f"{precision}.onnx"
-            self.made[precision] = make(
-                self.float_file, precision, dest, signature=self.signature, samples=given, seed=0
+            self.made[precision] = making.make(
+                OnnxConverter, self.float_file, precision, dest, signature=self.signature, samples=given, seed=0
             )
         return self.made[precision]
 
@@ -289,7 +290,9 @@ def test_the_door_names_what_it_makes_and_needs():
         ("float16", False),
         ("int8", True),
     ]
-    for entry in (OnnxConverter.export, OnnxConverter.make, OnnxConverter.open_runtime, OnnxConverter.read_storage):
+    exporter = OnnxConverter.exporters["keras"].function
+    makers = [precision.make for precision in OnnxConverter.precisions[1:]]
+    for entry in (exporter, *makers, OnnxConverter.open_runtime, OnnxConverter.read_storage):
         module, _, function = entry.partition(":")
         assert callable(getattr(__import__(module, fromlist=[function]), function))
 

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import making
 import numpy as np
 import pytest
-from mlopt_tflite import TFLiteConverter, flatfile, quantizer, slim
+from mlopt_tflite import TFLiteConverter, flatfile, slim
 from mlopt_tflite.engine import Engine
 from mlopt_tflite.exporter import export
 from mlopt_tflite.layers import layer_errors
@@ -42,7 +43,9 @@ class Exported:
 
     def make(self, precision: str, dest: Path, seed: int = 0):
         samples = self.samples if precision in NEEDING else None
-        return quantizer.make(self.file, precision, dest, signature=self.signature, samples=samples, seed=seed)
+        return making.make(
+            TFLiteConverter, self.file, precision, dest, signature=self.signature, samples=samples, seed=seed
+        )
 
 
 def write_samples(folder: Path, inputs: dict[str, np.ndarray], **meta) -> Samples:
@@ -113,7 +116,9 @@ def test_image_bytes_enter_an_integer_file_without_loss(exported, tmp_path):
     case = exported("small_convnet")
     pixels = np.random.default_rng(0).integers(20, 200, (16, 8, 8, 3), dtype=np.uint8)
     samples = write_samples(tmp_path / "s", {"image": pixels})
-    quantizer.make(case.file, "int8", tmp_path / "o.tflite", signature=case.signature, samples=samples, seed=0)
+    making.make(
+        TFLiteConverter, case.file, "int8", tmp_path / "o.tflite", signature=case.signature, samples=samples, seed=0
+    )
     port = open_runtime(tmp_path / "o.tflite", case.signature).contract.inputs[0]
     assert (port.scale, port.zero_point) == (1.0, -128)
 
@@ -156,11 +161,12 @@ def test_the_same_arguments_write_the_same_bytes_in_another_process(exported, tm
     case = exported("small_convnet")
     case.make(precision, tmp_path / "here.tflite")
     program = (
-        "import sys; from pathlib import Path; from mlopt_tflite import quantizer\n"
+        "import sys; from pathlib import Path; from mlopt import plain; from mlopt_tflite import TFLiteConverter\n"
         "from mlopt.data.samples import Samples\n"
         "file, precision, dest, folder = sys.argv[1:]\n"
         "samples = Samples.open(Path(folder)) if folder else None\n"
-        "quantizer.make(Path(file), precision, Path(dest), signature=None, samples=samples, seed=0)\n"
+        "make = plain.resolve({p.name: p.make for p in TFLiteConverter.precisions}[precision])\n"
+        "make(Path(file), precision, Path(dest), signature=None, samples=samples, seed=0)\n"
         "assert 'tensorflow' not in sys.modules"
     )
     folder = str(case.samples.folder) if precision in NEEDING else ""
@@ -183,26 +189,24 @@ def test_a_search_for_ranges_says_what_it_chose_and_how_well_it_did(exported, tm
 def test_a_precision_that_needs_samples_asks_for_them(exported, tmp_path):
     case = exported("small_convnet")
     with pytest.raises(ValueError, match="samples"):
-        quantizer.make(case.file, "int8", tmp_path / "o", signature=case.signature, samples=None, seed=0)
-
-
-def test_an_unknown_precision_is_answered_with_the_known_ones(exported, tmp_path):
-    case = exported("small_convnet")
-    with pytest.raises(ValueError, match="mixed-4-8"):
-        quantizer.make(case.file, "int3", tmp_path / "o", signature=case.signature, samples=None, seed=0)
+        making.make(TFLiteConverter, case.file, "int8", tmp_path / "o", signature=case.signature, samples=None, seed=0)
 
 
 def test_samples_of_another_model_are_refused(exported, tmp_path):
     case = exported("small_convnet")
     samples = write_samples(tmp_path / "s", {"other": np.ones((9, 2), np.float32)})
     with pytest.raises(DataMismatch, match="image"):
-        quantizer.make(case.file, "int8", tmp_path / "o", signature=case.signature, samples=samples, seed=0)
+        making.make(
+            TFLiteConverter, case.file, "int8", tmp_path / "o", signature=case.signature, samples=samples, seed=0
+        )
 
 
 def test_samples_that_also_judge_the_choice_are_noted(exported, tmp_path):
     case = exported("small_convnet")
     few = write_samples(tmp_path / "s", {"image": case.inputs["image"][:5]})
-    made = quantizer.make(case.file, "int8", tmp_path / "o", signature=case.signature, samples=few, seed=0)
+    made = making.make(
+        TFLiteConverter, case.file, "int8", tmp_path / "o", signature=case.signature, samples=few, seed=0
+    )
     assert any("only 5 samples" in note for note in made.notes)
 
 
@@ -426,8 +430,9 @@ def test_a_recurrent_layer_in_float_still_has_its_weights_in_8_bits(tmp_path):
     export(model, model.signature, tmp_path / "float.tflite")
     inputs = tiny.inputs_for(model, 24)
     samples = write_samples(tmp_path / "s", inputs)
-    made = quantizer.make(
-        tmp_path / "float.tflite", "int8", tmp_path / "o.tflite", signature=model.signature, samples=samples, seed=0
+    made = making.make(
+        TFLiteConverter, tmp_path / "float.tflite", "int8", tmp_path / "o.tflite",
+        signature=model.signature, samples=samples, seed=0
     )
     kinds = read_storage(tmp_path / "o.tflite").weights_by_dtype
     assert kinds["int8"] == 4 * (12 * 16 + 16 * 16) and any("LSTM" in note for note in made.notes)

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlopt.data.labels import LabelKind, Labels, interpret, say_nothing_of_the_output
+from mlopt.data.labels import Labels, interpret, say_nothing_of_the_output
 from mlopt.data.readers.python import ArraySource
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import LabelKind
 
 
 def signature(*output: int | None, given: tuple[int, ...] = (2,), names: tuple[str, ...] = ("out",)) -> Signature:
@@ -26,7 +27,7 @@ def read(values: np.ndarray, model: Signature) -> tuple[Labels, np.ndarray]:
 def test_whole_numbers_are_classes():
     for dtype in ("int8", "int64", "uint8", "float32"):
         labels, stored = read(np.array([2, 0, 1], dtype), signature(3))
-        assert labels.kind is LabelKind.CLASS and stored.dtype == np.int32 and stored.tolist() == [2, 0, 1]
+        assert labels.kind is LabelKind.CATEGORIES and stored.dtype == np.int32 and stored.tolist() == [2, 0, 1]
         assert labels.per_row is not None and labels.per_row.tolist() == [2, 0, 1]
 
 
@@ -37,7 +38,7 @@ def test_a_column_of_one_value_a_row_is_the_same_as_a_plain_one():
 
 def test_one_hot_rows_become_class_numbers_and_that_is_told():
     labels, stored = read(np.eye(3, dtype=np.float32)[[2, 0, 1]], signature(3))
-    assert labels.kind is LabelKind.CLASS and stored.tolist() == [2, 0, 1]
+    assert labels.kind is LabelKind.CATEGORIES and stored.tolist() == [2, 0, 1]
     assert labels.per_row is not None and labels.per_row.tolist() == [2, 0, 1]
     assert any("one-hot" in note for note in labels.notes)
 
@@ -51,7 +52,7 @@ def test_rows_that_are_not_one_hot_stay_values_and_that_is_told():
 
 def test_one_output_with_zeros_and_ones_is_two_classes():
     labels, stored = read(np.array([0, 1, 1]), signature(1))
-    assert labels.kind is LabelKind.CLASS and stored.tolist() == [0, 1, 1]
+    assert labels.kind is LabelKind.BINARY and stored.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("values", [[1.5, 2.0], [3, 40]])
@@ -64,9 +65,9 @@ def test_masks_are_classes_in_every_place():
     mask = np.array([[[0, 1], [1, 0]]], np.uint8)
     for given in (mask, mask[..., None], np.eye(2)[mask]):
         labels, stored = read(given, signature(2, 2, 2))
-        assert labels.kind is LabelKind.CLASS and stored.tolist() == mask.tolist() and labels.per_row is None
+        assert labels.kind is LabelKind.CATEGORIES and stored.tolist() == mask.tolist() and labels.per_row is None
     labels, stored = read(mask[..., None], signature(2, 2, 1))
-    assert labels.kind is LabelKind.CLASS and stored.tolist() == mask.tolist()
+    assert labels.kind is LabelKind.BINARY and stored.tolist() == mask.tolist()
 
 
 def test_words_are_numbered_in_sorted_order_and_that_is_told():

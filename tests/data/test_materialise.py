@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlopt.data.dataset import Dataset, Request
-from mlopt.data.labels import LabelKind
 from mlopt.data.materialise import write_arrays, write_calibration_and_test, write_samples
 from mlopt.data.preparation import Preparation
 from mlopt.data.readers.python import ArraySource
@@ -63,7 +62,7 @@ def test_a_test_set_is_the_source_in_its_order_and_dtype(tmp_path):
     np.testing.assert_array_equal(samples.inputs["image"], PIXELS)
     assert samples.inputs["image"].dtype == np.uint8 and samples.rows(0, 2)["image"].dtype == np.float32
     np.testing.assert_array_equal(samples.labels, LABELS)
-    assert (summary.count, summary.label_kind, summary.notes, summary.warnings) == (ROWS, LabelKind.CLASS, (), ())
+    assert (summary.count, summary.notes, summary.warnings) == (ROWS, (), ())
 
 
 def test_every_stored_row_is_the_source_row_that_it_names(tmp_path):
@@ -115,6 +114,18 @@ def test_named_splits_go_to_the_role_that_is_meant(tmp_path):
         "22 of 30 rows of split train not used: calibration takes 8",
         "split validation not used (5 rows): calibration takes train",
     )
+
+
+def test_a_rare_class_keeps_its_share_in_the_test_though_calibration_takes_as_many_of_each(tmp_path):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [600, 200, 160, 40]))
+    calibration, test = write_calibration_and_test(
+        source(x=np.zeros((1000, 4, 4, 3), np.uint8), y=labels), model(), tmp_path / "c", tmp_path / "t", seed=0,
+        calibration_limit=160, test_limit=500,
+    )
+    found = [np.bincount(Samples.open(one.folder).labels, minlength=4) for one in (calibration, test)]
+    np.testing.assert_allclose(found[1] / 500, [0.6, 0.2, 0.16, 0.04], atol=0.03)
+    assert found[1][3] >= 15 and found[0][3] == 40 - found[1][3]        # of the rare class all that the test has left
+    assert found[0][:3].max() - found[0][:3].min() <= 1
 
 
 def test_only_chosen_pictures_are_decoded(tmp_path):
@@ -265,7 +276,7 @@ def test_marks_beside_an_autoencoder_become_slices(tmp_path):
     given = source(x=random.normal(size=(ROWS, 24)).astype(np.float32), y=LABELS)
     summary, samples = write(given, signature, tmp_path / "s")
     assert samples.labels is None and samples.slices["y"].tolist() == LABELS.tolist()
-    assert summary.label_kind is LabelKind.NONE and "column y groups the samples" in summary.notes[0]
+    assert "column y groups the samples" in summary.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_device_can_replay_the_golden_pairs(done):
 
     folder, _, _ = done
     found = manifest.read(folder / "manifest.json")
-    file = next(f for f in found.files if (f.format, f.precision) == ("tflite", "int8"))
+    file = next(f for f in found.files if (f.variant.format, f.variant.precision) == ("tflite", "int8"))
     fed, told = file.contract.inputs[0], file.contract.outputs[0]
     golden_in, golden_out = found.golden_inputs[0], file.golden_outputs[0]
     real = np.frombuffer((folder / golden_in.path).read_bytes(), "<f4").reshape(golden_in.shape)

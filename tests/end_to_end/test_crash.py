@@ -8,27 +8,28 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+SUPPORT = Path(__file__).parents[1] / "support"       # with mlopt_zipped
 MLOPT = str(Path(sys.executable).with_name("mlopt"))
 
 DOOR = '''
-from mlopt.convert.protocol import Precision
+from mlopt.convert.protocol import Exporter, Precision
 from mlopt_zipped import ZippedConverter
+
+MAKE = "mlopt_doomed.room:make"
 
 class Doomed(ZippedConverter):
     name = "doomed"
-    make = "mlopt_doomed.room:make"
     precisions = (
         *ZippedConverter.precisions[:1],
-        Precision(name="killed", about="Ends as the kernel's out-of-memory killer ends things.", needs_samples=False),
-        Precision(name="refused", about="Says why it cannot be made.", needs_samples=False),
-        Precision(name="broken", about="A bug with a traceback.", needs_samples=False),
+        Precision(name="killed", about="Ends as a full memory ends it.", needs_samples=False, make=MAKE),
+        Precision(name="refused", about="Says why it cannot be made.", needs_samples=False, make=MAKE),
+        Precision(name="broken", about="A bug with a traceback.", needs_samples=False, make=MAKE),
         ZippedConverter.precisions[1],
     )
 
 class Stillborn(ZippedConverter):
     name = "stillborn"
-    export = "mlopt_doomed.room:export"
+    exporters = {"keras": Exporter(function="mlopt_doomed.room:export")}
 '''
 ROOM = '''
 import os
@@ -64,12 +65,13 @@ def ended(files, cache, tmp_path_factory):
         "[mlopt.converters]\ndoomed = mlopt_doomed:Doomed\nstillborn = mlopt_doomed:Stillborn\n"
     )
     out = tmp_path_factory.mktemp("ended") / "bundle"
-    environment = os.environ | {"MLOPT_CACHE": str(cache), "PYTHONPATH": os.pathsep.join([str(site), str(EXAMPLES)])}
+    environment = os.environ | {"MLOPT_CACHE": str(cache), "PYTHONPATH": os.pathsep.join([str(site), str(SUPPORT)])}
     run = subprocess.run(
         [MLOPT, "compress", str(files / "model.h5"), "--test", str(files / "test.npz"), "--out", str(out),
          "--to", "stillborn,doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )
+    assert run.stdout, run.stderr
     return run, json.loads(run.stdout)
 
 

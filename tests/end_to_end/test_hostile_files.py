@@ -34,12 +34,12 @@ def test_the_python_interface_refuses_it(hostile, tmp_path, monkeypatch):
     assert not mark.exists() and not (tmp_path / "bundle").exists()
 
 
-def test_a_recipe_refuses_it_as_the_model_and_as_a_teacher(hostile, files, mlopt, tmp_path):
+def test_a_recipe_refuses_it_as_the_model_and_as_a_teacher(hostile, files, mlopt_here, tmp_path):
     file, mark = hostile
     recipe = tmp_path / "taught.yaml"
     recipe.write_text(f"schema: 1\nabout: Taught.\nsteps:\n  - distill: {{teacher: {file}, epochs: 1}}\n")
     data = ("--train", files / "samples.npz", "--test", files / "test.npz", "--out", tmp_path / "bundle")
     for source in (file, files / "model.h5"):
-        run = mlopt("compress", source, "--recipe", recipe, *data)
+        run = mlopt_here("compress", source, "--recipe", recipe, *data)
         assert run.returncode == 2 and "Nothing was run" in run.stderr, run.stderr
         assert not mark.exists() and not (tmp_path / "bundle").exists()

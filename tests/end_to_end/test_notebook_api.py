@@ -8,12 +8,14 @@ import pytest
 
 
 @pytest.mark.parametrize("imported", ["tensorflow", "keras", "torch"])
-def test_the_api_works_in_a_process_that_has_imported(imported, files, tmp_path):
+def test_the_api_works_in_a_process_that_has_imported(imported, files, cache, done, tmp_path):
+    """A worker that opens the model, others that time files: what `done` has made and proven is not made again."""
     code = (
-        f"import {imported}\n"
+        f"import {imported}, os\n"
         "import mlopt\n"
         f"model = mlopt.load({str(files / 'model.h5')!r})\n"
         "assert model.parameters == 996, model.parameters\n"
+        f"os.environ['MLOPT_CACHE'] = {str(cache)!r}\n"
         f"result = mlopt.compress({str(files / 'model.h5')!r}, test={str(files / 'test.npz')!r},\n"
         f"    out={str(tmp_path / 'bundle')!r}, formats=['tflite', 'coreml'], precisions=['float16'])\n"
         "assert all(c.verified for c in result.report.candidates)\n"

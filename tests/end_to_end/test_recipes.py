@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from once import made_once
 
 from mlopt.testing import tiny
 
@@ -58,10 +59,13 @@ def run(files, train, recipe, out, cache):
 
 @pytest.fixture(scope="module")
 def trained(files, train, recipe, tmp_path_factory):
-    place = tmp_path_factory.mktemp("trained")
-    done = run(files, train, recipe, place / "bundle", place / "cache")
-    assert done.returncode == 0, done.stderr
-    return place, json.loads(done.stdout)
+    def carry_out(place):
+        done = run(files, train, recipe, place / "bundle", place / "cache")
+        assert done.returncode == 0, done.stderr
+        (place / "stdout.json").write_text(done.stdout)
+
+    place = made_once(tmp_path_factory, "trained", carry_out)
+    return place, json.loads((place / "stdout.json").read_text())
 
 
 def test_files_come_from_what_the_recipe_trained_and_are_held_against_the_source(trained):

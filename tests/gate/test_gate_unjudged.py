@@ -32,13 +32,12 @@ RANDOM = np.random.default_rng(1).bytes(5000)
 @pytest.fixture
 def gate(tmp_path):
     """The command as a function, on files in a folder; figures of scores stand in a report."""
-    def check(*, budget=SIZE, baseline=None, report=None, names=()):
+    def judged(*, budget=SIZE, baseline=None, report=None, names=()):
         (tmp_path / "mlopt-budget.toml").write_text("schema = 1\n" + budget)
         given = tuple(tmp_path / name for name in names)
-        return check(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report,
-                           today=TODAY)
+        return check(files=given, budget=tmp_path / "mlopt-budget.toml", baseline=baseline, report=report, today=TODAY)
 
-    return check
+    return judged
 
 
 @pytest.mark.parametrize("content", [

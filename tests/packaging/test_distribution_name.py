@@ -49,12 +49,12 @@ def test_no_text_of_the_repository_tells_anyone_to_install_the_stranger():
 
 def test_pip_knows_the_project_and_its_extras_by_the_names_that_messages_say():
     assert PROJECT["name"] == DISTRIBUTION == "mlopt-edge"
-    assert set(extras.PACKAGES_BY_EXTRA) == set(PROJECT["optional-dependencies"]) - {"all"}
+    assert set(extras.known()) == set(PROJECT["optional-dependencies"]) - {"all"}
     references = [Requirement(text) for texts in PROJECT["optional-dependencies"].values() for text in texts]
     assert {one.name for one in references if one.name.startswith("mlopt")} == {DISTRIBUTION}
 
 
-@pytest.mark.parametrize("extra", extras.PACKAGES_BY_EXTRA)
+@pytest.mark.parametrize("extra", extras.known())
 def test_an_extra_that_is_missing_is_told_with_the_command_that_brings_it(extra):
     for command in (str(MissingExtra(extra, ["a", "b"], "doing")), install_command(extra)):
         wanted = requirement(command)
@@ -62,9 +62,11 @@ def test_an_extra_that_is_missing_is_told_with_the_command_that_brings_it(extra)
 
 
 def test_doctor_and_the_report_tell_the_same_where_everything_is_missing(monkeypatch):
-    monkeypatch.setattr(extras, "missing", lambda extra: extras.PACKAGES_BY_EXTRA[extra])
+    monkeypatch.setattr(
+        extras, "missing", lambda extra: tuple(package.module for package in extras.known()[extra].packages)
+    )
     remedies = {one.name: requirement(one.remedy) for one in diagnosis.doctor().extras}
-    assert set(remedies) == set(extras.PACKAGES_BY_EXTRA)
+    assert set(remedies) == set(extras.known())
     assert all(one.name == DISTRIBUTION and one.extras == {name} for name, one in remedies.items())
     notes = finish._not_installed(CompressRequest(model=ModelLocation(Path("model.h5")), out=Path("out")))
     assert {note.about: requirement(note.message).name for note in notes} == dict.fromkeys(

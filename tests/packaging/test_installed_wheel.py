@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -136,9 +137,29 @@ def uv():
     return "uv"
 
 
+def give_compiled_files(environment):
+    """pip compiles what it installs, uv leaves that to the first import, and none of our workers may write there.
+
+    Those of the environment that runs the tests fit where its files are the same, by date and size: Python checks both.
+    """
+    ours = Path(sysconfig.get_path("purelib"))
+    theirs = environment / ours.relative_to(sys.prefix)
+    for folder in ours.rglob("__pycache__"):
+        package = theirs / folder.parent.relative_to(ours)
+        if package.is_dir():
+            shutil.copytree(folder, package / "__pycache__", copy_function=link_or_copy, dirs_exist_ok=True)
+
+
+def link_or_copy(source, dest):
+    try:
+        os.link(source, dest)
+    except OSError:                 # they lie on two disks
+        shutil.copyfile(source, dest)
+
+
 @pytest.fixture(scope="module")
 def made(wheel, given, uv, tmp_path_factory):
-    """`made(extras)` -> a fresh `Environment`. One place for all: Python's compiled files, kept apart, fit the next."""
+    """`made(extras)` -> a fresh `Environment`."""
     place = tmp_path_factory.mktemp("installed")
 
     def make(extra):
@@ -154,9 +175,10 @@ def made(wheel, given, uv, tmp_path_factory):
             done = subprocess.run([uv, "--quiet", *map(str, command)], cwd=place, capture_output=True, text=True,
                                   check=False, timeout=300)
             assert done.returncode == 0, done.stderr
+        give_compiled_files(place / "env")
         variables = {
             "PATH": f"{place / 'env/bin'}:{os.defpath}", "HOME": str(place), "MLOPT_CACHE": str(place / "cache"),
-            "PYTHONPYCACHEPREFIX": str(place / "compiled"), "CUDA_VISIBLE_DEVICES": "-1", "LC_ALL": "C.UTF-8",
+            "CUDA_VISIBLE_DEVICES": "-1", "LC_ALL": "C.UTF-8",
         }
         return Environment(extra=extra, folder=place / "env", work=place / "work", variables=variables)
 

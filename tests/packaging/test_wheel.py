@@ -24,6 +24,11 @@ def test_every_module_of_every_package_is_in_the_wheel(names):
             assert file.relative_to(folder).as_posix() in names
 
 
+def test_the_templates_of_the_pages_are_in_the_wheel(names):
+    templates = [file.relative_to(ROOT).as_posix() for file in (ROOT / "mlopt/render/html/templates").iterdir()]
+    assert len(templates) > 10 and set(templates) <= set(names)
+
+
 def test_the_wheel_holds_only_packages_and_metadata(names):
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {
@@ -59,6 +64,6 @@ def test_the_wheel_names_its_converters_and_its_command(wheel):
     points = {(point.group, point.name) for point in found.entry_points}
     assert points == {
         ("console_scripts", "mlopt"), ("mlopt.converters", "tflite"), ("mlopt.converters", "onnx"),
-        ("mlopt.converters", "coreml"), ("mlopt.recipes", "mlopt"),
+        ("mlopt.converters", "coreml"), ("mlopt.frameworks", "keras"), ("mlopt.recipes", "mlopt"),
     }
     assert (found.name, found.version) == ("mlopt-edge", mlopt.__version__)

@@ -10,8 +10,8 @@ from mlopt.frameworks.fitting import Strategy
 from mlopt.location import ModelLocation
 from mlopt.pipeline.step_task import StepTask
 from mlopt.pipeline.training import step_reach
-from mlopt.recipe.steps import STEPS
 from mlopt.sandbox import Network
+from mlopt.steps.finetune import Finetune
 
 STORE = Path("/cache")
 
@@ -19,9 +19,9 @@ STORE = Path("/cache")
 @pytest.fixture
 def task():
     return StepTask(
-        number=1, name="finetune", settings=plain.to_plain(STEPS["finetune"](epochs=1, teacher="source, big.h5")),
+        number=1, name="finetune", settings=plain.to_plain(Finetune(epochs=1, teacher="source, big.h5")),
         later=(), model=ModelLocation(Path("/m.h5")), holds=None, validation_before=None,
-        source=ModelLocation(Path("/m.h5")), train=STORE / "train", validation=STORE / "validation",
+        source=ModelLocation(Path("/m.h5")), framework="keras", train=STORE / "train", validation=STORE / "validation",
         work=STORE / "work",
         logs=Path("/logs"), dest=STORE / "step", seed=0, strategy=Strategy.ONE, track="",
     )

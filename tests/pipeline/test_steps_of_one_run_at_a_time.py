@@ -11,7 +11,8 @@ from mlopt.model import Signature
 from mlopt.pipeline.request import CompressRequest
 from mlopt.pipeline.training import Training, _alone
 from mlopt.pipeline.workspace import Workspace
-from mlopt.recipe.steps import Finetune, Recipe
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.finetune import Finetune
 from mlopt.worker import Crew
 
 
@@ -21,7 +22,7 @@ def training(tmp_path):
         yield Training(
             request=CompressRequest(model=ModelLocation(tmp_path / "model.h5"), out=tmp_path / "out"),
             recipe=Recipe(schema=1, about="Once.", steps=(Finetune(epochs=1),)),
-            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples",
+            signature=Signature(inputs=(), outputs=()), samples=tmp_path / "samples", framework="keras",
             at=Workspace(crew=crew, store=Cache(tmp_path / "cache")),
         )
 

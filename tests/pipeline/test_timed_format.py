@@ -9,7 +9,9 @@ from mlopt.errors import BadRequest, MissingExtra
 from mlopt.location import ModelLocation
 from mlopt.pipeline.timed_format import timed_format, with_formats
 from mlopt.plugins import UnknownPlugin
-from mlopt.recipe.steps import Finetune, Recipe, Slim
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.finetune import Finetune
+from mlopt.steps.slim import Slim
 
 
 def recipe(*steps):
@@ -37,7 +39,7 @@ def test_a_recipe_that_times_nothing_asks_for_no_model():
 
 
 def test_a_format_that_cannot_be_timed_is_refused_with_those_that_can():
-    with pytest.raises(BadRequest, match="cannot time coreml files .*; of the formats it can time tflite and onnx"):
+    with pytest.raises(BadRequest, match=r"cannot time coreml files .*; of the formats it can time tflite and onnx"):
         timed_format("coreml", "keras")
 
 

@@ -1,10 +1,18 @@
-"""The runner imports nothing of mlopt, so its answers are held to mlopt's contract here."""
+"""The runner imports nothing of mlopt, so what it is asked and answers is held to mlopt's contract here."""
 
 from dataclasses import fields
+from typing import get_type_hints
+
+import pytest
 
 from mlopt.profiling import contract
 from mlopt.profiling.runner import answers
 
 
-def test_an_operator_of_the_runner_has_the_fields_of_the_contract():
-    assert set(answers.OperatorTime.__annotations__) == {field.name for field in fields(contract.OperatorTime)}
+@pytest.mark.parametrize(("ours", "contracts"), [
+    (answers.OperatorTime, contract.OperatorTime),
+    (answers.Request, contract.RunRequest),
+    (answers.Result, contract.RunResult),
+])
+def test_the_runner_and_the_contract_name_the_same_fields(ours, contracts):
+    assert set(get_type_hints(ours)) == {field.name for field in fields(contracts)}

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from mlopt.errors import BadRequest, MloptError
 from mlopt.recipe.load import RecipeInvalid, load
 from mlopt.recipe.schema import recipe_schema
-from mlopt.recipe.steps import Distill, Export, Prune, Quantize, Student
+from mlopt.recipe.steps import Export
+from mlopt.steps.distill import Distill, Student
+from mlopt.steps.prune import Prune
+from mlopt.steps.quantize import Quantize
 
 HEAD = "schema: 1\nabout: A test.\n"
 

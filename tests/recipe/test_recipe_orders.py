@@ -6,7 +6,13 @@ import pytest
 
 from mlopt.recipe.check import find_problem
 from mlopt.recipe.load import RecipeInvalid, load
-from mlopt.recipe.steps import Cluster, Distill, Finetune, Prune, Quantize, Recipe, Slim, Student
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.cluster import Cluster
+from mlopt.steps.distill import Distill, Student
+from mlopt.steps.finetune import Finetune
+from mlopt.steps.prune import Prune
+from mlopt.steps.quantize import Quantize
+from mlopt.steps.slim import Slim
 
 SENSIBLE = {
     "distill": Distill(epochs=1), "slim": Slim(macs=0.5, epochs=1), "prune": Prune(epochs=1),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mlopt import plugins
 from mlopt.recipe import catalogue
 from mlopt.recipe.explain import explain_recipe, explain_step, list_recipes
 from mlopt.recipe.load import load
-from mlopt.recipe.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "recipes/mlopt_recipes").rglob("*.yaml"))
@@ -33,7 +33,7 @@ def test_each_recipe_has_one_row_of_figures():
         assert all(re.search(r"\d", cell) or cell.strip() == "not measured yet" for cell in cells.split("|"))
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", plugins.step_names())
 def test_every_key_of_a_step_has_a_sentence_and_a_kind(name):
     about, keys = explain_step(name)
     assert about

@@ -16,7 +16,13 @@ from mlopt.location import ModelLocation
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, StepTask
 from mlopt.pipeline.workers.step import read_holds, run_step
 from mlopt.recipe.check import find_problem
-from mlopt.recipe.steps import Cluster, Distill, Finetune, Prune, Quantize, Recipe, Slim
+from mlopt.recipe.steps import Recipe
+from mlopt.steps.cluster import Cluster
+from mlopt.steps.distill import Distill
+from mlopt.steps.finetune import Finetune
+from mlopt.steps.prune import Prune
+from mlopt.steps.quantize import Quantize
+from mlopt.steps.slim import Slim
 from mlopt.testing import tiny
 
 STEPS = {
@@ -64,7 +70,7 @@ def carried_out(files, tmp_path_factory):
                 number=len(names), later=(), name=STEPS[names[-1]].name, settings=plain.to_plain(STEPS[names[-1]]),
                 model=ModelLocation(before / MODEL if before else files / "model.h5"),
                 holds=before / HOLDS if before else None, validation_before=None,
-                source=ModelLocation(files / "model.h5"),
+                source=ModelLocation(files / "model.h5"), framework="keras",
                 train=files / "train", validation=files / "validation", work=place / "work", logs=place / "logs",
                 dest=place / "done", seed=3, strategy=Strategy.ONE, track="",
             ))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
-from mlopt import plain, worker, worker_main
+from mlopt import code, plain, worker, worker_main
 from mlopt.cli import app
 from mlopt.cli.exit_codes import explained
 from mlopt.errors import MloptError
@@ -34,8 +34,8 @@ def mlopt(*arguments: object, cache_folder: Path) -> subprocess.CompletedProcess
         mock.patch.dict(os.environ, variables), workers_in_this_process(),
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
     ):
-        code = explained(lambda: app(words))
-    return subprocess.CompletedProcess(words, int(code), out.getvalue(), err.getvalue())
+        exit_code = explained(lambda: app(words))
+    return subprocess.CompletedProcess(words, int(exit_code), out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def _run(
 
     worker._line.line = worker.Line(emit=emit, ask=ask, leave=leave, own=own)
     try:
-        answer = {"result": worker_main._call(job.function, _sent(job.arguments))}
+        answer = {"result": worker_main._call(code.name_of(job.function), _sent(job.arguments))}
     except worker.Cancelled:
         raise
     except MloptError as err:

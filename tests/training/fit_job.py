@@ -12,8 +12,9 @@ from mlopt.isolation import NEVER_NEEDED, TORCH, hide
 
 hide(TORCH | NEVER_NEEDED)
 
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer  # noqa: E402
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Optimizer  # noqa: E402
 from mlopt.frameworks.keras.network.model import trainable  # noqa: E402
+from mlopt.outputs import LabelKind  # noqa: E402
 from mlopt.testing import tiny  # noqa: E402
 
 

@@ -14,8 +14,9 @@ from mlopt.frameworks.keras.quiet import tf  # noqa: E402
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer, Strategy  # noqa: E402
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Optimizer, Strategy  # noqa: E402
 from mlopt.frameworks.keras.network.model import trainable  # noqa: E402
+from mlopt.outputs import LabelKind  # noqa: E402
 from mlopt.testing import tiny  # noqa: E402
 
 

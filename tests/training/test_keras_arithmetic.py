@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from needs import needs_hardware
 
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Strategy
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Strategy
 from mlopt.frameworks.keras.fitting import arithmetic
 from mlopt.frameworks.keras.fitting.arithmetic import Arithmetic, chosen, rewritten, worthwhile
-from mlopt.frameworks.keras.fitting.heads import Head
 from mlopt.frameworks.keras.grid.layers import Rounding
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.network import Network
+from mlopt.outputs import Head, LabelKind
 from mlopt.testing.networks import Builder
 
 CLASSES, VALUES = {"y": Head.SOFTMAX}, {"y": Head.SOFTMAX, "z": Head.PLAIN}

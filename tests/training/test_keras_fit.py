@@ -14,7 +14,6 @@ from mlopt.frameworks.fitting import (
     EpochFacts,
     FitTask,
     Hold,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Schedule,
@@ -27,6 +26,7 @@ from mlopt.frameworks.keras.fitting.updates import learning_rate
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.location import ModelLocation
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 
 

@@ -10,14 +10,15 @@ from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import Hold, LabelKind, LabelLoss
+from mlopt.frameworks.fitting import Hold, LabelLoss
 from mlopt.frameworks.keras.fitting import losses, pipeline, teachers
 from mlopt.frameworks.keras.fitting.augment import Augment
-from mlopt.frameworks.keras.fitting.heads import Head, head_of, scores
+from mlopt.frameworks.keras.fitting.heads import head_of, scores
 from mlopt.frameworks.keras.fitting.objective import _mixed
 from mlopt.frameworks.keras.fitting.updates import Held
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import Head, LabelKind
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(0, 3, (6, 5)).astype(np.float32)

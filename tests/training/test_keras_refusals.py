@@ -12,7 +12,6 @@ from mlopt.frameworks.fitting import (
     AttentionLoss,
     FitTask,
     HintLoss,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Strategy,
@@ -23,6 +22,7 @@ from mlopt.frameworks.keras.network import saving
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.location import ModelLocation
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 
 LABELS = LabelLoss(output="label", kind=LabelKind.CATEGORIES)

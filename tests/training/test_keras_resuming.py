@@ -16,13 +16,13 @@ from mlopt.frameworks.fitting import (
     FitTask,
     HintLoss,
     Hold,
-    LabelKind,
     LabelLoss,
     Optimizer,
     Strategy,
 )
 from mlopt.frameworks.keras.fitting import checkpoints
 from mlopt.frameworks.keras.network.model import trainable as take_apart
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 
 JOB = Path(__file__).with_name("fit_job.py")

@@ -15,11 +15,13 @@ import pytest
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest, WorkerCrashed, WorkerTimeout
-from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelKind, LabelLoss, Optimizer, Strategy
+from mlopt.frameworks.fitting import FitResult, FitTask, InputFacts, LabelLoss, Optimizer, Strategy
 from mlopt.frameworks.keras.fitting import remote
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.grid import ActivationGrid
 from mlopt.network import Kind
+from mlopt.outputs import LabelKind
+from mlopt.scheme import INT8
 from mlopt.testing import tiny
 from mlopt.training import cluster
 from mlopt.worker import Cancelled
@@ -146,7 +148,7 @@ def test_a_network_on_its_grid_travels_to_other_processes(tmp_path):
         name: ActivationGrid(low=min(0.0, float(a.min())), high=float(a.max()) + 0.1)
         for name, a in plain.activations(nodes, {"image": x}).items()
     }
-    kernels = {node.name: 8 for node in plain.network.nodes if node.kind is Kind.CONVOLUTION}
+    kernels = {node.name: INT8.weights[0] for node in plain.network.nodes if node.kind is Kind.CONVOLUTION}
     gridded = plain.on_grid(ranges, kernels)
     task = FitTask(samples=tmp_path, validation=None, losses=(), epochs=1, checkpoints=tmp_path)
     (tmp_path / remote.REQUEST).write_bytes(remote._packed(gridded, task))

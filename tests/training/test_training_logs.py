@@ -15,10 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from mlopt.errors import OutputUnwritable
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Optimizer
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Optimizer
 from mlopt.frameworks.keras.fitting import logs
 from mlopt.frameworks.keras.network.model import trainable as take_apart
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import LabelKind
 from mlopt.testing import tiny
 from mlopt.training import tracking
 
@@ -135,7 +136,6 @@ def server(tmp_path):
     one.kill()
 
 
-@pytest.mark.slow
 def test_a_real_server_gets_figures_and_its_death_costs_figures_alone(task, server):
     server.await_answer()
     tracked = replace(task, track=f"mlflow:{server.uri}")

@@ -8,8 +8,11 @@ import pytest
 import tf_keras
 
 from mlopt.errors import BadRequest, DataMismatch
-from mlopt.frameworks.fitting import Hold, LabelKind, LabelLoss, TeacherLoss, Teachers
-from mlopt.recipe.steps import Distill, Finetune, Slim
+from mlopt.frameworks.fitting import Hold, LabelLoss, TeacherLoss, Teachers
+from mlopt.outputs import LabelKind
+from mlopt.steps.distill import Distill
+from mlopt.steps.finetune import Finetune
+from mlopt.steps.slim import Slim
 from mlopt.testing import steps, tiny
 from mlopt.training.objective import balanced, trainer
 

@@ -246,7 +246,7 @@ def source():
 
 def test_proving_runs_all_samples_in_batches(samples, source):
     reference = {"y": 2 * samples.inputs["x"]}
-    found = prove(Doubling(), samples, reference, source=source, runtime_name="twice", samples_name="test")
+    found = prove(Doubling(), samples, reference, source=source, runtime_name="twice", samples_name="test").evidence
     assert (found.runtime, found.samples, found.n, found.agreement) == ("twice", "test", 600, 1.0)
 
 

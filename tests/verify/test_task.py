@@ -3,7 +3,8 @@ import pytest
 
 from mlopt.errors import DataMismatch
 from mlopt.model import Signature, TensorSpec
-from mlopt.verify.task import Scoring, TaskKind, identify_task, prepare_labels
+from mlopt.outputs import OutputKind
+from mlopt.verify.task import Scoring, identify_task, prepare_labels
 
 
 def signature(input_shape, *outputs):
@@ -23,7 +24,7 @@ SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 
 
 def test_softmax_outputs_are_class_scores_with_or_without_labels():
-    assert task_of(SOFTMAX, "softmax").main.kind is TaskKind.CLASSES
+    assert task_of(SOFTMAX, "softmax").main.kind is OutputKind.CLASSES
     found = task_of(SOFTMAX, "softmax", np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8))
     assert (found.metric, found.scoring) == ("top1", Scoring.TOP_CLASS)
 
@@ -39,12 +40,12 @@ def test_a_source_that_answers_the_same_for_every_sample_is_told(labels):
 
 
 def test_an_unknown_output_whose_rows_sum_to_one_is_class_scores():
-    assert task_of(SOFTMAX).main.kind is TaskKind.CLASSES
-    assert task_of(LOGITS).main.kind is TaskKind.VALUES
+    assert task_of(SOFTMAX).main.kind is OutputKind.CLASSES
+    assert task_of(LOGITS).main.kind is OutputKind.VALUES
 
 
 def test_integer_labels_turn_logits_into_class_scores():
-    assert task_of(LOGITS, "linear", np.array([0, 1, 2, 0, 1, 2])).main.kind is TaskKind.CLASSES
+    assert task_of(LOGITS, "linear", np.array([0, 1, 2, 0, 1, 2])).main.kind is OutputKind.CLASSES
 
 
 def test_logits_without_labels_say_that_they_may_be_an_embedding():
@@ -60,7 +61,7 @@ def test_one_hot_labels_and_column_labels_become_class_indices():
 
 def test_a_sigmoid_beside_zeros_and_ones_is_measured_by_auc():
     task = task_of([[0.2], [0.9]], "sigmoid", np.array([0, 1]))
-    assert (task.main.kind, task.metric, task.main.threshold) == (TaskKind.BINARY, "auc", 0.5)
+    assert (task.main.kind, task.metric, task.main.threshold) == (OutputKind.BINARY, "auc", 0.5)
     assert task_of([[-2.0], [3.0]], "linear", np.array([0, 1])).main.threshold == 0.0
 
 
@@ -71,13 +72,13 @@ def test_labels_of_one_class_leave_a_note():
 def test_a_one_channel_mask_is_scored_by_position():
     masks = np.random.default_rng(0).random((2, 4, 4, 1))
     task = task_of(masks, "sigmoid", np.ones((2, 4, 4), dtype=int), input_shape=(4, 4, 3))
-    assert (task.main.kind, task.scoring, task.metric) == (TaskKind.BINARY, Scoring.DECISION, "top1")
+    assert (task.main.kind, task.scoring, task.metric) == (OutputKind.BINARY, Scoring.DECISION, "top1")
 
 
 def test_several_flags_a_sample_are_scored_flag_by_flag():
     labels = np.array([[1, 1, 0]] * 6)
     task = task_of(1 / (1 + np.exp(-LOGITS)), "sigmoid", labels)
-    assert (task.scoring, task.main.kind) == (Scoring.DECISION, TaskKind.BINARY)
+    assert (task.scoring, task.main.kind) == (Scoring.DECISION, OutputKind.BINARY)
 
 
 def test_float_labels_of_the_outputs_shape_are_measured_by_r2():
@@ -88,7 +89,7 @@ def test_float_labels_of_the_outputs_shape_are_measured_by_r2():
 def test_an_output_of_the_inputs_shape_is_a_reconstruction_and_flags_mark_anomalies():
     assert task_of(LOGITS, "linear", input_shape=(3,)).main.mirrors == "x"
     task = task_of(LOGITS, "linear", np.array([0, 1, 0, 1, 0, 1]), input_shape=(3,))
-    assert (task.scoring, task.metric, task.main.kind) == (Scoring.RECONSTRUCTION, "auc", TaskKind.VALUES)
+    assert (task.scoring, task.metric, task.main.kind) == (Scoring.RECONSTRUCTION, "auc", OutputKind.VALUES)
 
 
 def test_two_logits_beside_two_features_are_classes_and_no_reconstruction():
@@ -99,7 +100,7 @@ def test_labels_belong_to_the_first_output_that_they_fit():
     both = signature((7,), ("size", (1,)), ("kind", (3,)))
     reference = {"size": LOGITS[:, :1], "kind": SOFTMAX}
     task = identify_task(both, ("linear", "softmax"), reference, np.eye(3)[[0, 1, 2, 0, 1, 2]])
-    assert task.main.name == "kind" and [o.kind for o in task.outputs] == [TaskKind.VALUES, TaskKind.CLASSES]
+    assert task.main.name == "kind" and [o.kind for o in task.outputs] == [OutputKind.VALUES, OutputKind.CLASSES]
 
 
 @pytest.mark.parametrize(

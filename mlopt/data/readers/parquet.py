@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +81,7 @@ class ParquetSource:
                 self.text, f"row group {group} ends at row {start:,}, and declares {end:,}", "Copy or write it again."
             )
 
-    def _array(self, name: str, values: Any, rows: np.ndarray) -> np.ndarray:
+    def _array(self, name: str, values: pa.Array, rows: np.ndarray) -> np.ndarray:
         if name in self._wrapped:
             values = pc.struct_field(values, "bytes")
         if pa.types.is_dictionary(values.type):
@@ -99,7 +98,7 @@ class ParquetSource:
         out[:] = values.to_pylist()
         return out
 
-    def _numbers(self, name: str, values: Any, rows: np.ndarray) -> np.ndarray:
+    def _numbers(self, name: str, values: pa.Array, rows: np.ndarray) -> np.ndarray:
         if isinstance(values.type, pa.FixedShapeTensorType):
             return np.array(values.to_numpy_ndarray()).reshape(len(rows), *self.columns[name].shape)
         if isinstance(values, pa.ExtensionArray):
@@ -122,7 +121,7 @@ class ParquetSource:
         self._refuse_inner_null(name, values)
         return np.array(values.to_numpy(zero_copy_only=False)).reshape(len(rows), *shape)
 
-    def _refuse_inner_null(self, name: str, values: Any) -> None:
+    def _refuse_inner_null(self, name: str, values: pa.Array) -> None:
         if values.null_count:
             raise DataUnreadable(self.text, f"column {name} holds empty (null) values inside its lists", "Fill them.")
 
@@ -138,7 +137,7 @@ class ParquetSource:
                 declared.check_row(self.text, name, size)
         return columns
 
-    def _column(self, field: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
+    def _column(self, field: pa.Field, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
         kind, name = field.type, field.name
         if isinstance(kind, pa.FixedShapeTensorType):
             dtype = _dtype(kind.value_type)
@@ -183,7 +182,9 @@ def _rows_held(table: pq.ParquetFile, group: int, columns: Sequence[str]) -> int
     return max(1, BATCH_BYTES * facts.num_rows // max(1, held))
 
 
-def _array_column(text: str, field: Any, kind: Any, table: pq.ParquetFile, names: tuple[str, ...]) -> Column:
+def _array_column(
+    text: str, field: pa.Field, kind: pa.DataType, table: pq.ParquetFile, names: tuple[str, ...]
+) -> Column:
     """Numbers, or lists of them to any depth; the first row sets the shape."""
     depth, inner = 0, kind
     while pa.types.is_list(inner) or pa.types.is_large_list(inner) or pa.types.is_fixed_size_list(inner):
@@ -224,7 +225,7 @@ def _open(file: Path) -> pq.ParquetFile:
     return table
 
 
-def _schema(file: Path, table: pq.ParquetFile) -> Any:
+def _schema(file: Path, table: pq.ParquetFile) -> pa.Schema:
     """Its columns as arrow has them, no two of one name."""
     with _as_damaged(file, "its list of columns is damaged"):
         schema = table.schema_arrow
@@ -245,7 +246,7 @@ def _as_damaged(source: str | Path, what: str) -> Iterator[None]:
         raise DataUnreadable(source, f"{what} ({_short(err)})", "Copy it again.") from err
 
 
-def _first(text: str, table: pq.ParquetFile, name: str) -> Any:
+def _first(text: str, table: pq.ParquetFile, name: str) -> pa.Scalar:
     """The first row's value of a column, as an arrow scalar."""
     with _as_damaged(text, f"column {name} is damaged"):
         block = next(table.iter_batches(batch_size=1, columns=[name]), None)
@@ -264,22 +265,22 @@ def _shape_of_first(text: str, table: pq.ParquetFile, name: str, depth: int) -> 
     return tuple(shape)
 
 
-def _is_binary(kind: Any) -> bool:
+def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def _numpy_name(kind: Any) -> str | None:
+def _numpy_name(kind: pa.DataType) -> str | None:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return _dtype(kind)
     return None
 
 
-def _dtype(kind: Any) -> str:
+def _dtype(kind: pa.DataType) -> str:
     """What numpy calls an arrow type; arrow's own answer asks pandas first, where that is installed."""
     return pa.array([], kind).to_numpy(zero_copy_only=False).dtype.name
 
 
-def _hugging_face_names(schema: Any) -> dict[str, tuple[str, ...]]:
+def _hugging_face_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     """Class names that the Hugging Face `datasets` library writes into a file's metadata."""
     found: dict[str, tuple[str, ...]] = {}
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):   # another writer's

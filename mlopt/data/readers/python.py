@@ -118,7 +118,7 @@ def _called(text: str) -> Any:
         raise _failed(text, "failed", err) from err
 
 
-def _spooled(text: str, batches: Iterable[Any], largest: int) -> ArraySource:
+def _spooled(text: str, batches: Iterable[object], largest: int) -> ArraySource:
     """The rows of all batches, mapped from temporary files that vanish with the mapping."""
     first: dict[str, np.ndarray] = {}
     texts: dict[str, list[np.ndarray]] = {}
@@ -149,7 +149,7 @@ def _spooled(text: str, batches: Iterable[Any], largest: int) -> ArraySource:
     return ArraySource(text, {name: mapped[name] for name in first})
 
 
-def _batches(text: str, batches: Iterable[Any]) -> Iterator[dict[str, np.ndarray]]:
+def _batches(text: str, batches: Iterable[object]) -> Iterator[dict[str, np.ndarray]]:
     iterator, done = iter(batches), 0
     while True:
         try:
@@ -185,7 +185,7 @@ def _check_batch(text: str, arrays: Mapping[str, np.ndarray], first: Mapping[str
     return next(iter(lengths.values()))
 
 
-def _columns_of(value: Any) -> dict[str, Any] | None:
+def _columns_of(value: object) -> dict[str, object] | None:
     """Named columns of a dict or of a pair (inputs, labels); None for anything else."""
     if isinstance(value, Mapping):
         return {str(k): v for k, v in value.items()}
@@ -195,11 +195,11 @@ def _columns_of(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return hasattr(value, "__array__") and getattr(value, "ndim", 1) > 0
 
 
-def _array(text: str, name: str, value: Any) -> np.ndarray:
+def _array(text: str, name: str, value: object) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as err:

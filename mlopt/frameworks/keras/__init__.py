@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from mlopt.extras import Package
 from mlopt.location import ModelLocation
 
 _ENVIRONMENT = {
@@ -19,7 +20,9 @@ class KerasFramework:
     extra = "keras"
     takes = "trained Keras models: a .h5 or .hdf5 file, a .keras file, or a SavedModel folder"
     imports = frozenset({"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"})
-    packages = ("tensorflow", "tf_keras", "keras")
+    gives = "opens Keras and TensorFlow models"
+    packages = (Package("tensorflow"), Package("tf_keras"), Package("keras"))
+    needs_to_export = packages[:2]
     environment: Mapping[str, str] = MappingProxyType(_ENVIRONMENT)
     open = "mlopt.frameworks.keras.opening:open_model"
     open_trainable = "mlopt.frameworks.keras.network.model:open_trainable"

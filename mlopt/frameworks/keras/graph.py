@@ -164,7 +164,12 @@ def einsum_macs(equation: str, shapes: Sequence[Sequence[int | None]]) -> int:
 
 def activation_of(flat: FlatGraph, output: str) -> str:
     """The activation that makes `output`: "softmax", "linear", ...; "unknown" when something else comes last."""
-    op = flat.outputs[output].op
+    return applied_to(flat.outputs[output])
+
+
+def applied_to(tensor: Any) -> str:
+    """As `activation_of`, of a tensor in a graph."""
+    op = tensor.op
     while op.type in PASSES_ON:
         op = op.inputs[0].op
     if op.type in ACTIVATIONS:

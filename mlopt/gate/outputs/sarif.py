@@ -3,7 +3,6 @@
 import hashlib
 import math
 from pathlib import PurePath
-from typing import Any
 
 import msgspec
 
@@ -33,10 +32,10 @@ def to_sarif(verdict: Verdict) -> bytes:
     ) + b"\n"
 
 
-def _result(check: Check, budget: str, rule: int) -> dict[str, Any]:
+def _result(check: Check, budget: str, rule: int) -> dict[str, object]:
     waived = check.status is Status.WAIVED
     level = "warning" if waived else _LEVELS.get(check.status, "none")
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "ruleId": f"mlopt/{check.metric}", "ruleIndex": rule, "kind": _KINDS[check.status], "level": level,
         "message": {"text": f"{check.model}: {check.sentence}"},
         "locations": [{"physicalLocation": {

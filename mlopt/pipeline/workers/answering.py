@@ -11,8 +11,8 @@ from mlopt.data.samples import Samples
 from mlopt.events import Answered, Doing, tell
 from mlopt.frameworks.protocol import TrainedModel
 from mlopt.model import SourceModel
-from mlopt.report import Baseline
-from mlopt.verify.parity import measure_source
+from mlopt.verify.outputs_seen import OUTPUTS, OutputsSeen
+from mlopt.verify.parity import chunks, measure_source
 from mlopt.verify.task import identify_task
 
 BASELINE = "baseline.json"
@@ -46,14 +46,20 @@ def answer(model: TrainedModel, asked: Asked, seed: int) -> None:
             tell(Doing(doing="running the source", done=done, total=samples.count))
         for array in outputs.values():
             array.flush()
-        cache.write_record(folder / BASELINE, _baseline(model.source, outputs, samples, asked.samples_name, seed))
+        _judge(model.source, outputs, samples, asked, folder=folder, seed=seed)
     tell(Answered())
 
 
-def _baseline(
-    source: SourceModel, outputs: Mapping[str, np.ndarray], samples: Samples, name: str, seed: int
-) -> Baseline:
+def _judge(
+    source: SourceModel, outputs: Mapping[str, np.ndarray], samples: Samples, asked: Asked, *, folder: Path,
+    seed: int,
+) -> None:
+    """Write how good the outputs are, and what they look like."""
     task = identify_task(source.signature, source.output_activations, outputs, samples.labels)
-    return measure_source(
-        outputs, task=task, samples=name, labels=samples.labels, inputs=samples.rows, seed=seed
-    )
+    cache.write_record(folder / BASELINE, measure_source(
+        outputs, task=task, samples=asked.samples_name, labels=samples.labels, inputs=samples.rows, seed=seed
+    ))
+    seen = OutputsSeen(task.outputs)
+    for start, stop in chunks(outputs):
+        seen.add({name: array[start:stop] for name, array in outputs.items()})
+    cache.write_record(folder / OUTPUTS, seen.fingerprints())

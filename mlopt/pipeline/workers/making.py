@@ -58,7 +58,7 @@ def make(task: Making, door: Converter, precision: Precision, folder: Path) -> N
         cache.write_record(folder / SKIPPED, why_not)
         return
     path = file_in(folder, door.suffix)
-    made = _copied(source, path) if precision == door.precisions[0] else _made(task, door, precision, source, path)
+    made = _made(task, precision, source, path) if precision.make else _copied(source, path)
     cache.write_record(folder / RECORD, FileFacts(
         sha256=files.digest(path), bytes=files.size(path), bytes_zipped=files.zipped_size(path),
         storage=plain.resolve(door.read_storage)(path), choices=made.choices, notes=made.notes,
@@ -68,7 +68,7 @@ def make(task: Making, door: Converter, precision: Precision, folder: Path) -> N
 def grid_for(precision: Precision, folder: Path | None) -> Grid | None:
     """The trained grid in `folder` where it decides the numbers of that precision."""
     grid = None if folder is None else Grid.read(folder)
-    return grid if grid is not None and grid.scheme in precision.grids else None
+    return grid if grid is not None and precision.takes(grid.scheme) else None
 
 
 def _copied(source: Path, path: Path) -> Made:
@@ -79,11 +79,11 @@ def _copied(source: Path, path: Path) -> Made:
     return Made(path=path, **json.loads((source.parent / EXPORTED).read_text()))
 
 
-def _made(task: Making, door: Converter, precision: Precision, source: Path, path: Path) -> Made:
+def _made(task: Making, precision: Precision, source: Path, path: Path) -> Made:
     samples = Samples.open(task.calibration) if precision.needs_samples else None
     grid = grid_for(precision, task.grid)
     trained = {} if grid is None else {"grid": grid}
-    made: Made = plain.resolve(door.make)(
+    made: Made = plain.resolve(precision.make)(
         source, precision.name, path, signature=task.signature, samples=samples, seed=task.seed, **trained
     )
     return made

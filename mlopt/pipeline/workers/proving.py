@@ -16,7 +16,8 @@ from mlopt.pipeline import golden
 from mlopt.pipeline.workers.exporting import float_file
 from mlopt.pipeline.workers.making import file_in, grid_for
 from mlopt.report import Evidence, LayerError
-from mlopt.verify.prove import prove
+from mlopt.verify.outputs_seen import OUTPUTS
+from mlopt.verify.prove import Proven, prove
 
 GOLDEN = "golden.npz"         # outputs for the golden inputs, in the signature's order
 GRAPH = "graph"               # beside a grid: outputs of the rounding network for some validation samples
@@ -80,10 +81,11 @@ def _proof(task: Proving, door: Converter, precision: Precision, path: Path, fol
         samples = samples.first(precision.proof_samples)
     reference = {file.stem: np.load(file, mmap_mode="r") for file in sorted(task.answers.glob("*.npy"))}
     reference = {name: array[: samples.count] for name, array in reference.items()}
-    evidence = _evidence(task, door, runtime, reference, (samples, task.samples_name))
+    proven = _proven(task, door, runtime, reference, (samples, task.samples_name))
+    cache.write_record(folder / OUTPUTS, proven.outputs)
     outputs = runtime.predict(golden.inputs(task.source.signature, Samples.open(task.calibration), task.seed))
     np.savez(folder / GOLDEN, *(outputs[spec.name] for spec in task.source.signature.outputs), allow_pickle=False)
-    return {"evidence": evidence, "contract": runtime.contract}
+    return {"evidence": proven.evidence, "contract": runtime.contract}
 
 
 def _against_graph(task: Proving, door: Converter, path: Path) -> tuple[float, str]:
@@ -98,14 +100,14 @@ def _against_graph(task: Proving, door: Converter, path: Path) -> tuple[float, s
     }
     samples = Samples.open(task.validation).spread(len(next(iter(answers.values()))))
     runtime = plain.resolve(door.open_runtime)(path, task.source.signature)
-    evidence = _evidence(task, door, runtime, answers, (samples, "validation"))
+    evidence = _proven(task, door, runtime, answers, (samples, "validation")).evidence
     words = f"the file gives its answer on {evidence.agreement:.4f} of {samples.count:,} validation samples"
     return evidence.agreement_interval.high, words
 
 
-def _evidence(
+def _proven(
     task: Proving, door: Converter, runtime: Runtime, reference: Mapping[str, np.ndarray], named: tuple[Samples, str]
-) -> Evidence:
+) -> Proven:
     samples, name = named
     return prove(
         runtime, samples, reference, source=task.source, runtime_name=door.runtime, samples_name=name,

@@ -15,32 +15,24 @@ from mlopt.frameworks import check_devices, open_model, open_trainable
 from mlopt.frameworks.fitting import FitResult, Hold
 from mlopt.frameworks.protocol import TrainableModel
 from mlopt.pipeline.step_task import HOLDS, MODEL, RECORD, Later, StepTask
+from mlopt.pipeline.workers.exporting import exporter_of
 from mlopt.pipeline.workers.proving import GRAPH
-from mlopt.recipe.steps import STEPS
 from mlopt.report import StepFacts
-from mlopt.techniques import beforehand
-from mlopt.techniques.beforehand import Numbered
-from mlopt.techniques.step import Context, Done, Size, Technique
+from mlopt.steps import beforehand
+from mlopt.steps.beforehand import Numbered
+from mlopt.steps.protocol import Apply, Context, Done, Size
 from mlopt.training import tracking
 from mlopt.training.objective import trainer
 from mlopt.training.scoring import answers, score
 
 GRAPH_SAMPLES = 1024             # of the validation samples: agreement to about half a point
-TECHNIQUES: Mapping[str, str] = {
-    "distill": "mlopt.techniques.distill:distill",
-    "slim": "mlopt.techniques.slim:slim",
-    "prune": "mlopt.techniques.prune:prune",
-    "cluster": "mlopt.techniques.cluster:cluster",
-    "quantize": "mlopt.techniques.quantize:quantize",
-    "finetune": "mlopt.techniques.finetune:finetune",
-}
 
 
 def run_step(task: StepTask) -> None:
     started = time.monotonic()
     check_devices(task.source, task.strategy)
     tracking.check(task.track)
-    settings = plain.from_plain(dict(task.settings), STEPS[task.name])
+    settings = plain.from_plain(dict(task.settings), plugins.load_step(task.name))
     timed_in = settings.timed_in
     model = open_trainable(task.model)
     before, accuracy = _size(model), task.validation_before
@@ -53,11 +45,11 @@ def run_step(task: StepTask) -> None:
         on_event=lambda event: tell(Doing(**event)), open_model=open_trainable,
         latencies=None if timed_in is None else lambda folders: _latencies(task, timed_in, folders),
     )
-    technique: Technique = plain.resolve(TECHNIQUES[task.name])
+    apply: Apply = plain.resolve(settings.apply)
     steps = [Numbered(number=task.number, step=settings), *map(_numbered, task.later)]
     beforehand.check(steps, context)
     train = trainer(settings, context)
-    done = technique(settings, context, beforehand.watched(train, steps, context))
+    done = apply(settings, context, beforehand.watched(train, steps, context))
     if settings.epochs:
         done = replace(done, notes=(*done.notes, *train.objective(model).notes))
     with worker.result(task.dest) as folder:
@@ -71,7 +63,7 @@ def run_step(task: StepTask) -> None:
 
 
 def _numbered(later: Later) -> Numbered:
-    return Numbered(number=later.number, step=plain.from_plain(dict(later.settings), STEPS[later.name]))
+    return Numbered(number=later.number, step=plain.from_plain(dict(later.settings), plugins.load_step(later.name)))
 
 
 # ---- what a step leaves --------------------------------------------------------------------------------------------
@@ -161,7 +153,7 @@ def _latencies(task: StepTask, format: str, folders: Sequence[Path]) -> list[flo
         tell(Doing(doing="exporting widths to time", done=number, total=len(folders)))
         model = open_model(task.source.beside(folder))
         target = folder / f"float{door.suffix}"
-        plain.resolve(door.export)(model, model.source.signature, target)
+        plain.resolve(exporter_of(door, model.source.framework))(model, model.source.signature, target)
         exported.append(target)
     tell(Doing(doing="timing widths", done=0, total=len(folders)))
     return plain.from_plain(ask(LatenciesWanted(format=door.name, float_files=tuple(exported))), list[float])

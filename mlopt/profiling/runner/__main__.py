@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
+from .answers import Result
 from .measure import failed, measure
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def write(file: Path, result: dict[str, Any]) -> None:
+def write(file: Path, result: Result) -> None:
     part = file.with_name(file.name + ".part")
     part.write_text(json.dumps(result))
     part.replace(file)

@@ -1,4 +1,7 @@
-"""What the parts of the runner tell each other: plain values, since some come from another process as JSON."""
+"""What the runner is asked, what it answers, and what its parts tell each other: plain values that survive JSON.
+
+The fields are those of `mlopt.profiling.contract`, which a runner that travels alone cannot import.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ from typing import TypedDict
 
 
 class OperatorTime(TypedDict):
-    """The fields of `mlopt.profiling`'s class of that name."""
-
     index: int
     name: str
     op: str
@@ -27,7 +28,56 @@ class OperatorTimes(TypedDict):
 
 
 class Footprint(TypedDict):
-    """`bytes` are the fields of `MemoryBytes`."""
+    """`bytes` has the fields of `MemoryBytes`."""
 
     bytes: dict[str, int]
     notes: list[str]
+
+
+class _Named(TypedDict):
+    file: str
+    format: str
+    nonce: str
+
+
+class Request(_Named, total=False):
+    """A `RunRequest`; what is not there has its default."""
+
+    threads: int
+    cpus: list[int]
+    arrival: str
+    rate_hz: float
+    runs: int
+    least_warmup_runs: int
+    most_seconds: float
+    operators: bool
+    memory: bool
+    seed: int
+    beside: str
+    order_seed: int
+    schema: int
+
+
+class _Told(TypedDict):
+    nonce: str
+    schema: int
+    error: str
+    phases: dict[str, float]
+    warmup_runs: int
+    samples_us: list[float]
+    notes: list[str]
+    extra: dict[str, str]
+    facts: dict[str, object]
+
+
+class Result(_Told, total=False):
+    """A `RunResult`; what was not measured is not there."""
+
+    beside_samples_us: list[float]
+    burst: int
+    batch_per_sample: int
+    missed_deadlines: int
+    context_switches: int
+    memory: dict[str, int]
+    operators: list[OperatorTime]
+    operators_invoke_us: float

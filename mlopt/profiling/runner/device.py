@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
 
 FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8",
             "asimd", "asimddp", "i8mm", "fphp")
@@ -20,7 +19,7 @@ _ARM_PARTS = {              # "CPU part" of /proc/cpuinfo, implementer 0x41
 }
 
 
-def facts() -> dict[str, Any]:
+def facts() -> dict[str, object]:
     """The fields of `DeviceFacts` that the system tells, read now."""
     model, flags = processor()
     warmest = _temperature()

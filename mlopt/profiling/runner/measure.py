@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from . import RUNNER, SCHEMA, device, timing, turns
-from .answers import Footprint, OperatorTimes
+from .answers import Footprint, OperatorTimes, Request, Result
 from .apart import in_child
 from .energy import Meter
 from .footprint import footprint
@@ -26,7 +26,7 @@ _ADDS_UP = 0.15             # a larger gap between the operators' sum and the wh
 _PLACES_SHOWN = 2000        # places of disturbed samples that travel back
 
 
-def measure(request: dict[str, Any]) -> dict[str, Any]:
+def measure(request: Request) -> Result:
     """One request in this process, which did nothing before."""
     kind = _SESSIONS.get(request["format"])
     if kind is None:
@@ -66,7 +66,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def failed(request: dict[str, Any], error: str) -> dict[str, Any]:
+def failed(request: Request, error: str) -> Result:
     """A result with nothing in it but the reason."""
     return {
         "nonce": request["nonce"], "schema": SCHEMA, "error": error, "phases": {}, "warmup_runs": 0, "samples_us": [],
@@ -74,7 +74,7 @@ def failed(request: dict[str, Any], error: str) -> dict[str, Any]:
     }
 
 
-def _apart(request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+def _apart(request: Request, result: Result, notes: list[str]) -> None:
     """What would leave traces in the timed process: counting memory, other kernels, profiling."""
     file, threads, seed = request["file"], int(request.get("threads", 1)), int(request.get("seed", 0))
     kind = request["format"]
@@ -136,7 +136,7 @@ def _profiler(kind: str) -> Callable[[str, int, int, float], OperatorTimes]:
     return profile
 
 
-def _phases(session: Session, request: dict[str, Any], result: dict[str, Any]) -> str:
+def _phases(session: Session, request: Request, result: Result) -> str:
     """Import, load, compile and the first inference, each timed once; returns the runtime's name and version."""
     phases: dict[str, float] = {}
     runtime = _timed("import_ms", phases, session.import_runtime)
@@ -148,7 +148,7 @@ def _phases(session: Session, request: dict[str, Any], result: dict[str, Any]) -
     return runtime
 
 
-def _steady(session: Session, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> None:
+def _steady(session: Session, request: Request, result: Result, notes: list[str]) -> None:
     most = float(request.get("most_seconds", 20.0))
     runs = int(request.get("runs", 200))
     warm = _warm_up(session, request, notes)
@@ -162,17 +162,17 @@ def _steady(session: Session, request: dict[str, Any], result: dict[str, Any], n
         batch = timing.batch_for(warm.median_us)
         timed = timing.back_to_back(session.invoke, runs=runs, most_seconds=most, batch=batch)
     result["extra"].update(energy.stop(len(timed.samples_us) * timed.batch))
-    result.update(
-        warmup_runs=warm.runs, samples_us=timed.samples_us, batch_per_sample=timed.batch,
-        missed_deadlines=timed.missed, context_switches=timed.switches,
-    )
+    result.update({
+        "warmup_runs": warm.runs, "samples_us": timed.samples_us, "batch_per_sample": timed.batch,
+        "missed_deadlines": timed.missed, "context_switches": timed.switches,
+    })
     notes.extend(_fewer(timed, runs, most))
     for name, places in (("preempted", timed.preempted), ("woken_late", timed.woken_late)):
         if places:
             result["extra"][name] = ",".join(map(str, places[:_PLACES_SHOWN]))
 
 
-def _in_turns(one: Session, other: Session, request: dict[str, Any], result: dict[str, Any], notes: list[str]) -> str:
+def _in_turns(one: Session, other: Session, request: Request, result: Result, notes: list[str]) -> str:
     """Two files in this process, loaded in an order that is drawn; returns the runtime's name and version.
 
     Phases are not told: they belong to a process that loads one file.
@@ -191,11 +191,11 @@ def _in_turns(one: Session, other: Session, request: dict[str, Any], result: dic
     timed, timed_other = turns.in_turns(
         one.invoke, other.invoke, runs=runs, most_seconds=most, planned=planned, draw=draw
     )
-    result.update(
-        warmup_runs=warm.runs, samples_us=timed.samples_us, beside_samples_us=timed_other.samples_us,
-        burst=planned.samples, batch_per_sample=timed.batch,
-        context_switches=timed.switches + timed_other.switches,
-    )
+    result.update({
+        "warmup_runs": warm.runs, "samples_us": timed.samples_us, "beside_samples_us": timed_other.samples_us,
+        "burst": planned.samples, "batch_per_sample": timed.batch,
+        "context_switches": timed.switches + timed_other.switches,
+    })
     notes.extend(_fewer(timed, runs, most))
     for name, places in (("preempted", timed.preempted), ("beside_preempted", timed_other.preempted)):
         if places:
@@ -203,7 +203,7 @@ def _in_turns(one: Session, other: Session, request: dict[str, Any], result: dic
     return runtime
 
 
-def _warm_up(session: Session, request: dict[str, Any], notes: list[str]) -> timing.WarmUp:
+def _warm_up(session: Session, request: Request, notes: list[str]) -> timing.WarmUp:
     most = min(2.0, float(request.get("most_seconds", 20.0)))
     warm = timing.warm_up(session.invoke, least=int(request.get("least_warmup_runs", 5)), most_seconds=most)
     if not warm.steady:

@@ -12,7 +12,9 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
+from mlopt.convert.protocol import Place
 from mlopt.profiling.contract import DeviceFacts, RunRequest, RunResult
+from mlopt.profiling.formats import measurable
 from mlopt.profiling.native import build
 from mlopt.profiling.target import TargetUnusable
 from mlopt.profiling.targets.remote import Kit, completed, measure_on, options
@@ -52,8 +54,9 @@ class AdbTarget:
 
     def measure(self, file: Path, request: RunRequest, beside: Path | None = None) -> RunResult:
         """One fresh process on the device, with the thermal service's word before and after in `extra`."""
-        if request.format != "tflite":
-            raise TargetUnusable(self.name, f"it cannot run {request.format} files", "Phones measure tflite")
+        if request.format not in measurable(Place.NATIVE):
+            able = " and ".join(measurable(Place.NATIVE))
+            raise TargetUnusable(self.name, f"it cannot run {request.format} files", f"Phones measure {able}")
         if self._kit is None:
             self._kit = self._kit_for(self._abi())
         before = self.transport.thermal()

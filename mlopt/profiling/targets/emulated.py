@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mlopt.convert.protocol import Place
 from mlopt.profiling import instructions
 from mlopt.profiling.contract import DeviceFacts, MemoryBytes, PhaseTimes, RunRequest, RunResult
+from mlopt.profiling.formats import endings, measurable
 from mlopt.profiling.native import build, emulator
 from mlopt.profiling.target import TargetLost, TargetUnusable
 
@@ -52,8 +54,9 @@ class EmulatedTarget:
         In `extra`: "instructions" (per inference), "instructions_each", "instructions_conditions",
         "output_difference" (see `Difference`), or the reason in the notes where a comparison was not possible.
         """
-        if request.format != "tflite":
-            raise TargetUnusable(self.name, f"it cannot run {request.format} files", "Only TFLite files are counted.")
+        if request.format not in measurable(Place.NATIVE):
+            taken = f"It takes {endings(Place.NATIVE)}."
+            raise TargetUnusable(self.name, f"it cannot run {request.format} files", taken)
         facts = self.facts()
         counted = instructions.run_counted(file, self.core, seed=request.seed)
         heap = counted.result.memory.heap_delta if request.memory else -1

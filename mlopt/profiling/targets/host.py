@@ -12,12 +12,12 @@ from pathlib import Path
 from mlopt import extras, plain, run_folder, sandbox
 from mlopt.errors import ModelUnreadable
 from mlopt.profiling.contract import DeviceFacts, RunRequest, RunResult
+from mlopt.profiling.formats import measurable
 from mlopt.profiling.runner import device
 from mlopt.profiling.target import TargetLost
 from mlopt.profiling.targets.bundle import measured, read_result, runner_command, write_request, write_runner
 from mlopt.sandbox import start
 
-_RUN_HERE = ("tflite", "onnx")
 _START_SECONDS = 240.0      # import, load and profile, before and beside the timed runs, on a busy machine
 
 
@@ -38,8 +38,8 @@ class HostTarget:
         for each in filter(None, (file, beside)):
             if not each.exists():
                 raise ModelUnreadable(each, "there is no such file")
-        if request.format in _RUN_HERE:         # the runner refuses other formats itself
-            extras.require_runtime(request.format, f"measuring {file.name}")
+        if request.format in measurable():         # the runner refuses other formats itself
+            extras.require_reader(request.format, f"measuring {file.name}")
         request = replace(request, file=str(file.resolve()), beside=str(beside.resolve()) if beside else "",
                           nonce=request.nonce or secrets.token_hex(8))
         with run_folder.temporary() as place:

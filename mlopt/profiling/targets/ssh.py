@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from mlopt import run_folder
+from mlopt import plugins, run_folder
+from mlopt.convert.protocol import Place
 from mlopt.profiling.contract import DeviceFacts, RunRequest, RunResult
+from mlopt.profiling.formats import measurable
 from mlopt.profiling.target import Ran, TargetUnusable
 from mlopt.profiling.targets.bundle import runner_command, write_runner
 from mlopt.profiling.targets.remote import Kit, measure_on, options
 from mlopt.profiling.transports.marker import checked_path
 from mlopt.profiling.transports.ssh import SshTransport
 
-_PACKAGES = {"tflite": ("ai_edge_litert", "ai-edge-litert"), "onnx": ("onnxruntime", "onnxruntime")}
 _LEAST_PYTHON = (3, 9)          # what the runner is written for
 _PROBE = ("import sys, importlib.util as u; "
           "print('@', *sys.version_info[:2], *[n for n in sys.argv[1:] if u.find_spec(n)])")
@@ -54,13 +55,13 @@ class SshTarget:
 
     def _check(self, format: str) -> None:
         """Once per format: the interpreter is there, young enough, and has the runtime."""
-        if format not in _PACKAGES:
+        if format not in measurable(Place.BOARD):
             raise TargetUnusable(self.name, f"it cannot run {format} files",
-                                 f"Boards measure {' and '.join(_PACKAGES)}")
+                                 f"Boards measure {' and '.join(measurable(Place.BOARD))}")
         if format in self._checked:
             return
-        module, package = _PACKAGES[format]
-        ran = self.transport.run([self._python, "-c", _PROBE, module, "numpy"], timeout_s=60.0)
+        runtime = plugins.load_converter(format).runs
+        ran = self.transport.run([self._python, "-c", _PROBE, runtime.module, "numpy"], timeout_s=60.0)
         found = [line.split() for line in ran.out.splitlines() if line.startswith("@ ")]
         if ran.status != 0 or not found:
             raise self._no_python(ran)
@@ -68,7 +69,8 @@ class SshTarget:
         if (int(major), int(minor)) < _LEAST_PYTHON:
             raise TargetUnusable(self.name, f"{self._python} there is Python {major}.{minor}",
                                  f"The runner needs {_LEAST_PYTHON[0]}.{_LEAST_PYTHON[1]} or later")
-        missing = [name for name in (module, "numpy") if name not in modules]
+        package = runtime.distribution or runtime.module
+        missing = [name for name in (runtime.module, "numpy") if name not in modules]
         if missing:
             raise TargetUnusable(
                 self.name, f"{self._python} there (Python {major}.{minor}) has no {' and no '.join(missing)}",

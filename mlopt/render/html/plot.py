@@ -1,16 +1,17 @@
 """Size against loss: one marker a file, its interval as a whisker, the limit as a line, the Pareto front as steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlopt.choice import loss, loss_interval
-from mlopt.render.html.markup import esc, marker, slots, swatch
+from mlopt.render.html.frame import Frame
 from mlopt.report import Candidate, Report
 from mlopt.words import grouped, known, points, points_interval, size_text
 
 WIDTH, HEIGHT = 1000, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 46
+_FRAME = Frame(width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
 _MOST_TICKS = 9
 
 
@@ -37,28 +38,63 @@ class Axes:
         return math.asinh(value / self.bend)
 
 
-def pareto_plot(report: Report) -> str:
-    """The figure with its legend; empty where no file has both a size and a loss."""
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One file; `whisker` is its interval, upper end first."""
+
+    slot: int
+    x: float
+    y: float
+    whisker: tuple[float, float] | None
+    recommended: bool
+    hollow: bool
+    about: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """Of a recommended file, with the line that leads to it."""
+
+    text: str
+    x: float
+    y: float
+    leader: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Everything that is drawn, in the figure's own units; y grows downwards."""
+
+    title: str
+    what: str                                            # what the y axis says
+    sizes: tuple[tuple[float, str], ...]                 # ticks: place, text
+    losses: tuple[tuple[float, str, str], ...]           # and the class of the line
+    limit: float
+    bound: float                                         # in points
+    fronts: tuple[tuple[int, str], ...]                  # slot, path
+    marks: tuple[Mark, ...]
+    names: tuple[Name, ...]
+    legend: Mapping[str, int]
+    frame: Frame = _FRAME
+
+
+def pareto_plot(report: Report, slot_of: Mapping[str, int]) -> Plot | None:
+    """Nothing where no file has both a size and a loss."""
     measure = report.limit.measure
     shown = [c for c in report.candidates if c.path and math.isfinite(loss(c, measure))]
     if not shown:
-        return ""
-    slot_of = slots([c.format for c in report.candidates])
-    bound = report.limit.bound if measure == "drop" else 1 - report.limit.bound
-    axes = _axes(shown, measure, bound * 100)
+        return None
+    bound = (report.limit.bound if measure == "drop" else 1 - report.limit.bound) * 100
+    axes = _axes(shown, measure, bound)
     what = "drop in points" if measure == "drop" else "samples that disagree with the source, in percent"
-    title = f"File size against {what}, {len(shown)} files"
-    parts = [_grid(axes, what), _limit_line(axes, bound * 100)]
-    parts += [_front([c for c in shown if c.format == name], measure, axes, slot) for name, slot in slot_of.items()]
+    fronts = [(slot, _front([c for c in shown if c.format == name], measure, axes)) for name, slot in slot_of.items()]
     ordered = sorted(shown, key=lambda c: c.recommended)          # recommended ones are drawn last, on top
-    parts += [_mark(c, measure, axes, slot_of[c.format]) for c in ordered]
-    parts.append(_labels([c for c in shown if c.recommended], shown, measure, axes))
-    legend = "".join(f"<li>{swatch(slot)}{esc(name)}</li>" for name, slot in slot_of.items())
-    return (
-        f'<figure class="plot"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(title)}">'
-        f'{"".join(parts)}</svg><figcaption><ul class="legend">{legend}'
-        '<li><i class="key ring"></i>recommended</li><li><i class="key whisker"></i>95 % interval</li>'
-        '<li><i class="key step"></i>Pareto front</li></ul></figcaption></figure>'
+    return Plot(
+        title=f"File size against {what}, {len(shown)} files", what=what, sizes=tuple(_size_ticks(axes)),
+        losses=tuple(_loss_ticks(axes)), limit=axes.y(bound), bound=bound,
+        fronts=tuple((slot, path) for slot, path in fronts if path),
+        marks=tuple(_mark(c, measure, axes, slot_of[c.format]) for c in ordered),
+        names=tuple(_names([c for c in shown if c.recommended], shown, measure, axes)), legend=slot_of,
     )
 
 
@@ -77,29 +113,18 @@ def _axes(shown: Sequence[Candidate], measure: str, bound: float) -> Axes:
     )
 
 
-def _grid(axes: Axes, what: str) -> str:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    lines = []
+def _size_ticks(axes: Axes) -> Iterator[tuple[float, str]]:
     for size in size_ticks(axes.smallest, axes.largest):
-        x = axes.x(size)
-        text = size_text(size).replace(".00 ", " ").replace(".0 ", " ")
-        lines.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
-        lines.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
+        yield axes.x(size), size_text(size).replace(".00 ", " ").replace(".0 ", " ")
+
+
+def _loss_ticks(axes: Axes) -> Iterator[tuple[float, str, str]]:
     last = math.inf
     for value in loss_ticks(axes.low, axes.high):
         y = axes.y(value)
-        if last - y < 14:
-            continue
-        last = y
-        kind = "axis" if value == 0 else "grid"
-        text = f"{value:g}".replace("-", "−")
-        lines.append(f'<line class="{kind}" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>')
-    lines.append(f'<text class="label" x="{right}" y="{HEIGHT - 8}" text-anchor="end">file size (logarithmic)</text>')
-    middle = (TOP + bottom) / 2
-    turned = f"translate(14 {middle}) rotate(-90)"
-    lines.append(f'<text class="label" transform="{turned}" text-anchor="middle">{what}</text>')
-    return "".join(lines)
+        if last - y >= 14:
+            last = y
+            yield y, f"{value:g}".replace("-", "−"), "axis" if value == 0 else "grid"
 
 
 def size_ticks(smallest: float, largest: float) -> list[int]:
@@ -125,50 +150,39 @@ def loss_ticks(low: float, high: float) -> list[float]:
     return [t for t in ticks if low <= t <= high]
 
 
-def _limit_line(axes: Axes, bound: float) -> str:
-    y, right = axes.y(bound), WIDTH - RIGHT
-    return (
-        f'<line class="limit" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="limit-text" x="{right}" y="{y - 5:.1f}" text-anchor="end">limit {bound:.2f}</text>'
-    )
-
-
-def _front(peers: Sequence[Candidate], measure: str, axes: Axes, slot: int) -> str:
+def _front(peers: Sequence[Candidate], measure: str, axes: Axes) -> str:
+    """Steps through the files of one format that no other of it beats; empty below two."""
     front = sorted((c for c in peers if c.on_pareto_front), key=lambda c: c.bytes)
     if len(front) < 2:
         return ""
     path = [f"M{axes.x(front[0].bytes):.1f} {axes.y(loss(front[0], measure) * 100):.1f}"]
     for c in front[1:]:
         path.append(f"H{axes.x(c.bytes):.1f}V{axes.y(loss(c, measure) * 100):.1f}")
-    return f'<path class="front f{slot}" d="{"".join(path)}"/>'
+    return "".join(path)
 
 
-def _mark(c: Candidate, measure: str, axes: Axes, slot: int) -> str:
+def _mark(c: Candidate, measure: str, axes: Axes, slot: int) -> Mark:
     lost, interval = loss(c, measure) * 100, loss_interval(c, measure)
-    x, y = axes.x(c.bytes), axes.y(lost)
-    whisker = ""
-    if known(interval):
-        top, bottom = axes.y(interval.high * 100), axes.y(interval.low * 100)
-        whisker = f'<line class="whisker f{slot}" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
-    ring = f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="9.5"/>' if c.recommended else ""
     about = f"{c.format} {c.precision}: {grouped(c.bytes)} bytes, {'drop' if measure == 'drop' else 'disagrees'} "
     about += f"{points(lost / 100)} {points_interval(interval)}"
-    hollow = not c.meets_limit
-    return f"<g>{whisker}{ring}{marker(slot, x, y, hollow=hollow)}<title>{esc(about)}</title></g>"
+    return Mark(
+        slot=slot, x=axes.x(c.bytes), y=axes.y(lost), recommended=c.recommended, hollow=not c.meets_limit, about=about,
+        whisker=(axes.y(interval.high * 100), axes.y(interval.low * 100)) if known(interval) else None,
+    )
 
 
-def _labels(recommended: Sequence[Candidate], shown: Sequence[Candidate], measure: str, axes: Axes) -> str:
+def _names(
+    recommended: Sequence[Candidate], shown: Sequence[Candidate], measure: str, axes: Axes
+) -> Iterator[Name]:
     """Names of the recommended files, each where it covers no marker and no other name."""
     taken = [Box.around(axes.x(c.bytes), axes.y(loss(c, measure) * 100), 11, 9) for c in shown]
-    texts = []
     for c in sorted(recommended, key=lambda c: c.bytes):
         name = f"{c.format} {c.precision}"
         x, y = axes.x(c.bytes), axes.y(loss(c, measure) * 100)
         box = _free_place(x, y, 6.9 * len(name), taken)
         taken.append(box)
-        texts.append(f'<path class="leader" d="M{x:.1f} {y:.1f}L{box.near(x):.1f} {(box.top + box.bottom) / 2:.1f}"/>')
-        texts.append(f'<text class="name" x="{box.left:.1f}" y="{box.bottom - 4:.1f}">{esc(name)}</text>')
-    return "".join(texts)
+        leader = f"M{x:.1f} {y:.1f}L{box.near(x):.1f} {(box.top + box.bottom) / 2:.1f}"
+        yield Name(text=name, x=box.left, y=box.bottom - 4, leader=leader)
 
 
 @dataclass(frozen=True, kw_only=True)

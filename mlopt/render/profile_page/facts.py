@@ -1,17 +1,14 @@
 """The key figures, the memory, the energy, the instructions, and what all of it belongs to."""
 
 import math
-from collections.abc import Iterable
 
 from mlopt.profiling.session import FileProfile, Settings
-from mlopt.render.html.markup import esc
 from mlopt.render.profile_page.axis import time_text, times_text
-from mlopt.render.profile_page.bars import head
 from mlopt.words import UNKNOWN_TEXT, grouped, size_text
 
 
-def figures(one: FileProfile) -> str:
-    """The numbers that are looked for first."""
+def figures(one: FileProfile) -> list[tuple[str, str, str]]:
+    """The numbers that are looked for first: name, value, and what goes with it."""
     spread, memory = one.distribution, one.memory
     cells = [
         (f"p{100 * p.fraction:g}", time_text(p.us), p.reason or f"{times_text(p.low_us, p.high_us)}")
@@ -24,13 +21,11 @@ def figures(one: FileProfile) -> str:
         cells.append((f"instructions, {count.processor}", _short_count(count.per_inference), "an inference"))
     if one.energy.parts:
         cells.append(("energy", _energy(one.energy.per_inference_uj), f"an inference, {one.energy.watts:.1f} W"))
-    return '<dl class="figures">' + "".join(
-        f'<div><dt>{esc(name)}</dt><dd><span class="v">{esc(value)}</span><br><span class="r">{esc(more)}</span></dd>'
-        "</div>" for name, value, more in cells
-    ) + "</dl>"
+    return cells
 
 
-def memory(one: FileProfile) -> str:
+def memory(one: FileProfile) -> list[tuple[str, str, str, str]]:
+    """Name, bytes, the same for a quick look, and what it is."""
     of = one.memory
     rows = (
         ("file", of.file, "on disk"),
@@ -40,54 +35,13 @@ def memory(one: FileProfile) -> str:
         ("peak", of.peak_delta, "highest resident memory of load, compile and run, above the empty process"),
         ("PSS", of.pss, "the whole process at the end, its share of shared pages included"),
     )
-    body = "".join(
-        f'<tr><th scope="row">{name}</th><td class="n">{grouped(count) if count >= 0 else UNKNOWN_TEXT}</td>'
-        f'<td class="n">{_size(count)}</td><td class="text">{about}</td></tr>' for name, count, about in rows
-    )
-    top = head(("", False), ("Bytes", True), ("", True), ("What it is", False))
-    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
+    return [(name, grouped(count) if count >= 0 else UNKNOWN_TEXT, _size(count), about) for name, count, about in rows]
 
 
-def energy(one: FileProfile) -> str:
-    """The device's counters, or the reason why there are none."""
-    of = one.energy
-    if not of.parts:
-        return f'<p class="note">Energy: unavailable ({esc(of.reason)}).</p>'
-    rows = "".join(
-        f'<tr><th scope="row">{esc(part.name)}</th><td class="n">{_energy(part.per_inference_uj)}</td></tr>'
-        for part in of.parts
-    )
-    return (
-        '<p class="note">By the device’s own counters while inferences were timed. Everything else that ran, '
-        "and what an idle part takes, is in it.</p>"
-        f'<div class="scroll"><table>{head(("Part", False), ("An inference", True))}<tbody>{rows}</tbody></table></div>'
-    )
-
-
-def instructions(one: FileProfile) -> str:
-    if not one.instructions:
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row">{esc(i.processor)}</th><td class="n">{grouped(i.per_inference)}</td>'
-        f'<td class="n">{grouped(min(i.each))} to {grouped(max(i.each))}</td><td class="text">'
-        f"{esc(i.tool)}; {esc(i.runtime)}; {esc(i.runner)}</td></tr>" for i in one.instructions
-    )
-    top = head(("Processor", False), ("An inference", True), ("Counted", True), ("With", False))
-    return (
-        '<p class="note">Work, not time: caches, stalls and clocks are not in it. Compare with counts of the same '
-        f'processor and tools alone.</p><div class="scroll"><table>{top}<tbody>{rows}</tbody></table></div>'
-    )
-
-
-def notes(one: FileProfile) -> str:
-    told = (*one.distribution.notes, *one.notes)
-    return "<ul>" + "".join(f"<li>{esc(note)}</li>" for note in told) + "</ul>" if told else ""
-
-
-def device(one: FileProfile, settings: Settings) -> str:
+def device(one: FileProfile, settings: Settings) -> list[tuple[str, str]]:
     """What the figures belong to and to nothing else."""
     of = one.facts
-    rows: list[tuple[str, str]] = [
+    rows = [
         ("Device", f"{of.name}, reached as {one.target}"), ("System", of.system), ("Processor", of.processor),
         ("Features", ", ".join(of.features) or "none known"), ("Cores", str(of.cores)),
     ]
@@ -105,15 +59,16 @@ def device(one: FileProfile, settings: Settings) -> str:
         ("Inferences", f"{settings.rate_hz:g} a second" if settings.rate_hz else "back to back"),
         ("Seed of the inputs", str(settings.seed)), ("File", one.file), ("sha256", one.sha256),
     ]
-    return _list(rows)
-
-
-def _list(rows: Iterable[tuple[str, str]]) -> str:
-    return '<dl class="facts">' + "".join(f"<dt>{esc(k)}</dt><dd>{esc(v)}</dd>" for k, v in rows) + "</dl>"
+    return rows
 
 
 def _size(count: int) -> str:
     return size_text(count) if count >= 0 else UNKNOWN_TEXT
+
+
+def energy(one: FileProfile) -> list[tuple[str, str]]:
+    """What each part of the device took in an inference, by its own counters; empty where it has none."""
+    return [(part.name, _energy(part.per_inference_uj)) for part in one.energy.parts]
 
 
 def _energy(uj: float) -> str:

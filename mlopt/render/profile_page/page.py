@@ -1,18 +1,34 @@
 """The page: the files beside each other, what changed, then each file from its key figures to its conditions."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
+from mlopt.profiling.instructions import Instructions
 from mlopt.profiling.session import FileProfile, Profile, Settings
-from mlopt.render.html.markup import esc, section
-from mlopt.render.html.style import CSS, SORT
+from mlopt.render.html.environment import page
 from mlopt.render.profile_page import facts, operators, overview, times
-from mlopt.render.profile_page.style import CSS as MORE_CSS
+from mlopt.render.profile_page.operators import Charts
+from mlopt.render.profile_page.times import Phases, Times
 from mlopt.words import grouped
 
-_ICON = "data:,"      # an empty icon: without one a browser asks the server for favicon.ico
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """One file, as the template shows it."""
+
+    name: str
+    throttled: bool
+    figures: list[tuple[str, str, str]]
+    times: Times | None
+    phases: Phases | None
+    operators: Charts | None
+    memory: list[tuple[str, str, str, str]]
+    instructions: tuple[Instructions, ...]
+    energy: list[tuple[str, str]]
+    energy_reason: str                           # why there is none
+    notes: tuple[str, ...]
+    device: list[tuple[str, str]]
 
 
 def to_html(found: Profile, *, compared: bool = False) -> str:
@@ -20,22 +36,15 @@ def to_html(found: Profile, *, compared: bool = False) -> str:
 
     Its content policy forbids every request and every script but its own.
     """
-    script = base64.b64encode(hashlib.sha256(SORT.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{script}'"
-    names = short_names([p.file for p in found.profiles])
-    title = names[0] if len(names) == 1 else f"{len(names)} files"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="{_ICON}"><title>{esc(title)}: profile</title>'
-        f"<style>{CSS}{MORE_CSS}</style></head><body><main><header><h1>{esc(title)}, profiled</h1>"
-        f"{_subtitle(found)}</header>{_several(found.profiles, names, compared=compared)}"
-        + "".join(
-            _file(one, name, number, found.settings, alone=len(names) == 1)
-            for number, (one, name) in enumerate(zip(found.profiles, names, strict=True), start=1)
-        )
-        + f"</main><script>{SORT}</script></body></html>\n"
+    profiles, names = found.profiles, short_names([p.file for p in found.profiles])
+    changes = None
+    if compared and len(profiles) > 1:
+        changes = overview.changes(profiles[0], profiles[-1], (names[0], names[-1]))
+    return page(
+        "profile.html.j2", styles=("profile.css",), subtitle=_subtitle(found),
+        title=names[0] if len(names) == 1 else f"{len(names)} files",
+        side_by_side=overview.side_by_side(profiles, names), changes=changes,
+        files=[_file(one, name, found.settings) for one, name in zip(profiles, names, strict=True)],
     )
 
 
@@ -59,51 +68,14 @@ def _subtitle(found: Profile) -> str:
     threads = found.settings.threads
     parts = [*devices, *runtimes, f"{threads} thread{'s' if threads != 1 else ''}"]
     parts.append(f"{grouped(found.settings.runs)} runs wanted, each file in fresh processes")
-    return f'<p class="sub">{esc(" · ".join(parts))}</p>'
+    return " · ".join(parts)
 
 
-def _several(profiles: Sequence[FileProfile], names: Sequence[str], *, compared: bool) -> str:
-    parts = section(
-        "files", "Side by side", overview.side_by_side(profiles, names),
-        "Each file had a process of its own, and processes differ by more than these intervals show: "
-        "whether one file is faster than another is for <code>mlopt gate</code>, which times both in turns. "
-        "The line on the right: fastest run to p90; thick p50, thin p99, at the end of the scale where it is beyond.",
-    )
-    if compared and len(profiles) > 1:
-        parts += section(
-            "changes", "What changed", overview.changes(profiles[0], profiles[-1], (names[0], names[-1])),
-            "Operations of the same kind in the same place, the largest difference first.",
-        )
-    return parts
-
-
-def _file(one: FileProfile, name: str, number: int, settings: Settings, *, alone: bool) -> str:
-    key = f"file{number}"
-    throttled = (
-        '<p class="alert">The processor slowed down while this was measured: let the device cool and measure again.</p>'
-        if one.facts.throttled else ""
-    )
-    parts = [
-        throttled, facts.figures(one),
-        _part(key, "latency", "Latency", times.figures(one)),
-        _part(key, "start", "From start to steady state", times.phases(one)),
-        _part(key, "operators", "Operators", operators.charts(one)),
-        _part(key, "memory", "Memory", facts.memory(one)),
-        _part(key, "instructions", "Instructions", facts.instructions(one)),
-        _part(key, "energy", "Energy", facts.energy(one)),
-        _part(key, "notes", "Notes", facts.notes(one)),
-        _part(key, "conditions", "Measured on", facts.device(one, settings)),
-    ]
-    body = "".join(parts)
-    if alone:
-        return f'<div id="{key}">{body}</div>'
-    return f'<article id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{esc(name)}</h2>{body}</article>'
-
-
-def _part(file: str, key: str, title: str, body: str) -> str:
-    if not body:
-        return ""
-    return (
-        f'<section id="{file}-{key}" aria-labelledby="{file}-{key}-title"><h3 id="{file}-{key}-title">{esc(title)}</h3>'
-        f"{body}</section>"
+def _file(one: FileProfile, name: str, settings: Settings) -> _File:
+    return _File(
+        name=name, throttled=one.facts.throttled, figures=facts.figures(one), times=times.figures(one),
+        phases=times.phases(one), operators=operators.charts(one), memory=facts.memory(one),
+        instructions=one.instructions, energy=facts.energy(one), energy_reason=one.energy.reason,
+        notes=(*one.distribution.notes, *one.notes),
+        device=facts.device(one, settings),
     )

@@ -1,33 +1,85 @@
 """Every timed run: how they are spread, and whether they drift; and what came before them."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from mlopt.profiling.session import FileProfile
 from mlopt.profiling.statistics import Percentile, TimeSummary
-from mlopt.render.html.markup import esc
+from mlopt.render.html.frame import Frame
 from mlopt.render.profile_page.axis import Scale, ticks, time_text, times_text
-from mlopt.render.profile_page.bars import Bar, bars
+from mlopt.render.profile_page.bars import Bar
 from mlopt.words import grouped, percent
 
 WIDTH, HEIGHT = 520, 272
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 66, 40
+_FRAME = Frame(width=WIDTH, height=HEIGHT, left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
 _BINS = (16, 64)                # at least, at most
 _MOST_DOTS = 1500
 _FARTHEST = 2.5                 # medians that the figures reach, or the 90th percentile where that is farther
 
 
-def figures(one: FileProfile) -> str:
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """What both figures have, in the figure's own units; y grows downwards."""
+
+    about: str
+    caption: str
+    levels: tuple[tuple[float, str], ...]        # of the y axis: place, text
+    columns: tuple[tuple[float, str], ...]       # of the x axis
+    path: str                                    # the histogram, or the dots
+    unit: str
+    frame: Frame = _FRAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """A percentile with its interval as a band; one row each so that names never meet."""
+
+    name: str
+    text: str
+    x: float
+    top: int
+    beyond: bool                # to the right of the figure
+    low: float
+    width: float
+    left: bool                  # its name stands to the left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(_Figure):
+    percentiles: tuple[Marked, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(_Figure):
+    median: str                                  # the path of the running median
+    slowest: tuple[tuple[float, str], ...]       # runs above the range: place, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    spread: Spread
+    order: Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    total: str
+    untold: str                 # phases that the runtime does not tell apart
+    bars: tuple[Bar, ...]
+
+
+def figures(one: FileProfile) -> Times | None:
     """Both figures side by side: the spread, and the order."""
     samples = np.asarray(one.samples_us, dtype=float)
     if not len(samples):
-        return ""
+        return None
     shown = _shown(samples, one.distribution)
     beyond = int((samples > shown[1]).sum())
-    return (
-        f'<div class="halves">{_spread(samples, one.distribution, shown, beyond)}'
-        f"{_order(samples, one.distribution, shown, beyond)}</div>"
+    return Times(
+        spread=_spread(samples, one.distribution, shown, beyond), order=_order(samples, one.distribution, shown, beyond)
     )
 
 
@@ -44,7 +96,7 @@ def _shown(samples: np.ndarray, spread: TimeSummary) -> tuple[float, float]:
     return max(0.0, least - room), end + room
 
 
-def _spread(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> str:
+def _spread(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> Spread:
     """A histogram with the percentiles, each with its interval as a band."""
     x = Scale(low=shown[0], high=shown[1], start=LEFT, end=WIDTH - RIGHT)
     inside = samples[samples <= shown[1]]
@@ -52,59 +104,35 @@ def _spread(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float]
     # Logarithmic, a single run a third of a decade high: a tail of single runs beside hundreds is what counts here.
     y = Scale(low=-0.33, high=math.log10(counts.max()) + 0.1, start=HEIGHT - BOTTOM, end=TOP)
     bottom = HEIGHT - BOTTOM
-    parts = []
-    for decade in range(math.floor(y.high) + 1):
-        at = y.at(decade)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        count = grouped(10**decade)
-        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{count}</text>')
     columns = "".join(
         f"M{x.at(low):.1f} {bottom}V{y.at(math.log10(count)):.1f}H{x.at(high):.1f}V{bottom}Z"
         for count, low, high in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True) if count
     )
-    parts.append(f'<path class="count" d="{columns}"/>')
-    parts += [_marked(p, x, row) for row, p in enumerate((spread.p50, spread.p90, spread.p99))]
-    parts.append(_time_axis(x))
-    about = f"Histogram of {grouped(spread.runs)} runs: " + ", ".join(
-        percentile_text(p) for p in (spread.p50, spread.p90, spread.p99)
-    )
+    percentiles = (spread.p50, spread.p90, spread.p99)
     caption = "Runs by time, counted on a logarithmic scale. Bands are 95 % intervals of the percentiles."
-    caption += "".join(f" {p.reason}." for p in (spread.p90, spread.p99) if p.reason)
+    caption += "".join(f" {p.reason}." for p in percentiles[1:] if p.reason)
     if beyond:
         caption += f" {grouped(beyond)} slower runs, up to {time_text(spread.most_us)}, lie beyond the right edge."
-    return _figure(about, "".join(parts), caption)
+    factor, unit = _unit(x.high)
+    return Spread(
+        about=f"Histogram of {grouped(spread.runs)} runs: " + ", ".join(map(percentile_text, percentiles)),
+        caption=caption, path=columns, unit=unit,
+        levels=tuple((y.at(decade), grouped(10**decade)) for decade in range(math.floor(y.high) + 1)),
+        columns=tuple((x.at(v * factor), f"{v:g}") for v in ticks(x.low / factor, x.high / factor, 6)),
+        percentiles=tuple(_marked(p, x, row) for row, p in enumerate(percentiles) if not math.isnan(p.us)),
+    )
 
 
-def _order(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> str:
+def _order(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float], beyond: int) -> Order:
     """Each run as a dot in its order, with the running median."""
     x = Scale(low=1, high=max(len(samples), 2), start=LEFT, end=WIDTH - RIGHT)
     y = Scale(low=shown[0], high=shown[1], start=HEIGHT - BOTTOM, end=22)
     factor, unit = _unit(shown[1])
-    parts = []
-    for value in ticks(shown[0] / factor, shown[1] / factor, 5):
-        at = y.at(value * factor)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for value in ticks(1, x.high, 6):
-        if value >= 1:
-            parts.append(
-                f'<text class="tick" x="{x.at(value):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">'
-                f"{grouped(int(value))}</text>"
-            )
     every = math.ceil(len(samples) / _MOST_DOTS)
     dots = "".join(
         f"M{x.at(i + 1):.1f} {y.at(us):.1f}h0" for i, us in enumerate(samples.tolist())
         if i % every == 0 and us <= shown[1]
     )
-    parts.append(f'<path class="dots" d="{dots}"/>')
-    parts.append(_running_median(samples, x, y))
-    parts += [
-        f'<path class="beyond" d="M{x.at(i + 1) - 3.5:.1f} 21h7l-3.5 -8z"><title>run {i + 1}: {time_text(us)}</title>'
-        "</path>"
-        for i, us in _slowest(samples, shown[1])
-    ]
-    parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">run</text>')
-    parts.append(f'<text class="label" x="4" y="14">{unit}</text>')
     about = f"Time of each of {grouped(len(samples))} runs in their order, from {time_text(spread.least_us)} to " \
             f"{time_text(spread.most_us)}"
     caption = "Runs in their order, with the running median: a drift or a step is the device, not the model."
@@ -112,7 +140,12 @@ def _order(samples: np.ndarray, spread: TimeSummary, shown: tuple[float, float],
         caption += " Triangles are runs above the range."
     if every > 1:
         caption += f" One dot for each {every} runs."
-    return _figure(about, "".join(parts), caption)
+    return Order(
+        about=about, caption=caption, path=dots, unit=unit, median=_running_median(samples, x, y),
+        levels=tuple((y.at(v * factor), f"{v:g}") for v in ticks(shown[0] / factor, shown[1] / factor, 5)),
+        columns=tuple((x.at(v), grouped(int(v))) for v in ticks(1, x.high, 6) if v >= 1),
+        slowest=tuple((x.at(i + 1), f"run {i + 1}: {time_text(us)}") for i, us in _slowest(samples, shown[1])),
+    )
 
 
 def _slowest(samples: np.ndarray, end: float) -> list[tuple[int, float]]:
@@ -128,42 +161,19 @@ def _running_median(samples: np.ndarray, x: Scale, y: Scale) -> str:
         return ""
     middles = np.median(np.lib.stride_tricks.sliding_window_view(samples, window), axis=1)
     step = max(1, len(middles) // 150)
-    points = [
+    return "M" + "L".join(
         f"{x.at(i + 1 + window // 2):.1f} {y.at(float(middles[i])):.1f}" for i in range(0, len(middles), step)
-    ]
-    return f'<path class="run" d="M{"L".join(points)}"/>'
+    )
 
 
-def _marked(p: Percentile, x: Scale, row: int) -> str:
-    """A percentile as a line with its name, one row for each so that names never meet."""
-    if math.isnan(p.us):
-        return ""
-    name, at, top = f"p{100 * p.fraction:g}", x.at(p.us), 14 + 18 * row
-    if p.us > x.high:
-        return f'<text class="{name}" x="{at:.1f}" y="{top}" text-anchor="end">{name} {time_text(p.us)} →</text>'
+def _marked(p: Percentile, x: Scale, row: int) -> Marked:
+    at = x.at(p.us)
     low = x.at(p.low_us) if math.isfinite(p.low_us) else at
     high = x.at(p.high_us) if math.isfinite(p.high_us) else x.end
-    band = (
-        f'<rect class="band {name}" x="{low:.1f}" y="{top + 4}" width="{max(high - low, 0.5):.1f}" '
-        f'height="{HEIGHT - BOTTOM - top - 4}"/>'
+    return Marked(
+        name=_name(p), text=time_text(p.us), x=at, top=14 + 18 * row, beyond=p.us > x.high, low=low,
+        width=max(high - low, 0.5), left=at > (x.start + x.end) / 2,
     )
-    line = f'<path class="p {name}" d="M{at:.1f} {top + 4}V{HEIGHT - BOTTOM}"/>'
-    left = at > (x.start + x.end) / 2
-    anchor, shift = ("end", 4) if left else ("start", -4)
-    text = f'<text class="{name}" x="{at + shift:.1f}" y="{top}" text-anchor="{anchor}">{name} {time_text(p.us)}</text>'
-    return band + line + text
-
-
-def _time_axis(x: Scale) -> str:
-    factor, unit = _unit(x.high)
-    bottom = HEIGHT - BOTTOM
-    parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>']
-    parts += [
-        f'<text class="tick" x="{x.at(value * factor):.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
-        for value in ticks(x.low / factor, x.high / factor, 6)
-    ]
-    parts.append(f'<text class="label" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{unit}</text>')
-    return "".join(parts) + f'<text class="label" x="4" y="{TOP - 22}">runs</text>'
 
 
 def _unit(us: float) -> tuple[float, str]:
@@ -178,23 +188,20 @@ def _bin_count(values: np.ndarray) -> int:
     return min(max(wanted, _BINS[0]), _BINS[1])
 
 
-def _figure(about: str, parts: str, caption: str) -> str:
-    return (
-        f'<figure class="fig"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{esc(about)}">{parts}</svg>'
-        f"<figcaption>{esc(caption)}</figcaption></figure>"
-    )
-
-
 def percentile_text(p: Percentile) -> str:
     """With its interval, or why there is none."""
-    name = f"p{100 * p.fraction:g}"
+    name = _name(p)
     if math.isnan(p.us):
         return f"{name} unknown ({p.reason})"
     return f"{name} {time_text(p.us)} {times_text(p.low_us, p.high_us)}"
 
 
-def phases(one: FileProfile) -> str:
-    """From the start of the process to the steady state, on one scale."""
+def _name(p: Percentile) -> str:
+    return f"p{100 * p.fraction:g}"
+
+
+def phases(one: FileProfile) -> Phases | None:
+    """From the start of the process to the steady state, on one scale; nothing where no phase is known."""
     of = one.phases
     steps = (
         ("import", of.import_ms, "loading the runtime's code"),
@@ -204,7 +211,7 @@ def phases(one: FileProfile) -> str:
     )
     known = [ms for _, ms, _ in steps if math.isfinite(ms)]
     if not known:
-        return ""
+        return None
     total = sum(known)
     rows = [
         Bar(label=name, length=ms / max(known) if math.isfinite(ms) else 0.0, value=time_text(1e3 * ms), title=about,
@@ -213,9 +220,5 @@ def phases(one: FileProfile) -> str:
     ]
     rows.append(Bar(label="steady, p50", length=one.distribution.p50.us / 1e3 / max(known),
                     value=time_text(one.distribution.p50.us), colour="f1"))
-    told = ", ".join(name for name, ms, _ in steps if math.isnan(ms))
-    missing = f" This runtime does not tell apart: {told}." if told else ""
-    return (
-        f'<p class="note">The first answer came {time_text(1e3 * total)} after the process began to load the runtime, '
-        f"in one fresh process.{missing}</p>{bars(rows)}"
-    )
+    untold = ", ".join(name for name, ms, _ in steps if math.isnan(ms))
+    return Phases(total=time_text(1e3 * total), untold=untold, bars=tuple(rows))

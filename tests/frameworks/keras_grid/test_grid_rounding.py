@@ -14,7 +14,7 @@ L = tf_keras.layers
 
 
 def dense(bits, kernel):
-    layer = on_grid(L.Dense)(units=kernel.shape[1], bits=bits, kept=(1,), name="layer")
+    layer = on_grid(L.Dense)(units=kernel.shape[1], bits=bits, learnt=bits == 4, kept=(1,), name="layer")
     layer.build((None, kernel.shape[0]))
     layer.set_kernel(kernel)
     return layer
@@ -159,7 +159,7 @@ def test_a_channel_of_zeros_stays_zeros():
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_depthwise_kernel_with_a_multiplier_has_a_step_for_each_output_channel(bits):
-    layer = on_grid(L.DepthwiseConv2D)(kernel_size=3, depth_multiplier=2, bits=bits, kept=(2, 3))
+    layer = on_grid(L.DepthwiseConv2D)(kernel_size=3, depth_multiplier=2, bits=bits, learnt=bits == 4, kept=(2, 3))
     layer.build((None, 8, 8, 4))
     kernel = np.random.default_rng(1).normal(size=(3, 3, 4, 2)).astype(np.float32) * np.arange(1, 9).reshape(4, 2)
     layer.set_kernel(kernel)

@@ -1,5 +1,7 @@
 """Keras networks of many shapes with rounding in them: what stays, what is rounded, and what can be trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,7 @@ from mlopt.errors import BadRequest
 from mlopt.frameworks.keras.network.model import trainable
 from mlopt.grid import ActivationGrid, before
 from mlopt.network import Kind
+from mlopt.scheme import MIXED_4_8, Granularity
 from mlopt.testing.tiny import TINY, TinyModel, build, inputs_for
 
 L = tf_keras.layers
@@ -19,9 +22,12 @@ def opened(model):
     return trainable(tiny.model, tiny.signature).folded(), inputs_for(tiny, 16)
 
 
-def all_bits(model, bits=8):
+EIGHT, FOUR = MIXED_4_8.weights
+
+
+def formats(model, each=EIGHT):
     kinds = (Kind.CONVOLUTION, Kind.DEPTHWISE)
-    return {node.name: bits for node in model.network.nodes if node.kind in kinds}
+    return {node.name: each for node in model.network.nodes if node.kind in kinds}
 
 
 def ranges(model, inputs):
@@ -33,7 +39,7 @@ def ranges(model, inputs):
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_without_ranges_and_bits_the_network_is_what_it_was(name):
+def test_without_ranges_and_formats_the_network_is_what_it_was(name):
     model, inputs = opened(build(name))
     same = model.on_grid({}, {})
     assert same.network is model.network
@@ -46,21 +52,21 @@ def test_without_ranges_and_bits_the_network_is_what_it_was(name):
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_rounding_everything_to_8_bits_changes_little_and_strips_to_the_rounded_kernels(name):
     model, inputs = opened(build(name))
-    activations, bits = ranges(model, inputs), all_bits(model)
-    gridded = model.on_grid(activations, bits)
+    activations, wanted = ranges(model, inputs), formats(model)
+    gridded = model.on_grid(activations, wanted)
     for key, values in model.predict(inputs).items():
         assert np.abs(gridded.predict(inputs)[key] - values).mean() < 0.02 * np.abs(values).max()
     found, kernels = gridded.grids()
-    assert kernels.keys() == bits.keys()
+    assert kernels.keys() == wanted.keys()
     assert found.keys() <= activations.keys()
     stripped = gridded.stripped()
-    for node, (number, axis, steps) in kernels.items():
+    for node, grid in kernels.items():
         kernel = stripped.weights()[model.network.node(node).kernel.name]
-        assert (number, axis) == (8, model.network.node(node).kernel_axes[0])
-        channels = np.moveaxis(kernel, axis, -1) if kernel.shape[-1] != 1 else kernel[..., 0]
-        whole = channels.reshape(-1, len(steps)) / np.array(steps)
+        assert (grid.bits, grid.axis) == (8, model.network.node(node).kernel_axes[0])
+        channels = np.moveaxis(kernel, grid.axis, -1) if kernel.shape[-1] != 1 else kernel[..., 0]
+        whole = channels.reshape(-1, len(grid.steps)) / np.array(grid.steps)
         assert np.abs(whole - np.rint(whole)).max() < 1e-3
-    again = stripped.on_grid(activations, bits)
+    again = stripped.on_grid(activations, wanted)
     for key, values in gridded.predict(inputs).items():     # rounding what is rounded changes nothing
         np.testing.assert_allclose(again.predict(inputs)[key], values, atol=0.02 * max(np.abs(values).max(), 1e-6))
 
@@ -72,7 +78,7 @@ def test_what_consumers_get_stands_on_the_grid_also_where_a_layer_is_used_twice(
     model, inputs = opened(tf_keras.Model(image, L.Add(name="sum")([once, twice(once)])))
     assert {"twice", "twice@1"} <= {node.name for node in model.network.nodes}
     activations = ranges(model, inputs)
-    gridded = model.on_grid(activations, all_bits(model))
+    gridded = model.on_grid(activations, formats(model))
     found, _ = gridded.grids()
     for name, values in gridded.activations(["twice", "twice@1", "sum"], inputs).items():
         step = (found[name].high - found[name].low) / 255
@@ -107,7 +113,7 @@ def test_a_value_before_an_activation_function_can_be_seen_and_rounded():
 
 def test_weights_can_be_set_and_come_back():
     model, _ = opened(build("depthwise_convnet"))
-    gridded = model.on_grid({}, all_bits(model))
+    gridded = model.on_grid({}, formats(model))
     random = np.random.default_rng(0)
     new = {name: random.normal(size=values.shape).astype(np.float32) for name, values in gridded.weights().items()}
     gridded.set_weights(new)
@@ -119,7 +125,7 @@ def test_weights_can_be_set_and_come_back():
 
 def test_a_few_steps_of_gradient_descent_bring_the_answers_nearer():
     model, inputs = opened(build("small_convnet"))
-    gridded = model.on_grid(ranges(model, inputs), all_bits(model, 4), learned=list(ranges(model, inputs)))
+    gridded = model.on_grid(ranges(model, inputs), formats(model, FOUR), learned=list(ranges(model, inputs)))
     wanted, image = model.predict(inputs)["label"], tf.constant(inputs["image"])
     optimizer, losses = tf_keras.optimizers.Adam(2e-3), []
     for _ in range(25):
@@ -133,7 +139,7 @@ def test_a_few_steps_of_gradient_descent_bring_the_answers_nearer():
 
 def test_it_can_be_cloned_for_a_strategy_and_compiled_by_xla():
     model, inputs = opened(build("depthwise_convnet"))
-    gridded = model.on_grid(ranges(model, inputs), all_bits(model, 4))
+    gridded = model.on_grid(ranges(model, inputs), formats(model, FOUR))
     twin = tf_keras.models.clone_model(gridded.keras_model)
     twin.set_weights(gridded.keras_model.get_weights())
     features = tf.constant(inputs["features"])
@@ -145,18 +151,38 @@ def test_it_can_be_cloned_for_a_strategy_and_compiled_by_xla():
 
 def test_what_is_on_its_grid_is_not_changed_any_more():
     model, _ = opened(build("autoencoder"))
-    gridded = model.on_grid({}, all_bits(model))
+    gridded = model.on_grid({}, formats(model))
     for change in (gridded.folded, lambda: gridded.without(["dense"]), lambda: gridded.narrowed({})):
         with pytest.raises(BadRequest, match="change it before `quantize`"):
             change()
 
 
-def test_bits_for_what_has_no_kernel_and_two_bits_for_one_kernel_are_refused():
+def test_a_format_for_what_has_no_kernel_and_two_formats_for_one_kernel_are_refused():
     model, _ = opened(build("small_convnet"))
     with pytest.raises(ValueError, match=r"add \(Add\) has no kernel with a grid of 8 bits"):
-        model.on_grid({}, {"add": 8})
+        model.on_grid({}, {"add": EIGHT})
     image = tf_keras.Input((4, 4, 2), name="image")
     twice = L.Conv2D(2, 3, padding="same", name="twice")
     shared, _ = opened(tf_keras.Model(image, twice(twice(image))))
     with pytest.raises(ValueError, match="share twice/kernel"):
-        shared.on_grid({}, {"twice": 8, "twice@1": 4})
+        shared.on_grid({}, {"twice": EIGHT, "twice@1": FOUR})
+
+
+def test_one_step_for_a_whole_kernel_is_given_for_each_of_its_channels():
+    # Symmetric, not learnt: the largest weight of the kernel has the largest integer, so one step is that over 127.
+    model, _ = opened(build("depthwise_convnet"))
+    whole = replace(EIGHT, granularity=Granularity.TENSOR)
+    gridded = model.on_grid({}, formats(model, whole))
+    weights, (_, kernels) = model.weights(), gridded.grids()
+    for name, grid in kernels.items():
+        node = model.network.node(name)
+        wanted = np.abs(weights[node.kernel.name]).max() / 127
+        assert len(grid.steps) == np.prod([node.kernel.shape[axis] for axis in node.kernel_axes])
+        np.testing.assert_allclose(grid.steps, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"bits": 16}, {"symmetric": False}])
+def test_a_format_that_cannot_be_trained_is_refused(wrong):
+    model, _ = opened(build("autoencoder"))
+    with pytest.raises(BadRequest, match="cannot be trained: 2 to 8 bits, symmetric, can"):
+        model.on_grid({}, formats(model, replace(EIGHT, **wrong)))

@@ -8,8 +8,9 @@ import tf_keras
 from mlopt.data.materialise import write_arrays
 from mlopt.data.splits import Role
 from mlopt.errors import BadRequest
-from mlopt.frameworks.fitting import LabelKind, LabelLoss
+from mlopt.frameworks.fitting import LabelLoss
 from mlopt.frameworks.keras.network.model import trainable
+from mlopt.outputs import LabelKind
 
 L = tf_keras.layers
 LOSS = LabelLoss(output="label", kind=LabelKind.CATEGORIES)

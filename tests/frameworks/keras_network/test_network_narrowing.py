@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tf_keras
 
+from mlopt.channels.coupling import couple
 from mlopt.errors import BadRequest
 from mlopt.frameworks.keras.network.model import trainable
-from mlopt.techniques.coupling import couple
 from mlopt.testing import tiny
 
 L = tf_keras.layers

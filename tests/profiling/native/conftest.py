@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import making
 import numpy as np
 import pytest
 from needs import needs_network, needs_program
@@ -14,7 +15,7 @@ from mlopt.profiling.target import TargetUnusable
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory):
     """`tiny_files(model, precision)` -> a TFLite file of a tiny real model."""
-    from mlopt_tflite import TFLiteConverter, quantizer
+    from mlopt_tflite import TFLiteConverter
     from mlopt_tflite.exporter import export
 
     from mlopt.data.samples import Samples
@@ -40,7 +41,7 @@ def tiny_files(tmp_path_factory):
                 meta = {"count": 20, "scale": 1.0, "offset": 0.0, "origin": "given"}
                 (samples / "meta.json").write_text(json.dumps(meta))
             needed = Samples.open(samples) if precision in needing else None
-            quantizer.make(plain_file, precision, dest, signature=model.signature, samples=needed, seed=0)
+            making.make(TFLiteConverter, plain_file, precision, dest, signature=model.signature, samples=needed, seed=0)
         return dest
 
     return make

@@ -25,10 +25,10 @@ class DenseConverter:
             name="int8-weights",
             about="8-bit kernels with a scale for each output, unpacked as the file is loaded: a quarter of the bytes.",
             needs_samples=False,
+            make="mlopt_dense.quantizer:make",
         ),
     )
     exporters: Mapping[str, Exporter] = MappingProxyType({"keras": Exporter(function="mlopt_dense.exporter:export")})
-    make = "mlopt_dense.quantizer:make"
     open_runtime = "mlopt_dense.runtime:open_runtime"
     read_storage = "mlopt_dense.runtime:read_storage"
     inventory = "mlopt_dense.runtime:operations"

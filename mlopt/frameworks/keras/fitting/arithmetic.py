@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from mlopt.frameworks.fitting import FitTask, LabelKind, LabelLoss, Strategy
-from mlopt.frameworks.keras.fitting.heads import Head
+from mlopt.frameworks.fitting import FitTask, LabelLoss, Strategy
 from mlopt.frameworks.keras.fitting.student import Trainee
 from mlopt.frameworks.keras.grid.layers import OnGrid, Rounding
 from mlopt.frameworks.keras.quiet import tf
 from mlopt.network import Kind, Network
+from mlopt.outputs import Head, LabelKind
 
 WORTH_MACS = 1 << 20            # of a sample: smaller networks spend their time elsewhere
 WORTH_CHANNELS = 16             # read or made by a convolution

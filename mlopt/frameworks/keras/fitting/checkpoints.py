@@ -129,7 +129,7 @@ def _like(array: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def digest(task: FitTask, initial: Mapping[str, np.ndarray], replicas: int) -> str:
     """sha256 of all that decides a training's result; where its files lie does not.
 
-    Of a holder it knows the class and how often it is asked: what it will say follows from settings of a technique, and
+    Of a holder it knows the class and how often it is asked: what it will say follows from settings of a step, and
     those who train with another one take another folder.
     """
     whole = hashlib.sha256()

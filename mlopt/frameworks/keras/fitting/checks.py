@@ -7,8 +7,9 @@ import numpy as np
 
 from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest, DataMismatch
-from mlopt.frameworks.fitting import AttentionLoss, FitTask, HintLoss, LabelKind, LabelLoss, TeacherLoss
+from mlopt.frameworks.fitting import AttentionLoss, FitTask, HintLoss, LabelLoss, TeacherLoss
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import LabelKind
 
 
 def settings(task: FitTask) -> None:

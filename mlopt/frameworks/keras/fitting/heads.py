@@ -1,20 +1,12 @@
-"""What an output holds, and its scores before the final softmax or sigmoid, where cross-entropy is stable."""
+"""The scores of an output before its final softmax or sigmoid, where cross-entropy is stable."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
-import numpy as np
-
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import Head
 
 SMALLEST = 1e-7         # a probability below it is cut where scores cannot be had: float32 has no more near 1
-
-
-class Head(StrEnum):
-    SOFTMAX = "softmax"         # probabilities along the last axis
-    SIGMOID = "sigmoid"         # a probability each
-    PLAIN = "plain"             # scores or values, as they are
 
 
 _OPS: Mapping[str, Head] = {"Softmax": Head.SOFTMAX, "Sigmoid": Head.SIGMOID}
@@ -33,21 +25,6 @@ def scores(output: Any, head: Head) -> Any:
         return inner if found is head else output
     clipped = tf.clip_by_value(output, SMALLEST, 1.0 - SMALLEST)
     return tf.math.log(clipped) - tf.math.log1p(-clipped) if head is Head.SIGMOID else tf.math.log(clipped)
-
-
-def looks_like(values: np.ndarray) -> Head:
-    """What sample outputs [N, ...] are, where no operation says it.
-
-    >>> looks_like(np.array([[0.25, 0.75], [1.0, 0.0]])), looks_like(np.array([[0.3], [0.9]])).value
-    (<Head.SOFTMAX: 'softmax'>, 'sigmoid')
-    >>> looks_like(np.array([[2.0, -1.0]])).value
-    'plain'
-    """
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1 + 1e-3:
-        return Head.PLAIN
-    if values.ndim > 1 and values.shape[-1] > 1 and np.abs(values.sum(-1, dtype=np.float64) - 1).max() < 1e-2:
-        return Head.SOFTMAX
-    return Head.SIGMOID
 
 
 def _behind(output: Any) -> tuple[Head, Any]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.frameworks.fitting import LabelKind, LabelLoss
-from mlopt.frameworks.keras.fitting.heads import Head, scores
+from mlopt.frameworks.fitting import LabelLoss
+from mlopt.frameworks.keras.fitting.heads import scores
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import Head, LabelKind
 
 
 def over_positions(values: Any) -> Any:

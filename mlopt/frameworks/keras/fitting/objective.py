@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mlopt.frameworks.fitting import AttentionLoss, HintLoss, LabelKind, LabelLoss, Loss, TeacherLoss
+from mlopt.frameworks.fitting import AttentionLoss, HintLoss, LabelLoss, Loss, TeacherLoss
 from mlopt.frameworks.keras.fitting import losses as numerics
 from mlopt.frameworks.keras.fitting.augment import Mix
-from mlopt.frameworks.keras.fitting.heads import SMALLEST, Head
+from mlopt.frameworks.keras.fitting.heads import SMALLEST
 from mlopt.frameworks.keras.fitting.teachers import Teacher, agreed, as_scores
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import Head, LabelKind
 
 PARTS: Mapping[type, str] = {
     LabelLoss: "labels", TeacherLoss: "teacher", HintLoss: "hints", AttentionLoss: "attention",

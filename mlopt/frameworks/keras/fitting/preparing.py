@@ -18,9 +18,10 @@ from mlopt.frameworks.keras.fitting.pipeline import Feed, Rows
 from mlopt.frameworks.keras.fitting.scoring import Validation
 from mlopt.frameworks.keras.fitting.steps import Step
 from mlopt.frameworks.keras.fitting.strategies import Engine
-from mlopt.frameworks.keras.fitting.student import PROBED, Student, Trainee, heads, student
+from mlopt.frameworks.keras.fitting.student import Student, Trainee, heads, student
 from mlopt.frameworks.keras.fitting.updates import Updates
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import PROBED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ def _objective(
             if validation is not None and validation.labels is not None:
                 checks.labels(loss, signature, validation)
     sample = train.rows(0, min(PROBED, train.count))
-    own = heads(one, sample)
+    own = heads(one, sample, trainee.output_activations)
     stored: Mapping[str, np.ndarray] = {}
     live: tuple[teachers.Teacher, ...] = ()
     if task.teachers is not None:

@@ -31,6 +31,7 @@ class Twin:
     built: Built
     signature: Signature
     network: Network
+    output_activations: tuple[str, ...]
     variables: Mapping[str, Any]
 
     @property
@@ -74,12 +75,12 @@ def write_result(request: Path, model: Any) -> None:
 
 def unpacked(request: Path) -> tuple[Twin, FitTask]:
     """What `fit` wrote; only for files that it wrote, since reading one can run code."""
-    plan, signature, network, values, names, task = pickle.loads(request.read_bytes())  # noqa: S301  # our parent's
+    plan, signature, network, activations, values, names, task = pickle.loads(request.read_bytes())  # noqa: S301  # our parent's
     built = build(plan)
     for variable, value in zip(built.model.weights, values, strict=True):
         variable.assign(value)
     variables = {name: built.model.weights[i] for name, i in names.items()}
-    return Twin(plan, built, signature, network, variables), task
+    return Twin(plan, built, signature, network, activations, variables), task
 
 
 def _packed(trainee: Any, task: FitTask) -> bytes:
@@ -90,7 +91,8 @@ def _packed(trainee: Any, task: FitTask) -> bytes:
     pickler = _Pickler(content)
     try:
         pickler.dump(
-            (trainee.plan, trainee.signature, trainee.network, [np.array(w.numpy()) for w in weights], names, task)
+            (trainee.plan, trainee.signature, trainee.network, trainee.output_activations,
+             [np.array(w.numpy()) for w in weights], names, task)
         )
     except (pickle.PicklingError, AttributeError, TypeError) as err:
         raise BadRequest(

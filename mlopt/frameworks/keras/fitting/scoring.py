@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from mlopt.data.samples import Samples
-from mlopt.frameworks.fitting import LabelKind, LabelLoss, TeacherLoss
+from mlopt.frameworks.fitting import LabelLoss, TeacherLoss
 from mlopt.frameworks.keras.fitting import losses as numerics
-from mlopt.frameworks.keras.fitting.heads import Head
 from mlopt.frameworks.keras.fitting.objective import Objective
 from mlopt.frameworks.keras.fitting.pipeline import seen
 from mlopt.frameworks.keras.fitting.student import Student
 from mlopt.frameworks.keras.quiet import tf
+from mlopt.outputs import Head, LabelKind
 
 BATCH = 256         # rows at a time; speed, not memory, decides above it
 

@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlopt import outputs as what
 from mlopt.errors import BadRequest
 from mlopt.frameworks.keras import layers as keras_layers
-from mlopt.frameworks.keras.fitting.heads import Head, head_of, looks_like
+from mlopt.frameworks.keras.fitting.heads import head_of
 from mlopt.frameworks.keras.quiet import tf, tf_keras
 from mlopt.model import Signature
 from mlopt.network import Network
-
-PROBED = 64         # samples that show what an output of unknown activation is
+from mlopt.outputs import Head
 
 
 class Trainee(Protocol):
@@ -24,6 +24,9 @@ class Trainee(Protocol):
 
     @property
     def network(self) -> Network: ...
+
+    @property
+    def output_activations(self) -> tuple[str, ...]: ...
 
     @property
     def keras_model(self) -> Any: ...
@@ -122,8 +125,11 @@ def node_tensors(tensors: Mapping[str, Any] | None, nodes: Sequence[str], who: s
     return tensors
 
 
-def heads(one: Student, sample: Mapping[str, np.ndarray]) -> dict[str, Head]:
-    """What each output holds: by the operation that makes it, else by what it gives for `sample`, inputs as seen."""
+def heads(one: Student, sample: Mapping[str, np.ndarray], activations: Sequence[str]) -> dict[str, Head]:
+    """What each output applies last: by the operation that makes it, else as the proof of files reads `activations`.
+
+    `sample` are inputs as seen; what the outputs give for them decides where the activation is unknown.
+    """
     found: dict[str, Head] = {}
 
     @tf.function(autograph=False)
@@ -134,6 +140,8 @@ def heads(one: Student, sample: Mapping[str, np.ndarray]) -> dict[str, Head]:
 
     tensors = {name: tf.constant(array) for name, array in sample.items()}
     outputs = traced.get_concrete_function(tensors)(tensors)
+    applied = dict(zip((spec.name for spec in one.signature.outputs), activations, strict=True))
     return {
-        name: looks_like(outputs[name].numpy()) if head is Head.PLAIN else head for name, head in found.items()
+        name: what.head_of(applied[name], outputs[name].numpy()) if head is Head.PLAIN else head
+        for name, head in found.items()
     }

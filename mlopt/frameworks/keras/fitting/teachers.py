@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from mlopt import outputs as what
 from mlopt.data.samples import file_name
 from mlopt.errors import BadRequest, DataUnreadable
 from mlopt.frameworks.keras import layers as keras_layers
-from mlopt.frameworks.keras.fitting.heads import SMALLEST, Head, head_of, looks_like, scores
-from mlopt.frameworks.keras.fitting.student import PROBED, node_tensors
+from mlopt.frameworks.keras.fitting.heads import SMALLEST, head_of, scores
+from mlopt.frameworks.keras.fitting.student import node_tensors
+from mlopt.frameworks.keras.graph import applied_to
 from mlopt.frameworks.keras.quiet import convert_variables_to_constants_v2, tf, tf_keras
 from mlopt.location import ModelLocation
 from mlopt.model import Signature, TensorSpec
+from mlopt.outputs import Head
 
 SMALLEST_STORED = 1e-37         # the smallest probability a float32 softmax gives
 
@@ -45,6 +48,7 @@ def opened(
         raise BadRequest(f"the teacher {path} takes {have}, more than the student. Give another teacher.")
     given = _matched(path, "gives", [s for s in signature.outputs if s.name in outputs], model.signature.outputs)
     heads: dict[str, Head] = {}
+    applied: dict[str, str] = {}
     its_place = {its.name: i for i, (_, its) in enumerate(taken)}
     specs = [tf.TensorSpec((None, *its.shape[1:]), its.dtype) for _, its in taken]
 
@@ -54,7 +58,7 @@ def opened(
         done = []
         for mine, its in given:
             value = values[places.index(its.name)]
-            heads[mine.name] = head_of(value)
+            heads[mine.name], applied[mine.name] = head_of(value), applied_to(value)
             done.append(tf.cast(scores(value, heads[mine.name]), tf.float32))
         return [*done, *values[len(places) :]]
 
@@ -68,7 +72,7 @@ def opened(
     if Head.PLAIN in heads.values():
         seen = apply({name: tf.constant(array) for name, array in sample.items()})
         hidden = {
-            name: looks_like(value.numpy()) for name, value in zip(names, seen, strict=False)
+            name: what.head_of(applied[name], value.numpy()) for name, value in zip(names, seen, strict=False)
             if heads[name] is Head.PLAIN
         }
 
@@ -149,7 +153,7 @@ def cached(folder: Path, signature: Signature, outputs: Sequence[str], count: in
 
 
 def stored_heads(outputs: Mapping[str, np.ndarray]) -> dict[str, Head]:
-    return {name: looks_like(np.asarray(array[:PROBED], np.float32)) for name, array in outputs.items()}
+    return {name: what.looks_like(array) for name, array in outputs.items()}
 
 
 def agreed(values: Sequence[Any], heads: Sequence[Head], kind: Head) -> Any:

@@ -11,6 +11,7 @@ from mlopt.frameworks.keras.network.plan import Call, LayerSpec, Plan, Ref
 from mlopt.frameworks.keras.quiet import tf_keras
 from mlopt.grid import ActivationGrid, before
 from mlopt.network import Kind, Network, Node
+from mlopt.scheme import Granularity, IntegerFormat
 
 # What gives out values that it is given: on the grid already where its input has the same.
 COPYING = words(
@@ -28,7 +29,7 @@ class Wanted:
     """What is to be rounded, as `TrainableModel.on_grid` takes it."""
 
     activations: Mapping[str, ActivationGrid]
-    bits: Mapping[str, int]
+    kernels: Mapping[str, IntegerFormat]
     shared: Sequence[Sequence[str]]
     learned: Collection[str]
 
@@ -43,7 +44,7 @@ class Places:
 
 
 def with_grid(plan: Plan, network: Network, wanted: Wanted) -> Places:
-    """The plan with every value of `wanted.activations` rounded and the kernels of `wanted.bits`.
+    """The plan with every value of `wanted.activations` rounded and its `wanted.kernels`.
 
     A node keeps its name for what it gives to its consumers. What it has computed is "NAME/raw" where that is rounded.
     Activation functions of layers with kernels become layers of their own, so that there is a value `before` them.
@@ -57,7 +58,7 @@ def has_own_activation(node: Node) -> bool:
 
 class _Gridding:
     def __init__(self, plan: Plan, network: Network, wanted: Wanted) -> None:
-        self.plan, self.activations, self.bits = plan, wanted.activations, wanted.bits
+        self.plan, self.activations, self.formats = plan, wanted.activations, wanted.kernels
         self.learned = frozenset(wanted.learned)
         self.nodes = {node.name: node for node in network.nodes}
         self.leader = {name: names[0] for names in wanted.shared for name in names}
@@ -80,12 +81,17 @@ class _Gridding:
 
     def _kernels(self) -> None:
         for node in self.nodes.values():
-            if node.name not in self.bits:
+            format_ = self.formats.get(node.name)
+            if format_ is None:
                 continue
             call = next(call for call in self.plan.calls if node.name in call.nodes)
             spec = self.plan.layers[call.layer]
             self.layers[spec.name] = LayerSpec(
-                cls=on_grid(spec.cls), config={**spec.config, "bits": self.bits[node.name], "kept": node.kernel_axes}
+                cls=on_grid(spec.cls),
+                config={
+                    **spec.config, "bits": format_.bits, "learnt": format_.learnt,
+                    "kept": node.kernel_axes if format_.granularity is Granularity.CHANNEL else (),
+                },
             )
             self.kernels[node.name] = spec.name
 

@@ -104,24 +104,26 @@ def on_grid(base: type) -> type:
 class OnGrid:
     """Goes before a layer class: its kernel is rounded whenever the layer is called, symmetric, a step a channel.
 
-    8 bits reach the largest weight. 4 bits begin with the steps of the least squared error and learn them (Esser et al.
-    2020), as a stretch of those first steps. `kept` are the axes of the kernel that have steps of their own.
+    Steps reach the largest weight. Where they are `learnt`, they begin with those of the least squared error and are
+    trained (Esser et al. 2020), as a stretch of those first steps. `kept` are the axes of the kernel that have steps of
+    their own; none: one step for the whole kernel.
 
     What is trained is the kernel divided by `kernel_sizes`, a constant for each channel: a folded kernel may be of any
     size (small beside inputs up to 255), and a learning rate suits one size. See `sizes`.
     """
 
-    def __init__(self, *, bits: int, kept: tuple[int, ...], **config: Any) -> None:
+    def __init__(self, *, bits: int, learnt: bool, kept: tuple[int, ...], **config: Any) -> None:
         super().__init__(**config)
-        self.bits, self.kept = bits, tuple(kept)
+        self.bits, self.learnt, self.kept = bits, learnt, tuple(kept)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "bits": self.bits, "kept": self.kept}      # type: ignore[misc]
+        own = {"bits": self.bits, "learnt": self.learnt, "kept": self.kept}
+        return {**super().get_config(), **own}          # type: ignore[misc]
 
     def build(self, shape: Any) -> None:
         super().build(shape)                            # type: ignore[misc]
         self.kernel_sizes = self._each_channel("kernel_sizes")
-        if self.bits == 4:
+        if self.learnt:
             self.first_steps = self._each_channel("first_steps")
             self.stretch = self._each_channel("stretch", trainable=True)
 
@@ -145,7 +147,7 @@ class OnGrid:
         found = sizes(kernel, self.kept)
         self.kernel_sizes.assign(found)
         getattr(self, self._kernel_name).assign(kernel / found)
-        if self.bits == 4:
+        if self.learnt:
             self.first_steps.assign(fitted_scales(kernel, self.kept, self.most))
             self.stretch.assign(np.ones(self.stretch.shape))
 
@@ -160,7 +162,7 @@ class OnGrid:
 
     def steps(self) -> Any:
         """One step for each channel, 1 long along the axes that are not kept."""
-        if self.bits == 4:
+        if self.learnt:
             return tf.maximum(tf.abs(self.stretch), TINY) * self.first_steps
         others = [axis for axis in range(len(self.kernel_sizes.shape)) if axis not in self.kept]
         peak = tf.reduce_max(tf.abs(tf.stop_gradient(self.real_kernel())), axis=others, keepdims=True)
@@ -170,7 +172,7 @@ class OnGrid:
         """The kernel on its grid, with the gradient of the kernel itself where it is not cut off, and of its steps."""
         kernel, steps = self.real_kernel(), self.steps()
         whole = kernel / steps
-        if self.bits == 4:
+        if self.learnt:
             values = float(np.prod(kernel.shape) / np.prod(self.stretch.shape))
             steps = _gradient_scaled(steps, (values * self.most) ** -0.5)
             whole = tf.clip_by_value(kernel / steps, -self.most, self.most)

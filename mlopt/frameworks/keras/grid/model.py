@@ -12,8 +12,9 @@ from mlopt.frameworks.keras.grid.building import Places, Wanted, with_grid
 from mlopt.frameworks.keras.grid.layers import nudged
 from mlopt.frameworks.keras.network.building import build
 from mlopt.frameworks.keras.network.model import KerasNetwork
-from mlopt.grid import ActivationGrid
+from mlopt.grid import ActivationGrid, WeightGrid
 from mlopt.network import Kind, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 
 class GriddedKeras(KerasNetwork):
@@ -34,6 +35,10 @@ class GriddedKeras(KerasNetwork):
         """That of the plain model: rounding is no node."""
         return self.plain.network
 
+    @cached_property
+    def output_activations(self) -> tuple[str, ...]:
+        return self.plain.output_activations        # what rounds stands behind the activation
+
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, not rounded, copied; see `stripped`."""
         found = {name: np.array(self.variables[name].numpy()) for name in self.network.weights()}
@@ -45,17 +50,19 @@ class GriddedKeras(KerasNetwork):
         for name in weights.keys() & self.kernels.keys():
             self.built.layers[self.kernels[name]].set_kernel(weights[name])
 
-    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, tuple[int, int, tuple[float, ...]]]]:
-        """Ranges by name of the value, and (bits, axis, steps) of each kernel by node."""
+    def grids(self) -> tuple[dict[str, ActivationGrid], dict[str, WeightGrid]]:
+        """Ranges by name of the value, and the grid of each kernel by node."""
         activations = {}
         for name, layer in self.places.roundings.items():
             low, high = nudged(*(float(end) for end in self.built.layers[layer].range()))
             activations[name] = ActivationGrid(low=low, high=high)
         kernels = {}
         for name, layer in self.places.kernels.items():
-            found = self.built.layers[layer]
-            steps = found.steps().numpy().ravel()
-            kernels[name] = (found.bits, found.kept[0], tuple(float(step) for step in steps))
+            found, axes = self.built.layers[layer], self.network.node(name).kernel_axes
+            kernel = found.real_kernel().shape
+            shape = [size if axis in axes else 1 for axis, size in enumerate(kernel)]
+            steps = np.broadcast_to(found.steps().numpy(), shape).ravel()
+            kernels[name] = WeightGrid(bits=found.bits, axis=axes[0], steps=tuple(float(step) for step in steps))
         return activations, kernels
 
     def stripped(self) -> KerasNetwork:
@@ -86,25 +93,28 @@ _STAYS = "a network that trains on its grid is not changed any more: change it b
 def gridded(
     plain: KerasNetwork,
     activations: Mapping[str, ActivationGrid],
-    bits: Mapping[str, int],
+    kernels: Mapping[str, IntegerFormat],
     *,
     shared: Sequence[Sequence[str]] = (),
     learned: Collection[str] = (),
 ) -> GriddedKeras:
     """See `TrainableModel.on_grid`."""
-    _check(plain.network, bits)
-    wanted = Wanted(activations=activations, bits=bits, shared=shared, learned=learned)
+    _check(plain.network, kernels)
+    wanted = Wanted(activations=activations, kernels=kernels, shared=shared, learned=learned)
     return GriddedKeras(plain, with_grid(plain.plan, plain.network, wanted))
 
 
-def _check(network: Network, bits: Mapping[str, int]) -> None:
-    for name, number in bits.items():
+def _check(network: Network, formats: Mapping[str, IntegerFormat]) -> None:
+    for name, format_ in formats.items():
         node = network.node(name)
-        if number not in (4, 8) or node.kind not in (Kind.CONVOLUTION, Kind.DEPTHWISE):
-            raise ValueError(f"{name} ({node.op}) has no kernel with a grid of {number} bits")
+        if node.kind not in (Kind.CONVOLUTION, Kind.DEPTHWISE):
+            raise ValueError(f"{name} ({node.op}) has no kernel with a grid of {format_.bits} bits")
+        if not 2 <= format_.bits <= 8 or not format_.symmetric:
+            kind = "symmetric" if format_.symmetric else "not symmetric"
+            raise BadRequest(f"weights at {format_.bits} bits, {kind}, cannot be trained: 2 to 8 bits, symmetric, can")
     sharing: dict[str, str] = {}
-    for name in bits:
+    for name in formats:
         for weight in network.node(name).weights:
             other = sharing.setdefault(weight.name, name)
-            if bits[other] != bits[name]:
-                raise ValueError(f"{name} and {other} share {weight.name} and cannot have different bits")
+            if formats[other] != formats[name]:
+                raise ValueError(f"{name} and {other} share {weight.name} and cannot have different formats")

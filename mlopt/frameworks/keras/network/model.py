@@ -1,4 +1,4 @@
-"""A `tf_keras` model behind the protocol that techniques are written on."""
+"""A `tf_keras` model behind the protocol that steps are written on."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +11,7 @@ import numpy as np
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import FitResult, FitTask, LabelLoss, OnEvent
 from mlopt.frameworks.keras import layers as keras_layers
+from mlopt.frameworks.keras.graph import applied_to
 from mlopt.frameworks.keras.network import folding, leaving_out, narrowing, reading, renaming, saving
 from mlopt.frameworks.keras.network.building import Built, assign, build
 from mlopt.frameworks.keras.network.plan import Plan, filled, read
@@ -22,6 +23,7 @@ from mlopt.grid import ActivationGrid
 from mlopt.location import ModelLocation
 from mlopt.model import Signature
 from mlopt.network import Kept, Network, Weights
+from mlopt.scheme import IntegerFormat
 
 BATCH = 256          # rows at a time of what is predicted: speed, not memory, decides above it
 PROOF_ROWS = 2
@@ -56,6 +58,13 @@ class KerasNetwork:
     @cached_property
     def network(self) -> Network:
         return reading.network(self.plan, self.built)
+
+    @cached_property
+    def output_activations(self) -> tuple[str, ...]:
+        """What each output applies last, read from the graph as a source's are."""
+        names = tuple(dict.fromkeys(self.plan.outputs))
+        applied = dict(zip(names, map(applied_to, self._function(names).outputs), strict=True))
+        return tuple(applied[name] for name in self.plan.outputs)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every weight by its name in `network`, copied."""
@@ -165,14 +174,14 @@ class KerasNetwork:
     def on_grid(
         self,
         activations: Mapping[str, ActivationGrid],
-        bits: Mapping[str, int],
+        kernels: Mapping[str, IntegerFormat],
         *,
         shared: Sequence[Sequence[str]] = (),
         learned: Collection[str] = (),
     ) -> GriddedModel:
         from mlopt.frameworks.keras.grid.model import gridded
 
-        return gridded(self, activations, bits, shared=shared, learned=learned)
+        return gridded(self, activations, kernels, shared=shared, learned=learned)
 
     def fit(self, task: FitTask, on_event: OnEvent) -> FitResult:
         from mlopt.frameworks.keras.fitting.loop import fit

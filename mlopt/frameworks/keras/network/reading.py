@@ -1,4 +1,4 @@
-"""Read the channel graph of techniques out of a built plan."""
+"""Read the channel graph of steps out of a built plan."""
 
 import math
 from collections.abc import Sequence

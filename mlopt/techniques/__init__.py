@@ -1,1 +1,0 @@
-"""Techniques that make a network smaller or faster, one file each, written once for every framework."""
