@@ -18,6 +18,7 @@ from mlopt.pipeline import bundle, finish, stages
 from mlopt.pipeline.progress import OnProgress, unheard
 from mlopt.pipeline.request import CompressRequest, path_of, wanted
 from mlopt.pipeline.run import Run, require_extras
+from mlopt.pipeline.timed_format import with_formats
 from mlopt.pipeline.workspace import Workspace
 from mlopt.recipe.load import load as load_recipe
 from mlopt.render import terminal
@@ -206,6 +207,7 @@ def profile(
 def _run(request: CompressRequest, on_progress: OnProgress) -> Compressed:
     recipe = None if request.recipe is None else load_recipe(request.recipe)
     if recipe is not None:
+        recipe = with_formats(recipe, request.model)
         request = request.following(recipe)
     chosen = wanted(request)
     require_extras(chosen)

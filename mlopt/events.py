@@ -84,6 +84,7 @@ class SamplesWanted(Told, frozen=True):
 class LatenciesWanted(Told, frozen=True):
     """A question: how long the drafts of these float files take, side by side."""
 
+    format: str
     float_files: tuple[Path, ...]
 
 

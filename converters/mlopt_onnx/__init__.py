@@ -58,6 +58,6 @@ class OnnxConverter:
     inventory = "mlopt_onnx.inventory:operations"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
     places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD})
-    draft = ""
+    draft = "mlopt_onnx.draft:draft"
     exports_apart = False
     takes_longest = 2

@@ -79,10 +79,7 @@ def search(graph: Graph, chosen: Plan, seen: Mapping[str, Distribution], choosin
 
     A refinement stays when it lowers the error on both sets of held-out samples.
     """
-    limits = _limits(graph, chosen)
-    table = {
-        name: {t: _grid(method(seen[t]), limits.get(t)) for t in chosen.tensors} for name, method in METHODS.items()
-    }
+    table = {name: activation_grids(name, graph, chosen, seen) for name in METHODS}
     scores = {name: choosing.score(Grids(activations=grids)) for name, grids in table.items()}
     best = max(scores, key=lambda name: scores[name])
     found = Found(
@@ -95,6 +92,14 @@ def search(graph: Graph, chosen: Plan, seen: Mapping[str, Distribution], choosin
     found = _narrow_weights(found, scores[best], choosing, confirming)
     found = _single_tensors(found, table, choosing, confirming)
     return _corrected_bias(found, graph, chosen, choosing, confirming)
+
+
+def activation_grids(
+    method: str, graph: Graph, chosen: Plan, seen: Mapping[str, Distribution]
+) -> dict[str, Grid]:
+    """The grid of each planned tensor by one of `METHODS`, no wider than the clip before it leaves."""
+    limits = _limits(graph, chosen)
+    return {tensor: _grid(METHODS[method](seen[tensor]), limits.get(tensor)) for tensor in chosen.tensors}
 
 
 def _narrow_weights(found: Found, score: float, choosing: Judge, confirming: Judge) -> Found:

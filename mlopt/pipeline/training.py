@@ -133,7 +133,7 @@ class Training:
         for number in range(bursts.PROCESSES):
             job = Job(
                 task="timing narrower networks", function="mlopt.profiling.bursts:time_drafts",
-                arguments={"format": "tflite", "float_files": question.float_files, "signature": self.signature,
+                arguments={"format": question.format, "float_files": question.float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
                 reach=Reach(reads=(self.at.store.root,)),
             )

@@ -6,7 +6,7 @@ and the messages of a bad recipe all have it from here.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from msgspec import Meta
 
@@ -106,6 +106,15 @@ class Step(Training):
         Such a step is checked before earlier ones have cut channels, too.
         """
         return False
+
+    @property
+    def timed_in(self) -> str | None:
+        """The format that it times narrower networks in, "" for the default; None where it times nothing."""
+        return None
+
+    def timing(self, format: str) -> Self:
+        """The same step, its format named."""
+        return self
 
     def model_files(self) -> tuple[str, ...]:
         """The model files that the settings name: its worker may read no others, and they decide its result."""

@@ -6,15 +6,18 @@
 Imports TensorFlow; run it in a process that sees no torch (`mlopt.isolation.hide(TORCH)` in your conftest).
 """
 
+import subprocess
+import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from mlopt import files, plain
+from mlopt import files, plain, plugins
 from mlopt.artifact import Storage
-from mlopt.convert.protocol import Converter, Precision, Runtime
+from mlopt.convert.protocol import Converter, Place, Precision, Runtime
 from mlopt.data.materialise import write_arrays
 from mlopt.data.samples import Samples
 from mlopt.data.splits import Role
@@ -145,6 +148,8 @@ class ConverterContract:
                 assert sum(layer.elements for layer in storage.layers) <= sum(storage.weights_by_dtype.values())
 
     def test_a_trained_grid_decides_where_a_precision_says_so(self, tmp_path: Path) -> None:
+        if all(precision.grids is None for precision in self.door.precisions):
+            pytest.skip("every precision of this format makes its own numbers")
         one = grids.case("residual", tmp_path / "grid", bits=(8, 4))
         float_file = tmp_path / f"float{self.door.suffix}"
         plain.resolve(self.door.exporters["keras"].function)(one.model, one.model.signature, float_file)
@@ -159,6 +164,32 @@ class ConverterContract:
             )
             found = next(iter(self._open(dest, one.model).predict(one.inputs).values()))
             assert np.mean(found.argmax(-1) == one.trained().argmax(-1)) >= _SAME_ANSWERS, precision.name
+
+    def test_the_door_imports_nothing_heavy(self) -> None:
+        """`mlopt doctor` asks every door, and starts at once."""
+        heavy = {*chain(*plugins.framework_imports().values()), *(package.module for package in self.door.reads)}
+        asked = f"import sys, {type(self.door).__module__}; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+        assert not (heavy - {"numpy"}) & set(done.stdout.split())
+
+    def test_the_operations_of_every_file_have_names(self, made: dict[str, Any]) -> None:
+        for one in made.values():
+            for path in one["paths"].values():
+                named: list[str] = plain.resolve(self.door.inventory)(path)
+                assert named and named == sorted(set(named))
+
+    def test_a_draft_can_be_timed_and_is_the_same_every_time(self, made: dict[str, Any], tmp_path: Path) -> None:
+        if not self.door.draft:
+            pytest.skip("this format has no draft")
+        assert Place.HOST in self.door.places
+        for name, one in made.items():
+            drafts = [tmp_path / f"{name}-{number}{self.door.suffix}" for number in range(2)]
+            for path in drafts:
+                plain.resolve(self.door.draft)(one["float"], path, Samples.open(one["folder"] / "samples"))
+            assert files.digest(drafts[0]) == files.digest(drafts[1])
+            runtime = self._open(drafts[0], one["model"])
+            runtime.stage(tiny.inputs_for(one["model"], 1))
+            runtime.invoke()
 
     def test_a_damaged_file_is_refused_with_a_sentence(self, made: dict[str, Any], tmp_path: Path) -> None:
         one = made[self.models[0]]

@@ -1,11 +1,4 @@
-"""Our own converters, and the one of the how-to, held to what is asked of anyone's."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs/examples"))
-
-from mlopt_zipped import ZippedConverter
+"""Our own converters, held to what is asked of anyone's."""
 
 from mlopt import plugins
 from mlopt.testing.converters import ConverterContract
@@ -23,8 +16,3 @@ class TestOnnx(ConverterContract):
 
 class TestCoreML(ConverterContract):
     door = plugins.load_converter("coreml")
-
-
-class TestExampleOfTheHowTo(ConverterContract):
-    door = ZippedConverter()
-    models = ("small_convnet",)

@@ -13,11 +13,12 @@ import pytest
 import tf_keras
 from mlopt_onnx import OnnxConverter
 from mlopt_onnx.calibration import split
+from mlopt_onnx.draft import draft
 from mlopt_onnx.exporter import export
 from mlopt_onnx.graph import Graph, read_model
 from mlopt_onnx.plan import plan
 from mlopt_onnx.qdq import Grid, Grids, insert
-from mlopt_onnx.quantizer import SATURATION, make
+from mlopt_onnx.quantizer import SATURATION, NothingToQuantize, make
 from mlopt_onnx.runtime import layer_errors, open_runtime, read_storage
 from mlopt_onnx.shrink import shrink
 
@@ -125,6 +126,23 @@ def test_the_runtime_joins_everything_to_integer_operations(name, expected, case
     assert {op: found[op] for op in expected} == expected
     assert not found.keys() & {"Conv", "FusedConv", "Gemm", "FusedGemm", "Relu", "Clip", "Add", "AveragePool"}
     assert found["QuantizeLinear"] == 1 and found["DequantizeLinear"] == 0
+
+
+@pytest.mark.parametrize("name", ("small_convnet", "depthwise_convnet", "small_transformer", "mobile_block"))
+def test_a_draft_runs_the_operations_that_the_final_file_runs(name, cases, tmp_path):
+    case = cases[name]
+    draft(case.float_file, tmp_path / "draft.onnx", case.samples)
+    for file in ("draft", "final"):
+        (tmp_path / file).mkdir()
+    drafted = running_ops(tmp_path / "draft.onnx", tmp_path / "draft")
+    assert drafted == running_ops(case.make("int8").path, tmp_path / "final")
+
+
+def test_a_draft_of_what_has_no_8_bit_form_is_refused(tmp_path):
+    vector = tf_keras.Input((4,), name="x")
+    case = Case(TinyModel(tf_keras.Model(vector, layers.Softmax()(vector))), tmp_path)
+    with pytest.raises(NothingToQuantize):
+        draft(case.float_file, tmp_path / "draft.onnx", case.samples)
 
 
 def test_storage_tells_which_operations_really_run_on_integers(cases):

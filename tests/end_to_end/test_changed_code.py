@@ -87,7 +87,7 @@ def copy(tmp_path_factory):
 
 
 def test_a_help_text_a_page_and_a_docstring_make_nothing_again(copy):
-    copy.edit("mlopt/cli/__init__.py", "From a trained model to proven", "From your trained model to proven")
+    copy.edit("mlopt/cli/__init__.py", 'help="From a trained', 'help="From your trained')
     copy.edit("mlopt/cli/compress.py", "prove each in its own runtime", "prove every one in its own runtime")
     copy.edit("mlopt/render/markdown.py", "The report as Markdown, for a pull request", "Markdown, for a pull request")
     assert copy.made_by_a_run() == (Counter(), set())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+SUPPORT = Path(__file__).parents[1] / "support"       # with mlopt_zipped
 MLOPT = str(Path(sys.executable).with_name("mlopt"))
 
 DOOR = '''
@@ -65,7 +65,7 @@ def ended(files, cache, tmp_path_factory):
         "[mlopt.converters]\ndoomed = mlopt_doomed:Doomed\nstillborn = mlopt_doomed:Stillborn\n"
     )
     out = tmp_path_factory.mktemp("ended") / "bundle"
-    environment = os.environ | {"MLOPT_CACHE": str(cache), "PYTHONPATH": os.pathsep.join([str(site), str(EXAMPLES)])}
+    environment = os.environ | {"MLOPT_CACHE": str(cache), "PYTHONPATH": os.pathsep.join([str(site), str(SUPPORT)])}
     run = subprocess.run(
         [MLOPT, "compress", str(files / "model.h5"), "--test", str(files / "test.npz"), "--out", str(out),
          "--to", "stillborn,doomed,tflite", "--precision", "killed,refused,broken,int8", "--max-drop", "0.5", "--json"],

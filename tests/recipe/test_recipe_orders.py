@@ -48,6 +48,7 @@ def test_a_pair_of_steps_is_refused_exactly_where_the_second_undoes_the_first(fi
     ((Distill(epochs=1, student=Student(width=1.0)),), "keeps everything"),
     ((Slim(),), "exactly one target"),
     ((Slim(macs=0.5, latency=0.5),), "macs and latency"),
+    ((Slim(macs=0.5, format="onnx"),), "name it with `latency` alone"),
     ((Slim(macs=0.5, epochs=2, rounds=3),), "at least one epoch a round"),
     ((Slim(macs=1.0),), "at least 0 and below 1"),
     ((Prune(epochs=1, sparsity=1.0),), "above 0 and below 1"),

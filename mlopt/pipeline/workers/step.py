@@ -27,7 +27,6 @@ from mlopt.training.objective import trainer
 from mlopt.training.scoring import answers, score
 
 GRAPH_SAMPLES = 1024             # of the validation samples: agreement to about half a point
-_TIMED_FORMAT = "tflite"         # what `slim: {latency: ...}` is measured in
 
 
 def run_step(task: StepTask) -> None:
@@ -35,6 +34,7 @@ def run_step(task: StepTask) -> None:
     check_devices(task.source, task.strategy)
     tracking.check(task.track)
     settings = plain.from_plain(dict(task.settings), plugins.load_step(task.name))
+    timed_in = settings.timed_in
     model = open_trainable(task.model)
     before, accuracy = _size(model), task.validation_before
     if accuracy is None:
@@ -44,7 +44,7 @@ def run_step(task: StepTask) -> None:
         model=model, source=task.source, train=task.train, validation=task.validation, work=task.work,
         seed=task.seed, holds=read_holds(task.holds), strategy=task.strategy, track=task.track, logs=task.logs,
         on_event=lambda event: tell(Doing(**event)), open_model=open_trainable,
-        latencies=lambda folders: _latencies(task, folders),
+        latencies=None if timed_in is None else lambda folders: _latencies(task, timed_in, folders),
     )
     apply: Apply = plain.resolve(settings.apply)
     steps = [Numbered(number=task.number, step=settings), *map(_numbered, task.later)]
@@ -124,9 +124,9 @@ def _size(model: TrainableModel) -> Size:
     )
 
 
-def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
+def _latencies(task: StepTask, format: str, folders: Sequence[Path]) -> list[float]:
     """Microseconds of one int8 inference of each saved model: exported here, drafted and timed by another worker."""
-    door = plugins.load_converter(_TIMED_FORMAT)
+    door = plugins.load_converter(format)
     exported = []
     for number, folder in enumerate(folders):
         tell(Doing(doing="exporting widths to time", done=number, total=len(folders)))
@@ -135,4 +135,4 @@ def _latencies(task: StepTask, folders: Sequence[Path]) -> list[float]:
         plain.resolve(exporter_of(door, model.source.framework))(model, model.source.signature, target)
         exported.append(target)
     tell(Doing(doing="timing widths", done=0, total=len(folders)))
-    return plain.from_plain(ask(LatenciesWanted(float_files=tuple(exported))), list[float])
+    return plain.from_plain(ask(LatenciesWanted(format=door.name, float_files=tuple(exported))), list[float])

@@ -1,8 +1,8 @@
 """Slimming: whole channels go until a target is met."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from msgspec import Meta
 
@@ -29,6 +29,10 @@ class Slim(Step):
     latency: Annotated[
         float, Meta(ge=0, lt=1, description="Share of the measured int8 latency on this machine to keep.")
     ] = 0.0
+    format: Annotated[
+        str, Meta(description="With latency: the format whose int8 files are timed; left out: the first installed "
+                              "format that this machine can time and that drafts such files.")
+    ] = ""
     criterion: Annotated[
         Literal["taylor", "magnitude", "scale", "random"],
         Meta(description="Which channels matter: by first-order Taylor terms, by weights, by the scale of batch "
@@ -55,6 +59,13 @@ class Slim(Step):
         """First-order terms are of the loss, trained or not."""
         return self.epochs > 0 or self.criterion == "taylor"
 
+    @property
+    def timed_in(self) -> str | None:
+        return self.format if self.latency else None
+
+    def timing(self, format: str) -> Self:
+        return replace(self, format=format)
+
     def problems(self) -> Found:
         chosen = [name for name in TARGETS if getattr(self, name)]
         if len(chosen) != 1:
@@ -63,6 +74,8 @@ class Slim(Step):
             yield (chosen[-1] if chosen else ""), sentence
         if self.epochs and self.rounds > self.epochs:
             yield "rounds", f"{self.rounds} rounds share {self.epochs} epochs: at least one epoch a round"
+        if self.format and not self.latency:
+            yield "format", "`format` says what a latency is measured in: name it with `latency` alone"
         if self.least == 1:
             yield "least", "`least: 1` keeps every channel, so nothing can be cut"
 
