@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class Training:
                 for folder in (task.work, task.logs):           # what is not there cannot be opened to a worker
                     folder.mkdir(parents=True, exist_ok=True)
                 try:
-                    self.at.crew.run(job, type(None), heard(hear), answered(self._answer))
+                    self.at.crew.run(job, type(None), heard(hear), answered(partial(self._answer, task)))
                 except WorkerCrashed as err:
                     if not err.killed:
                         raise
@@ -126,7 +127,7 @@ class Training:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
 
-    def _answer(self, question: Question) -> list[float]:
+    def _answer(self, task: StepTask, question: Question) -> list[float]:
         """What a step asks for: the latencies of drafted files, timed where no training framework is loaded."""
         assert isinstance(question, LatenciesWanted), question
         by_process = []
@@ -135,7 +136,7 @@ class Training:
                 task="timing narrower networks", function="mlopt.profiling.bursts:time_drafts",
                 arguments={"format": question.format, "float_files": question.float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
-                reach=Reach(reads=(self.at.store.root,)),
+                reach=Reach(reads=(self.at.store.root,), writes=(task.work,)),     # drafts stand beside float files
             )
             by_process.append(self.at.crew.run(job, list[float]))
             self.at.report(_PART, "timing widths", done=number + 1, total=bursts.PROCESSES)
