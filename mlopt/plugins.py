@@ -26,16 +26,22 @@ class UnknownPlugin(MloptError):
         super().__init__(f"no {kind} is called {name!r}; there are {', '.join(known)}.{hint}")
 
 
+def _loaded(group: str, kind: str, name: str) -> object:
+    """What an entry point names; raises `UnknownPlugin`."""
+    found = _entry_points(group)
+    if name not in found:
+        refuse_unknown(kind, name, sorted(found))
+    return found[name].load()
+
+
 def framework_names() -> list[str]:
     return sorted(_entry_points(FRAMEWORKS))
 
 
 def load_framework(name: str) -> "Framework":
     """The door of that framework; raises `UnknownPlugin` with the nearest known name."""
-    found = _entry_points(FRAMEWORKS)
-    if name not in found:
-        refuse_unknown("framework", name, sorted(found))
-    return cast("Framework", found[name].load()())
+    door = cast("type[Framework]", _loaded(FRAMEWORKS, "framework", name))
+    return door()
 
 
 def framework_imports() -> dict[str, frozenset[str]]:
@@ -49,10 +55,8 @@ def converter_names() -> list[str]:
 
 def load_converter(name: str) -> "Converter":
     """The door of that format; raises `UnknownPlugin` with the nearest known name."""
-    found = _entry_points(CONVERTERS)
-    if name not in found:
-        refuse_unknown("format", name, sorted(found))
-    return cast("Converter", found[name].load()())
+    door = cast("type[Converter]", _loaded(CONVERTERS, "format", name))
+    return door()
 
 
 def step_names() -> list[str]:
@@ -61,10 +65,7 @@ def step_names() -> list[str]:
 
 def load_step(name: str) -> "type[Step]":
     """The door of that step: the class of its settings. Raises `UnknownPlugin` with the nearest known name."""
-    found = _entry_points(STEPS)
-    if name not in found:
-        refuse_unknown("step", name, sorted(found))
-    return cast("type[Step]", found[name].load())
+    return cast("type[Step]", _loaded(STEPS, "step", name))
 
 
 def steps() -> "dict[str, type[Step]]":

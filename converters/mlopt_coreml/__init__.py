@@ -13,14 +13,13 @@ Packages are written for iOS 18 and macOS 15: the first to know tables for group
 in the present form, and weights that are sparse and quantized at once.
 """
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
-from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.convert.protocol import Converter, Exporter, Precision
 from mlopt.extras import Package
 
 
-class CoreMLConverter:
+class CoreMLConverter(Converter):
     """The door of the format; everything behind it is named by text and imported late."""
 
     name = "coreml"
@@ -28,10 +27,9 @@ class CoreMLConverter:
     gives = "writes Core ML packages; on Linux they run in mlopt's reference evaluator"
     reads = (Package("coremltools"),)
     runs = reads[0]
-    sees: tuple[str, ...] = ()
     runtime = "MIL reference evaluator"
     suffix = ".mlpackage"
-    other_suffixes: tuple[str, ...] = (".mlmodel",)
+    other_suffixes = (".mlmodel",)
     precisions = (
         Precision(
             name="float32",
@@ -83,14 +81,12 @@ class CoreMLConverter:
             refusal="mlopt_coreml.quantizer:not_sparse",
         ),
     )
-    exporters: Mapping[str, Exporter] = MappingProxyType({
+    exporters = MappingProxyType({
         "keras": Exporter(function="mlopt_coreml.exporter:export"),
     })
     open_runtime = "mlopt_coreml.runtime:open_runtime"
     read_storage = "mlopt_coreml.runtime:read_storage"
     inventory = "mlopt_coreml.inventory:operations"
     layer_errors = "mlopt_coreml.layers:layer_errors"
-    places: frozenset[Place] = frozenset()
-    draft = ""
     exports_apart = True
     takes_longest = 1

@@ -1,17 +1,16 @@
 """ONNX files and ONNX Runtime: the light door. Nothing heavy is imported here."""
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
 from mlopt import telemetry
-from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.convert.protocol import Converter, Exporter, Place, Precision
 from mlopt.extras import Package
 from mlopt.scheme import GridStorage
 
 telemetry.switch_off()      # before any module of this package imports ONNX Runtime, wherever that is
 
 
-class OnnxConverter:
+class OnnxConverter(Converter):
     """Writes `.onnx` files and runs them in ONNX Runtime."""
 
     name = "onnx"
@@ -19,10 +18,8 @@ class OnnxConverter:
     gives = "writes ONNX files and runs them in ONNX Runtime"
     reads = (Package("onnx"), Package("onnxruntime"))
     runs = reads[1]
-    sees: tuple[str, ...] = ()
     runtime = "ONNX Runtime"
     suffix = ".onnx"
-    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -50,14 +47,13 @@ class OnnxConverter:
             grids=GridStorage(weight_bits=(8,), activation_bits=8),
         ),
     )
-    exporters: Mapping[str, Exporter] = MappingProxyType({
+    exporters = MappingProxyType({
         "keras": Exporter(function="mlopt_onnx.exporter:export", needs=(Package("tf2onnx"),)),
     })
     open_runtime = "mlopt_onnx.runtime:open_runtime"
     read_storage = "mlopt_onnx.runtime:read_storage"
     inventory = "mlopt_onnx.inventory:operations"
     layer_errors = "mlopt_onnx.runtime:layer_errors"
-    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD})
+    places = frozenset({Place.HOST, Place.BOARD})
     draft = "mlopt_onnx.draft:draft"
-    exports_apart = False
     takes_longest = 2

@@ -6,15 +6,14 @@ runtime     the file in LiteRT, in the source model's names and real numbers
 layers      how far each tensor inside a file is from the same tensor of the float file
 """
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
-from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.convert.protocol import Converter, Exporter, Place, Precision
 from mlopt.extras import Package
 from mlopt.scheme import GridStorage
 
 
-class TFLiteConverter:
+class TFLiteConverter(Converter):
     """The door of the format; everything behind it is named by text and imported late."""
 
     name = "tflite"
@@ -22,10 +21,8 @@ class TFLiteConverter:
     gives = "writes TFLite files and runs them in LiteRT"
     reads = (Package("ai_edge_litert", "ai-edge-litert"),)
     runs = reads[0]
-    sees: tuple[str, ...] = ()
     runtime = "LiteRT"
     suffix = ".tflite"
-    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(
             name="float32",
@@ -100,14 +97,13 @@ class TFLiteConverter:
             grids=GridStorage(weight_bits=(8, 4), activation_bits=8),
         ),
     )
-    exporters: Mapping[str, Exporter] = MappingProxyType({
+    exporters = MappingProxyType({
         "keras": Exporter(function="mlopt_tflite.exporter:export"),
     })
     open_runtime = "mlopt_tflite.runtime:open_runtime"
     read_storage = "mlopt_tflite.storage:read_storage"
     inventory = "mlopt_tflite.inventory:operations"
     layer_errors = "mlopt_tflite.layers:layer_errors"
-    places: frozenset[Place] = frozenset({Place.HOST, Place.BOARD, Place.NATIVE})
+    places = frozenset({Place.HOST, Place.BOARD, Place.NATIVE})
     draft = "mlopt_tflite.draft:draft"
-    exports_apart = False
     takes_longest = 3

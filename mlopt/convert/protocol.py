@@ -71,19 +71,19 @@ class Converter(Protocol):
     runtime: str                           # what runs the file here, e.g. "LiteRT 2.3.0" or "MIL reference evaluator"
     reads: tuple[Package, ...]             # packages that open, check and run its files
     runs: Package                          # of those, the runtime itself
-    sees: tuple[str, ...]                  # frameworks that those packages import; others are hidden from their worker
+    sees: tuple[str, ...] = ()             # frameworks that those packages import; others are hidden from their worker
     suffix: str                            # ".tflite", ".onnx", ".mlpackage"
-    other_suffixes: tuple[str, ...]        # of files that are read though none is written, e.g. ".mlmodel"
+    other_suffixes: tuple[str, ...] = ()   # of files that are read though none is written, e.g. ".mlmodel"
     precisions: tuple[Precision, ...]      # the first one is the float file that an exporter writes
     exporters: Mapping[str, Exporter]      # by the framework's name; models of another one are not written
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
     read_storage: str                      # "mlopt_tflite.runtime:read_storage"
     inventory: str                         # "mlopt_tflite.inventory:operations": the names of a file's operations
-    layer_errors: str                      # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
-    places: frozenset[Place]               # where files can be measured; empty: nowhere from here (Core ML on Linux)
-    draft: str                             # "module:function": writes an int8 file that is only good for timing; or ""
-    exports_apart: bool                    # True: its exporter's imports take long enough to be worth a second process
-    takes_longest: int                     # workers start in this order, the longest work first; 0 for the others
+    layer_errors: str = ""                 # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
+    places: frozenset[Place] = frozenset() # where files can be measured; empty: nowhere from here (Core ML on Linux)
+    draft: str = ""                        # "module:function": writes an int8 file that is only good for timing; or ""
+    exports_apart: bool = False            # True: its exporter's imports take long enough to be worth a second process
+    takes_longest: int = 0                 # workers start in this order, the longest work first; 0 for the others
 
 
 class Export(Protocol):

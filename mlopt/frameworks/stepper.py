@@ -15,15 +15,6 @@ from mlopt.frameworks.fitting import FitTask, Hold
 Placed = TypeVar("Placed")
 
 
-class Figure(StrEnum):
-    """What epochs are compared by."""
-
-    ACCURACY = "accuracy"
-    MINUS_LOSS = "minus the loss"
-    MINUS_DISTANCE = "minus the distance to the teacher"
-    NOTHING = "nothing"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
     """A task with its samples opened and found to fit the model."""
@@ -33,6 +24,15 @@ class Lesson:
     validation: Samples | None
     mirrors: str                            # the input that an output without labels is held to; "" for none
     stored: Mapping[str, np.ndarray]        # outputs of teachers by name of the output, a row a training sample
+
+
+class Figure(StrEnum):
+    """What epochs are compared by."""
+
+    ACCURACY = "accuracy"
+    MINUS_LOSS = "minus the loss"
+    MINUS_DISTANCE = "minus the distance to the teacher"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The report as Markdown, for a pull request: what to ship, one table, and what a reader must know."""
 
 from mlopt.render import training
+from mlopt.render.limits import asked
 from mlopt.render.terminal import merged
 from mlopt.report import Candidate, Report
 from mlopt.words import (
@@ -63,19 +64,15 @@ def _source(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     limit = report.limit
-    if limit.measure == "drop":
-        asked = f"at most {points(limit.bound)} points of {METRIC_NAMES[report.baseline.metric]} lost"
-    else:
-        asked = f"the source's answer on at least {percent(limit.bound, 2)} of the samples"
     if not limit.met:
         near = f" The nearest is {escape(limit.nearest)}." if limit.nearest else ""
-        return f"**No file is within the limit**, {asked}.{near}"
+        return f"**No file is within the limit**, {asked(report)}.{near}"
     lines = [
         f"- **{escape(c.format)} {escape(c.precision)}** ({escape(c.path)}): {escape(c.reason)}"
         for c in report.candidates
         if c.recommended
     ]
-    return f"Recommended, within the limit of {asked}:\n\n" + "\n".join(lines)
+    return f"Recommended, within the limit of {asked(report)}:\n\n" + "\n".join(lines)
 
 
 def _table(report: Report) -> str:

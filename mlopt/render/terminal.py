@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlopt.render import training
+from mlopt.render.limits import asked
 from mlopt.report import Candidate, Finding, Interval, Report, Severity, Trained
 from mlopt.words import (
     METRIC_NAMES,
@@ -128,13 +129,10 @@ def _share_interval(interval: Interval) -> str:
 
 def _verdict(report: Report) -> RenderableType:
     limit = report.limit
-    if limit.measure == "drop":
-        asked = f"Limit: at most {points(limit.bound)} points of {METRIC_NAMES[report.baseline.metric]} lost."
-    else:
-        asked = f"Limit: agrees with the source on at least {percent(limit.bound, 2)} of the samples."
+    wanted = f"Limit: {asked(report)}."
     if not limit.met:
         near = f" The nearest is {clean(limit.nearest)}." if limit.nearest else ""
-        return Text.assemble(asked + " ", ("No file is within it.", "bold red"), near)
+        return Text.assemble(wanted + " ", ("No file is within it.", "bold red"), near)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column()
@@ -143,7 +141,7 @@ def _verdict(report: Report) -> RenderableType:
             grid.add_row(Text(clean(c.format), style="bold green"), Text(f"{clean(c.precision)}: {clean(c.reason)}"))
     drop = "Drop in points" if limit.measure == "drop" else "Agreement in percent of samples"
     units = f"{drop}; time is a multiple of the format's float file on this host."
-    return Group(Text(f"{asked} {units}"), Text(), grid)
+    return Group(Text(f"{wanted} {units}"), Text(), grid)
 
 
 def _findings(findings: Iterable[Finding]) -> RenderableType:

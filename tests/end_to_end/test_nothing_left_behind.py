@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 MLOPT = [sys.executable, "-c", "from mlopt.cli import main; main()"]
-FINISHED = re.compile(r"[a-z]+-[0-9a-f]{40}|locks")
+FINISHED = re.compile(r"[a-z]+-[0-9a-f]{40}|locks|code\.json")
 
 
 @pytest.fixture

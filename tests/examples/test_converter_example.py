@@ -1,12 +1,10 @@
 """The format of docs/examples/converter: a package of its own, found by its entry point, held to the contract."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from example_sites import EXAMPLES, installed
+from example_sites import site
 
 from mlopt.exits import Exit
 from mlopt.testing import tiny
@@ -16,37 +14,21 @@ from mlopt.testing import tiny
 def place(tmp_path_factory):
     """A folder with models and samples, and the environment where the example is installed."""
     folder = tmp_path_factory.mktemp("dense")
-    environment = installed("converter", folder / "site") | {"MLOPT_CACHE": str(folder / "cache")}
     for name in ("autoencoder", "small_convnet"):
         model = tiny.TinyModel(tiny.build(name))
         model.model.save(folder / f"{name}.h5")
         np.savez(folder / f"{name}.npz", **tiny.inputs_for(model, 64))
-    return folder, environment
-
-
-def python(place, *words):
-    folder, environment = place
-    program = [sys.executable, *map(str, words)]
-    return subprocess.run(
-        program, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def mlopt(place, *words):
-    return python(place, "-c", "from mlopt.cli import main; main()", *words)
+    return site(folder, "converter")
 
 
 def test_it_keeps_the_shipped_contract(place):
-    tests = EXAMPLES / "converter/tests/test_dense.py"
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", tests.parent, "-c", "/dev/null"]
-    done = python(place, "-m", "pytest", *options, tests)
-    assert done.returncode == 0, done.stdout[-4000:]
+    place.keeps_its_contract("converter/tests/test_dense.py")
 
 
 def test_its_files_are_made_proven_and_timed_like_any_other(place):
-    folder, _ = place
+    folder = place.folder
     options = ["--test", "autoencoder.npz", "--to", "dense", "--out", "out", "--json"]
-    run = mlopt(place, "compress", "autoencoder.h5", *options)
+    run = place.mlopt("compress", "autoencoder.h5", *options)
     assert run.returncode == 0, run.stderr
     found = {c["precision"]: c for c in json.loads(run.stdout)["candidates"]}
     assert found.keys() == {"float32", "int8-weights"} and all(c["verified"] for c in found.values())
@@ -58,9 +40,9 @@ def test_its_files_are_made_proven_and_timed_like_any_other(place):
 
 
 def test_what_it_cannot_hold_is_a_finding_and_the_other_formats_are_made(place):
-    run = mlopt(
-        place, "compress", "small_convnet.h5", "--test", "small_convnet.npz", "--to", "dense,onnx", "--precision",
-        "float32", "--out", "convnet", "--json",
+    run = place.mlopt(
+        "compress", "small_convnet.h5", "--test", "small_convnet.npz", "--to", "dense,onnx", "--precision", "float32",
+        "--out", "convnet", "--json",
     )
     assert run.returncode == Exit.INCOMPLETE, run.stderr
     summary = json.loads(run.stdout)
@@ -70,17 +52,17 @@ def test_what_it_cannot_hold_is_a_finding_and_the_other_formats_are_made(place):
 
 
 def test_doctor_knows_what_it_gives(place):
-    doctor = mlopt(place, "doctor", "--json")
+    doctor = place.mlopt("doctor", "--json")
     extras = {extra["name"]: extra for extra in json.loads(doctor.stdout)["extras"]}
     assert extras["dense"]["gives"] == "writes dense networks as .npz files and runs them in NumPy"
     assert extras["dense"]["versions"]["numpy"] == np.__version__
 
 
 def test_a_step_cannot_time_it_since_it_has_no_draft_and_a_misspelt_format_is_put_right(place):
-    folder, _ = place
+    folder = place.folder
     for name, said in (("dense", "it can time tflite and onnx: name one in `format`"), ("onxx", "Did you mean 'onnx'")):
         recipe = folder / f"{name}.yaml"
         recipe.write_text(f"schema: 1\nabout: x\nsteps:\n  - slim: {{latency: 0.75, format: {name}}}\n")
-        run = mlopt(place, "compress", "autoencoder.h5", "--recipe", recipe, "--train", "autoencoder.npz")
+        run = place.mlopt("compress", "autoencoder.h5", "--recipe", recipe, "--train", "autoencoder.npz")
         assert run.returncode == Exit.BAD_INPUT and "Traceback" not in run.stderr
         assert said in " ".join(run.stderr.split())

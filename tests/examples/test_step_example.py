@@ -1,12 +1,10 @@
 """The step of docs/examples/step: a package of its own, found by its entry point, held to the shipped contract."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from example_sites import EXAMPLES, installed
+from example_sites import EXAMPLES, site
 
 from mlopt.testing import tiny
 
@@ -17,36 +15,20 @@ RECIPE = EXAMPLES / "step/recipe.yaml"
 def place(tmp_path_factory):
     """A folder with a model and samples, and the environment where the example is installed."""
     folder = tmp_path_factory.mktemp("noise")
-    environment = installed("step", folder / "site") | {"MLOPT_CACHE": str(folder / "cache")}
     model = tiny.TinyModel(tiny.build("small_convnet"))
     model.model.save(folder / "model.h5")
     for name, count, seed in (("train", 48, 1), ("test", 32, 2)):
         np.savez(folder / f"{name}.npz", **tiny.inputs_for(model, count, seed))
-    return folder, environment
-
-
-def python(place, *words):
-    folder, environment = place
-    program = [sys.executable, *map(str, words)]
-    return subprocess.run(
-        program, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def mlopt(place, *words):
-    return python(place, "-c", "from mlopt.cli import main; main()", *words)
+    return site(folder, "step")
 
 
 def test_it_keeps_the_shipped_contract(place):
-    tests = EXAMPLES / "step/tests/test_noise.py"
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", tests.parent, "-c", "/dev/null"]
-    done = python(place, "-m", "pytest", *options, tests)
-    assert done.returncode == 0, done.stdout[-4000:]
+    place.keeps_its_contract("step/tests/test_noise.py")
 
 
 def test_a_recipe_with_it_is_carried_out_and_its_file_is_of_the_network_that_it_left(place):
-    run = mlopt(
-        place, "compress", "model.h5", "--recipe", RECIPE, "--train", "train.npz", "--test", "test.npz", "--to", "onnx",
+    run = place.mlopt(
+        "compress", "model.h5", "--recipe", RECIPE, "--train", "train.npz", "--test", "test.npz", "--to", "onnx",
         "--precision", "float32", "--max-drop", "0.5", "--out", "out", "--json",
     )
     assert run.returncode == 0, run.stderr
@@ -57,12 +39,12 @@ def test_a_recipe_with_it_is_carried_out_and_its_file_is_of_the_network_that_it_
 
 
 def test_its_keys_are_explained_and_a_wrong_one_is_refused_with_its_line(place):
-    folder, _ = place
-    explained = mlopt(place, "recipes", "explain", "noise")
+    folder = place.folder
+    explained = place.mlopt("recipes", "explain", "noise")
     assert explained.returncode == 0 and "Of a kernel's root mean square" in explained.stdout
     (folder / "wrong.yaml").write_text(
         "schema: 1\nabout: wrong\nsteps:\n  - noise:\n      share: 0.1\n      epochs: 0\n"
     )
-    refused = mlopt(place, "compress", "model.h5", "--recipe", "wrong.yaml", "--train", "train.npz")
+    refused = place.mlopt("compress", "model.h5", "--recipe", "wrong.yaml", "--train", "train.npz")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "wrong.yaml:6: `noise` without training makes a network worse" in refused.stderr

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from budget_texts import LATENCY_AND_WAIVER
 from mutations import mutations
 from reports import sample_report
 from values_spoiled import spoiled_json, spoiled_toml
@@ -55,19 +56,10 @@ confidence = 0.95
 
 [[budget.latency]]
 target = "host"
-threads = 2
 cpus = [0, 1]
-rate_hz = 30
 runs = 100
 most_seconds = 1.5
-p50 = { growth = "5%" }
-p90 = { max = "25 ms" }
-
-[[budget.waiver]]
-metric = "size"
-until = 2027-03-01
-reason = "the new head"
-"""
+""" + LATENCY_AND_WAIVER
 
 
 def refuse_to_measure(target, request):

@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from budget_texts import LATENCY_AND_WAIVER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,16 +34,7 @@ growth = "1%"
 
 [[budget.latency]]
 target = "adb:pixel-8"
-threads = 2
-rate_hz = 30
-p50 = { growth = "5%" }
-p90 = { max = "25 ms" }
-
-[[budget.waiver]]
-metric = "size"
-until = 2027-03-01
-reason = "the new head"
-"""
+""" + LATENCY_AND_WAIVER
 
 
 def written(tmp_path, text):

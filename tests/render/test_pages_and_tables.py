@@ -114,7 +114,7 @@ def test_one_finding_about_several_files_stands_once(report):
 
 def test_without_labels_the_table_shows_agreement_and_its_interval():
     text = printed(sample_report(n=400, labelled=False), 80)
-    assert "Drop" not in text and "agrees with the source on at least 99.00 %" in text
+    assert "Drop" not in text and "the source's answer on at least 99.00 %" in text
 
 
 def test_when_nothing_is_within_the_limit_every_rendering_says_so_first(report):

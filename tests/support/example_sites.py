@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
@@ -24,3 +27,31 @@ def installed(example: str, site: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A folder to work in, whose child processes find the example."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def python(self, *words: object) -> "subprocess.CompletedProcess[str]":
+        program = [sys.executable, *map(str, words)]
+        return subprocess.run(
+            program, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def mlopt(self, *words: object) -> "subprocess.CompletedProcess[str]":
+        return self.python("-c", "from mlopt.cli import main; main()", *words)
+
+    def keeps_its_contract(self, tests: str) -> None:
+        """Run the example's own tests, which are the shipped contract on its door."""
+        file = EXAMPLES / tests
+        options = ["-q", "-p", "no:cacheprovider", "--rootdir", file.parent, "-c", "/dev/null"]
+        done = self.python("-m", "pytest", *options, file)
+        assert done.returncode == 0, done.stdout[-4000:]
+
+
+def site(folder: Path, example: str) -> Installed:
+    return Installed(folder, installed(example, folder / "site") | {"MLOPT_CACHE": str(folder / "cache")})

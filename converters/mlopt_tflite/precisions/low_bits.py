@@ -25,11 +25,11 @@ def make(
     grid: Grid | None = None,
 ) -> Made:
     """Write `precision` of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
-    if grid is not None:
-        if precision != "mixed-4-8":
-            raise ValueError(f"{precision} is not decided by a trained grid; mixed-4-8 is")
-        made = trained.dynamic_file(trained.Trained.of(float_file, grid), four=FOUR_BITS)
-        return write(made, dest, precision, stored=_STORED[precision], seed=seed)
-    observed = observe(float_file, given(samples, precision), seed)
-    made = _MAKERS[precision](observed)
-    return write(made, dest, precision, stored=_STORED[precision], seed=seed, notes=observed.notes)
+    stored = _STORED[precision]
+    if grid is None:
+        observed = observe(float_file, given(samples, precision), seed)
+        return write(_MAKERS[precision](observed), dest, precision, stored=stored, seed=seed, notes=observed.notes)
+    if precision != "mixed-4-8":
+        raise ValueError(f"{precision} is not decided by a trained grid; mixed-4-8 is")
+    made = trained.dynamic_file(trained.Trained.of(float_file, grid), four=FOUR_BITS)
+    return write(made, dest, precision, stored=stored, seed=seed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlopt import archives
+from mlopt import archives, files
 from mlopt.documents import DocumentInvalid, json_value
 from mlopt.errors import ModelUnreadable
 from mlopt.frameworks.keras import hdf5
@@ -104,10 +104,11 @@ def _folder(path: Path) -> Sniffed:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file that may be a Keras model."""
-    if not path.is_file():
-        raise ModelUnreadable(path, "this is neither a regular file nor a folder", TAKES)
-    with path.open("rb") as stream:
-        head = stream.read(4096)
+    try:
+        with files.open_regular(path) as stream:
+            head = stream.read(4096)
+    except files.NotRegular as err:
+        raise ModelUnreadable(path, f"this is {err.strerror}", TAKES) from err
     if not head:
         raise ModelUnreadable(path, "the file is empty", AGAIN)
     if head.startswith((HDF5_MAGIC, ZIP_MAGIC)):

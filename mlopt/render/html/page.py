@@ -1,5 +1,6 @@
 """The page: what to ship first, then the evidence for it, then what it rests on."""
 
+from mlopt.render import limits
 from mlopt.render.html import candidates, facts, groups, layers, training
 from mlopt.render.html.environment import page
 from mlopt.render.html.formats import slots
@@ -13,7 +14,7 @@ def to_html(report: Report) -> str:
     slot_of = slots(c.format for c in report.candidates)
     return page(
         "report.html.j2", report=report, slot_of=slot_of, subtitle=_subtitle(report),
-        asked=candidates.asked(report), cards=candidates.cards(report, slot_of),
+        asked=limits.asked(report), cards=candidates.cards(report, slot_of),
         tags=[candidates.tag(c) for c in report.candidates],
         times=[candidates.time_text(c) for c in report.candidates],
         training=training.view(report.trained) if report.trained else None,

@@ -21,6 +21,13 @@ _FARTHEST = 2.5                 # medians that the figures reach, or the 90th pe
 
 
 @dataclass(frozen=True, kw_only=True)
+class Phases:
+    total: str
+    untold: str                 # phases that the runtime does not tell apart
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Figure:
     """What both figures have, in the figure's own units; y grows downwards."""
 
@@ -62,13 +69,6 @@ class Order(_Figure):
 class Times:
     spread: Spread
     order: Order
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phases:
-    total: str
-    untold: str                 # phases that the runtime does not tell apart
-    bars: tuple[Bar, ...]
 
 
 def figures(one: FileProfile) -> Times | None:

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_model_is_refused_with_the_runtimes_words(tmp_path, ho
 
 
 def test_other_formats_and_other_processors_are_refused(tmp_path):
-    with pytest.raises(TargetUnusable, match="not a TFLite file"):
+    with pytest.raises(TargetUnusable, match=r"not counted in model\.onnx\. Give one of \.tflite"):
         instructions.count(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="x86-64, cortex-a72, cortex-a76"):
         instructions.count(tmp_path / "model.tflite", "cortex-m4")

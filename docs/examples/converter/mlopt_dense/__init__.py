@@ -1,13 +1,12 @@
 """Dense networks in a .npz file, run by NumPy: an example of a format. The light door."""
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
-from mlopt.convert.protocol import Exporter, Place, Precision
+from mlopt.convert.protocol import Converter, Exporter, Place, Precision
 from mlopt.extras import Package
 
 
-class DenseConverter:
+class DenseConverter(Converter):
     """What mlopt asks of a format; nothing here imports a framework or NumPy."""
 
     name = "dense"
@@ -15,10 +14,8 @@ class DenseConverter:
     gives = "writes dense networks as .npz files and runs them in NumPy"
     reads = (Package("numpy"),)
     runs = reads[0]
-    sees: tuple[str, ...] = ()
     runtime = "NumPy"
     suffix = ".dense.npz"
-    other_suffixes: tuple[str, ...] = ()
     precisions = (
         Precision(name="float32", about="The numbers as they were trained.", needs_samples=False),
         Precision(
@@ -28,12 +25,8 @@ class DenseConverter:
             make="mlopt_dense.quantizer:make",
         ),
     )
-    exporters: Mapping[str, Exporter] = MappingProxyType({"keras": Exporter(function="mlopt_dense.exporter:export")})
+    exporters = MappingProxyType({"keras": Exporter(function="mlopt_dense.exporter:export")})
     open_runtime = "mlopt_dense.runtime:open_runtime"
     read_storage = "mlopt_dense.runtime:read_storage"
     inventory = "mlopt_dense.runtime:operations"
-    layer_errors = ""
-    places: frozenset[Place] = frozenset({Place.HOST})
-    draft = ""
-    exports_apart = False
-    takes_longest = 0
+    places = frozenset({Place.HOST})
