@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlopt import code, extras, frameworks, plain
+from mlopt import code, extras, frameworks, plain, plugins
 from mlopt.cache import Cache
 from mlopt.convert.protocol import Converter, Precision
 from mlopt.data.identity import identity
@@ -15,7 +15,7 @@ from mlopt.pipeline.request import SampleSources
 from mlopt.pipeline.workers import answering, exporting, gathering, making, opening, proving, step, synthesising
 from mlopt.pipeline.workers.making import Making
 from mlopt.pipeline.workers.proving import Proving
-from mlopt.profiling import latency
+from mlopt.profiling import bursts, latency
 from mlopt.recipe.steps import Step
 
 
@@ -48,7 +48,11 @@ class Entries:
         behind = filter(None, [door.open_trainable, door.check_devices, door.member])
         doors = (function for each in steps for function in (each.apply, each.check) if function)
         functions: list[code.Function] = [step.run_step, *behind, *doors]
-        return self._entry("step", functions, _distributions(door.packages), **depends_on)
+        packages = [*door.packages]
+        for timed in (plugins.load_converter(each.timed_in) for each in steps if each.timed_in):
+            functions += [bursts.time_drafts, timed.exporters[door.name].function, timed.draft, timed.open_runtime]
+            packages += timed.reads
+        return self._entry("step", functions, _distributions(packages), **depends_on)
 
     def float_file(self, product: Product, door: Converter) -> Path:
         exporter = door.exporters.get(frameworks.of(product.model).name)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from mlopt import code, plugins
 from mlopt.cache import Cache
 from mlopt.errors import ModelUnreadable
 from mlopt.location import ModelLocation
+from mlopt.pipeline.entries import Entries
 from mlopt.pipeline.stages import opened
 from mlopt.pipeline.workspace import Workspace
+from mlopt.steps.slim import Slim
 from mlopt.testing import tiny
 from mlopt.worker import Crew
 
@@ -75,3 +78,15 @@ def test_a_folder_that_one_stands_in_lends_its_name(tmp_path, monkeypatch):
     (tmp_path / "net").mkdir()
     monkeypatch.chdir(tmp_path / "net")
     assert ModelLocation(Path()).stem == "net"
+
+
+def test_a_step_that_times_networks_depends_on_what_writes_and_runs_its_drafts(tmp_path, monkeypatch):
+    tiny.build("autoencoder").save(tmp_path / "model.h5", save_format="h5")
+    seen = []
+    monkeypatch.setattr(code, "digest", lambda functions, packages=(): seen.append((functions, packages)) or "")
+    steps = (Slim(latency=0.75, format="onnx"),)
+    Entries(Cache(tmp_path / "cache")).step(ModelLocation(tmp_path / "model.h5"), steps, {})
+    functions, packages = seen[0]
+    door = plugins.load_converter("onnx")
+    assert {door.exporters["keras"].function, door.draft, door.open_runtime} <= set(functions)
+    assert {package.distribution or package.module for package in door.reads} <= set(packages)
