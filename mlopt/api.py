@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from mlopt import extras, frameworks
 from mlopt.cache import Cache
-from mlopt.location import ModelLocation
 from mlopt.model import SourceModel
 from mlopt.pipeline import bundle, finish, stages
 from mlopt.pipeline.progress import OnProgress, unheard
-from mlopt.pipeline.request import CompressRequest, path_of, wanted
+from mlopt.pipeline.request import CompressRequest, located, path_of, wanted
 from mlopt.pipeline.run import Run, require_extras
 from mlopt.pipeline.timed_format import with_formats
 from mlopt.pipeline.workspace import Workspace
@@ -125,17 +124,19 @@ class Profiled:
 def load(
     model: str | Path,
     *,
+    weights: str | Path | None = None,
     trust_code: bool = False,
     custom_objects: Sequence[str] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> SourceModel:
     """Open a trained model and say what it is: signature, layers, sizes. Runs no code of the file's.
 
+    With `weights`, `model` is "package.module:function", which builds the network that they are for.
     Raises `ModelUnreadable`; `UntrustedCode` where the file carries code and `trust_code` is not set; `MissingExtra`
     without the extra of its framework.
     """
-    location = ModelLocation(
-        path_of(model), trust_code=trust_code, custom_objects=tuple(custom_objects), input_shapes=input_shapes or {}
+    location = located(
+        model, weights, trust_code=trust_code, custom_objects=custom_objects, input_shapes=input_shapes or {}
     )
     extras.require(frameworks.of(location).extra, f"opening {location.path}")
     store = Cache()

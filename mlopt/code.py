@@ -41,6 +41,7 @@ class _Module:
 
 @dataclass(frozen=True)
 class _Kept:
+    read_by: str                    # this module: what it reads out of a file may change
     python: str                     # bytecode differs from one to the next
     modules: dict[str, _Module]     # by file
 
@@ -79,7 +80,7 @@ def remember_in(folder: Path) -> None:
     _index.place = folder / INDEX
     with contextlib.suppress(OSError, ValueError, msgspec.ValidationError):
         kept = plain.from_plain(json.loads(_index.place.read_bytes()), _Kept)
-        if kept.python == sys.version:
+        if (kept.python, kept.read_by) == (sys.version, _this_module()):
             _index.modules = kept.modules | _index.modules
 
 
@@ -88,8 +89,13 @@ def _keep() -> None:
         return
     _index.is_kept = True
     with contextlib.suppress(OSError):          # a worker may not write there; the next caller parses again
-        text = json.dumps(plain.to_plain(_Kept(python=sys.version, modules=_index.modules)))
+        text = json.dumps(plain.to_plain(_Kept(python=sys.version, read_by=_this_module(), modules=_index.modules)))
         files.write_atomically(_index.place, text.encode())
+
+
+@functools.cache
+def _this_module() -> str:
+    return files.digest(Path(__file__))
 
 
 def closure(functions: Iterable[Function]) -> dict[str, Path]:

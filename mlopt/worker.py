@@ -1,8 +1,9 @@
 """Work in processes of their own: each sees one framework, has a deadline, and may crash without harm to the caller.
 
-The caller names a function as text ("module:function"); arguments and results are plain values or dataclasses, sent
-as JSON; arrays go through files. A worker speaks on a pipe of its own, so that whatever a library prints is kept
-apart, as its last words. It ends with its caller: its standard input closes when the caller is gone, however it went.
+The caller passes a function, or names one as text ("module:function") where its module is heavy; arguments and
+results are plain values or dataclasses, sent as JSON; arrays go through files. A worker speaks on a pipe of its own,
+so that whatever a library prints is kept apart, as its last words. It ends with its caller: its standard input closes
+when the caller is gone, however it went.
 
 Each worker has a folder of its own for all that it writes, gone when it ends. What it leaves is handed over (`result`):
 the caller looks at it and puts it in its place, so that a worker needs no right to write there. See `mlopt.sandbox`.
@@ -183,9 +184,9 @@ def _hidden(job: Job) -> set[str]:
     if job.sees is None:
         return set()
     hidden = set() if job.user_modules else set(isolation.NEVER_NEEDED)     # a user's module may need what we do not
-    for name, imports in {"torch": isolation.TORCH, **plugins.framework_imports()}.items():
-        hidden |= set() if name in job.sees else imports
-    return hidden
+    frameworks = {"torch": isolation.TORCH, **plugins.framework_imports()}
+    shown = {package for name in job.sees for package in frameworks.get(name, ())}    # two may share a package
+    return (hidden | {package for imports in frameworks.values() for package in imports}) - shown
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A converter package `mlopt_NAME` holds
   __init__.py    the door: a class with the attributes below; imports nothing heavy
-  exporter.py    export(model, dest): the source framework's model to the float file; runs in the framework's worker
+  exporter.py    export(model, signature, dest): the framework's model to the float file, in the framework's worker
   quantizer.py   make(...): one precision out of the float file; runs in a worker that sees no training framework.
                  Precisions that share no code are better made in modules apart: a change remakes what runs it alone
   runtime.py     open_runtime(file, signature), read_storage(file): the format's own runtime
@@ -77,9 +77,9 @@ class Converter(Protocol):
     precisions: tuple[Precision, ...]      # the first one is the float file that an exporter writes
     exporters: Mapping[str, Exporter]      # by the framework's name; models of another one are not written
     open_runtime: str                      # "mlopt_tflite.runtime:open_runtime"
-    read_storage: str                      # "mlopt_tflite.runtime:read_storage"
+    read_storage: str                      # "mlopt_tflite.storage:read_storage"
     inventory: str                         # "mlopt_tflite.inventory:operations": the names of a file's operations
-    layer_errors: str = ""                 # "mlopt_tflite.layer_errors:layer_errors"; "" where the format has none
+    layer_errors: str = ""                 # "mlopt_tflite.layers:layer_errors"; "" where the format has none
     places: frozenset[Place] = frozenset() # where files can be measured; empty: nowhere from here (Core ML on Linux)
     draft: str = ""                        # "module:function": writes an int8 file that is only good for timing; or ""
     exports_apart: bool = False            # True: its exporter's imports take long enough to be worth a second process

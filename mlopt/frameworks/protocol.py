@@ -57,7 +57,7 @@ class Trainable(Protocol):
 
 
 class TrainableModel(Trainable, Protocol):
-    """A model that can be taken apart, changed and trained. Techniques are written on this and on `Network` alone.
+    """A model that can be taken apart, changed and trained. Steps are written on this and on `Network` alone.
 
     Methods that change the architecture give a new model and leave this one as it is.
     """

@@ -38,9 +38,11 @@ class Entries:
             preparation=sources.preparation, **{role: text and identity(text) for role, text in named.items()},
         )
 
-    def answers(self, location: ModelLocation, samples: Path) -> Path:
+    def answers(self, location: ModelLocation, samples: Path, samples_name: str, seed: int) -> Path:
         """`samples` is a folder of a kept entry, and so for every stage below."""
-        return self._by_framework("reference", location, [answering.answer], samples=named(samples))
+        return self._by_framework(
+            "reference", location, [answering.answer], samples=named(samples), samples_name=samples_name, seed=seed
+        )
 
     def step(self, model: ModelLocation, steps: Sequence[Step], depends_on: Mapping[str, object]) -> Path:
         """`steps`: this one last, and all that came before it. `depends_on`: their settings, and what they work on."""
@@ -49,15 +51,26 @@ class Entries:
         doors = (function for each in steps for function in (each.apply, each.check) if function)
         functions: list[code.Function] = [step.run_step, *behind, *doors]
         packages = [*door.packages]
-        for timed in (plugins.load_converter(each.timed_in) for each in steps if each.timed_in):
-            functions += [bursts.time_drafts, timed.exporters[door.name].function, timed.draft, timed.open_runtime]
-            packages += timed.reads
-        return self._entry("step", functions, _distributions(packages), **depends_on)
+        for other in (frameworks.of(model.beside(Path(file))) for each in steps for file in each.model_files()):
+            functions += filter(None, [other.open, other.open_trainable])
+            packages += other.packages
+        timed = [plugins.load_converter(each.timed_in) for each in steps if each.timed_in]
+        for form in timed:
+            exporter = form.exporters[door.name]
+            functions += [bursts.time_drafts, exporter.function, form.draft, form.open_runtime]
+            packages += [*form.reads, *exporter.needs]
+        return self._entry(
+            "step", functions, _distributions(packages), environment=dict(door.environment),
+            host=latency.host() if timed else None, **depends_on,
+        )
 
     def float_file(self, product: Product, door: Converter) -> Path:
         exporter = door.exporters.get(frameworks.of(product.model).name)
         functions: list[code.Function] = [exporting.export, *([exporter.function] if exporter is not None else [])]
-        return self._by_framework("float", product.model, functions, product=product.identity, format=door.name)
+        packages = [*door.reads, *(exporter.needs if exporter is not None else ())]
+        return self._by_framework(
+            "float", product.model, functions, packages, product=product.identity, format=door.name
+        )
 
     def made(self, door: Converter, precision: Precision, from_: Making) -> Path:
         behind = filter(None, [precision.make, precision.refusal])
@@ -80,19 +93,23 @@ class Entries:
             validation=named(against.validation) if trained and against.validation else "",
         )
 
-    def latencies(self, door: Converter, digests: Mapping[str, str]) -> Path:
+    def latencies(self, door: Converter, digests: Mapping[str, str], base: str, samples: Path) -> Path:
+        """Of files by name, each in pairs with the one called `base`."""
         return self._entry(
             "latency", [latency.time_pairs, door.open_runtime], _distributions(door.reads), host=latency.host(),
-            format=door.name, files=digests,
+            format=door.name, files=digests, base=base, samples=named(samples),
         )
 
     def _by_framework(
-        self, stage: str, location: ModelLocation, functions: Sequence[code.Function], **depends_on: object
+        self, stage: str, location: ModelLocation, functions: Sequence[code.Function],
+        packages: Sequence[extras.Package] = (), **depends_on: object,
     ) -> Path:
         """Of what the opened model gives."""
         door = frameworks.of(location)
-        packages = _distributions(door.packages)
-        return self._entry(stage, [door.open, *functions], packages, model=location.identity, **depends_on)
+        return self._entry(
+            stage, [door.open, *functions], _distributions([*door.packages, *packages]), model=location.identity,
+            environment=dict(door.environment), **depends_on,
+        )
 
     def _entry(
         self, stage: str, functions: Sequence[code.Function], packages: Sequence[str], **depends_on: object

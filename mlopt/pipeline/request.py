@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,10 +82,8 @@ class CompressRequest:
     @classmethod
     def of(cls, model: str | Path, given: CompressSettings) -> "CompressRequest":
         """What a call with all of its settings asks for."""
-        location, weights = path_of(model), _text("weights", given["weights"])
-        opened = ModelLocation(
-            location if weights is None else Path(weights), factory="" if weights is None else str(model),
-            trust_code=given["trust_code"], custom_objects=tuple(given["custom_objects"]),
+        opened = located(
+            model, given["weights"], trust_code=given["trust_code"], custom_objects=given["custom_objects"],
             input_shapes=given["input_shapes"],
         )
         return cls(
@@ -164,6 +163,18 @@ def default_folder(model: Path) -> Path:
     """
     named = model if model.name else model.absolute()      # "." is a model's folder that one stands in
     return named.with_name(f"{named.stem}-mlopt")
+
+
+def located(
+    model: str | Path, weights: str | Path | None, *, trust_code: bool, custom_objects: Sequence[str],
+    input_shapes: Mapping[str, tuple[int, ...]],
+) -> ModelLocation:
+    """Where a call's model is; with `weights`, `model` is the function that builds the network that they are for."""
+    location, text = path_of(model), _text("weights", weights)
+    return ModelLocation(
+        location if text is None else Path(text), factory="" if text is None else str(model), trust_code=trust_code,
+        custom_objects=tuple(custom_objects), input_shapes=input_shapes,
+    )
 
 
 def _text(name: str, value: str | Path | None) -> str | None:

@@ -73,7 +73,10 @@ class SourceWork:
 
     def reference(self) -> Path:
         """Where the answers belong; waits for the samples."""
-        return self.at.entries.answers(self.request.model, self.promises.proof.result())
+        request = self.request
+        return self.at.entries.answers(
+            request.model, self.promises.proof.result(), request.sources.proof_name, request.seed
+        )
 
     def source_ready(self, task: SourceTask) -> None:
         self.promises.keep(self.promises.source, stages.described(task.describe, self.request.model))

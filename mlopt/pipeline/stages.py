@@ -85,7 +85,7 @@ def samples(at: Workspace, sources: SampleSources, signature: Signature, seed: i
 
 def answers(at: Workspace, location: ModelLocation, samples: Path, name: str, seed: int = 0) -> Path:
     """What the model answers on a folder of samples, and its own figures there; `name` says which samples they are."""
-    entry = at.entries.answers(location, samples)
+    entry = at.entries.answers(location, samples, name, seed)
     if not entry.exists():
         task = SourceTask(location=location, describe=at.entries.opened(location), answers=True, seed=seed)
         asked = Asked(samples=samples, samples_name=name, dest=entry)

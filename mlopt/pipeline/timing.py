@@ -58,10 +58,11 @@ def files_timed(
     if base not in paths:
         reason = "the float file of this format does not run, so there is nothing to compare with"
         return {name: Latency(reason=reason) for name in paths}
-    entry = at.entries.latencies(door, {name: files.digest(path) for name, path in paths.items()})
+    digests = {name: files.digest(path) for name, path in paths.items()}
+    entry = at.entries.latencies(door, digests, base, sample.folder)
     if not entry.exists():
         try:
-            processes = _measured(at, door.name, base, paths, sample)
+            processes = _measured(at, door, base, paths, sample)
         except WorkerFailed as err:
             at.findings.add(Severity.FAILURE, "worker-failed", door.name, str(err))
             return {name: Latency(reason=str(err)) for name in paths}
@@ -71,15 +72,15 @@ def files_timed(
     return {name: latency.summarise([one[name] for one in processes]) for name in paths}
 
 
-def _measured(at: Workspace, format: str, base: str, paths: Mapping[str, Path], sample: Sample) -> list[Pairs]:
+def _measured(at: Workspace, door: Converter, base: str, paths: Mapping[str, Path], sample: Sample) -> list[Pairs]:
     job = Job(
-        task=f"timing {format} files", function=latency.time_pairs,
-        arguments={"format": format, "float_file": paths[base], "files": paths, "signature": sample.signature,
+        task=f"timing {door.name} files", function=latency.time_pairs, sees=door.sees,
+        arguments={"format": door.name, "float_file": paths[base], "files": paths, "signature": sample.signature,
                    "samples": sample.folder},
         reach=Reach(reads=(at.store.root,)),
     )
     processes = []
     for number in range(latency.PROCESSES):
-        at.report("latency", format, done=number, total=latency.PROCESSES)
+        at.report("latency", door.name, done=number, total=latency.PROCESSES)
         processes.append(at.crew.run(job, Pairs))
     return processes

@@ -133,7 +133,8 @@ class Training:
         by_process = []
         for number in range(bursts.PROCESSES):
             job = Job(
-                task="timing narrower networks", function="mlopt.profiling.bursts:time_drafts",
+                task="timing narrower networks", function=bursts.time_drafts,
+                sees=plugins.load_converter(question.format).sees,
                 arguments={"format": question.format, "float_files": question.float_files, "signature": self.signature,
                            "samples": self.samples / "validation", "seed": number},
                 reach=Reach(reads=(self.at.store.root,), writes=(task.work,)),     # drafts stand beside float files

@@ -131,8 +131,11 @@ class Trainer:
     def _outputs(self, model: TrainableModel, teachers: Sequence[ModelLocation]) -> Path:
         """The folder of the teachers' answers; kept beside this step's folder for every other step that asks them."""
         activations, samples = model.output_activations, Samples.open(self.around.train)
+        doors = [frameworks.of(teacher) for teacher in teachers]
+        opening = [function for door in doors for function in (door.open, door.open_trainable) if function]
+        packages = [each.distribution or each.module for door in doors for each in door.packages]
         entry = cache.entry_in(
-            self.around.work.parent, "teacher", code=code.digest([ask_teachers]),
+            self.around.work.parent, "teacher", code=code.digest([ask_teachers, *opening], packages),
             teachers=[teacher.identity for teacher in teachers],
             samples=digest(samples),
             seen_as=[samples.scale, samples.offset, sorted(samples.unscaled), dict(samples.dtypes)],

@@ -24,7 +24,8 @@ class CalibrationTally:
         """
         answers, probabilities = (each.ravel() for each in answered(self.output, values))
         sound = answers >= 0
-        right, given = answers[sound] == labels.ravel()[sound], probabilities[sound]
+        right = answers[sound] == labels.ravel()[sound]
+        given = np.clip(probabilities[sound], 0, 1)    # scores that looked like probabilities on the rows that decided
         bins = np.minimum((given * BINS).astype(np.int64), BINS - 1)
         parts = np.rint(given * UNIT).astype(np.int64)
         for row, weights in zip(self._counts, (np.ones_like(parts), right.astype(np.int64), parts), strict=True):

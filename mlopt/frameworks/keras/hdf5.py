@@ -13,7 +13,8 @@ from mlopt.errors import ModelUnreadable
 AGAIN = "Save or copy the model again."
 SLOWEST_BYTES_PER_S = 10e6     # unpacked on a slow processor, or read from a slow disk
 PATIENCE_S = 5.0               # of the processor's time beside that: a file that takes longer makes its reader loop
-_CHILD = Path(__file__).with_name("hdf5_child.py")
+_PROGRAM = "mlopt.frameworks.keras.hdf5_child:contents"  # run by its path; keys hold what is named
+_CHILD = Path(__file__).with_name(f"{_PROGRAM.partition(':')[0].rpartition('.')[2]}.py")
 
 
 @dataclass(frozen=True, kw_only=True)

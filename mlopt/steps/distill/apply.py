@@ -14,6 +14,7 @@ from mlopt.data.samples import Samples
 from mlopt.errors import BadRequest
 from mlopt.frameworks.fitting import AttentionLoss, HintLoss, Hold, Loss
 from mlopt.frameworks.protocol import TrainableModel
+from mlopt.location import ModelLocation
 from mlopt.recipe.steps import THE_SOURCE
 from mlopt.steps.distill import Distill, Student
 from mlopt.steps.distill.blocks import Block, blocks, least_missed
@@ -31,6 +32,7 @@ def distill(settings: Distill, context: Context, train: Train) -> Done:
     teacher = context.source if settings.teacher == THE_SOURCE else context.source.beside(Path(settings.teacher))
     losses: list[Loss] = []
     if settings.hints or settings.attention:
+        _refuse_another_framework("`hints` and `attention` look into the teacher", teacher, context)
         if frameworks.of(teacher).answers_only(teacher):
             raise BadRequest(
                 f"`hints` and `attention` look into the teacher, and {teacher.path} is a graph that only answers: give "
@@ -50,6 +52,12 @@ def distill(settings: Distill, context: Context, train: Train) -> Done:
     return Done(model=student, holds=holds, fits=(fit,), facts=facts, notes=notes)
 
 
+def _refuse_another_framework(why: str, location: ModelLocation, context: Context) -> None:
+    other, own = frameworks.of(location).name, context.model.framework
+    if other != own:
+        raise BadRequest(f"{why}, and {location.path} is a {other} model beside a source of {own}: give one of {own}")
+
+
 def _feature_losses(settings: Distill, found: Sequence[Pair]) -> list[Loss]:
     """The weights are shared among the places."""
     losses: list[Loss] = []
@@ -67,7 +75,9 @@ Made = tuple[TrainableModel, dict[str, Hold], dict[str, Any], tuple[str, ...]]
 
 def _student(wanted: Student, context: Context) -> Made:
     if wanted.file:
-        student = context.open_model(context.source.beside(Path(wanted.file)))
+        location = context.source.beside(Path(wanted.file))
+        _refuse_another_framework("the student is trained where the source is", location, context)
+        student = context.open_model(location)
         check_fits(f"the student {wanted.file}", student.signature, context.model.signature)
         return student.renamed(context.model.signature), {}, {"student": "file"}, ()
     if wanted.width:
