@@ -18,7 +18,11 @@ from mlopt.data.readers.crc32c import crc32c, masked
 # Keys of protocol buffers: field number * 8 + wire type (0 varint, 1 eight bytes, 2 with its length, 5 four bytes).
 _WALL_TIME, _STEP, _VERSION, _SUMMARY = 1 << 3 | 1, 2 << 3, 3 << 3 | 2, 5 << 3 | 2      # of Event
 _VALUE = 1 << 3 | 2                                                                     # of Summary
-_TAG, _SIMPLE_VALUE = 1 << 3 | 2, 2 << 3 | 5                                            # of Summary.Value
+_TAG, _TENSOR, _METADATA = 1 << 3 | 2, 8 << 3 | 2, 9 << 3 | 2                           # of Summary.Value
+_DTYPE, _SHAPE, _FLOATS = 1 << 3 | 0, 2 << 3 | 2, 5 << 3 | 2                            # of TensorProto
+_PLUGIN_DATA = 1 << 3 | 2                                                               # of SummaryMetadata
+_PLUGIN_NAME = 1 << 3 | 2                                                               # of its PluginData
+_FLOAT = 1              # of DataType
 
 
 class Board:
@@ -37,7 +41,7 @@ class Board:
         with np.errstate(over="ignore"):        # what a float32 cannot hold is infinite there
             numbers = np.array(list(values.values()), np.float64).astype("<f4")
         summary = b"".join(
-            _bytes(_VALUE, _bytes(_TAG, tag.encode()) + bytes([_SIMPLE_VALUE]) + number.tobytes())
+            _bytes(_VALUE, _bytes(_TAG, tag.encode()) + _number(number) + _CURVE)
             for tag, number in zip(values, numbers, strict=True)
         )
         self._write(bytes([_STEP]) + _varint(step) + _bytes(_SUMMARY, summary))
@@ -57,6 +61,11 @@ class Board:
         self._file.flush()
 
 
+def _number(value: np.float32) -> bytes:
+    """A tensor without dimensions, as TensorFlow 2 writes its scalars."""
+    return _bytes(_TENSOR, bytes([_DTYPE, _FLOAT]) + _bytes(_SHAPE, b"") + _bytes(_FLOATS, value.tobytes()))
+
+
 def _bytes(key: int, content: bytes) -> bytes:
     return bytes([key]) + _varint(len(content)) + content
 
@@ -69,3 +78,7 @@ def _varint(number: int) -> bytes:
     """
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+# What TensorBoard's own `scalar` writes beside a number, so that it draws a curve.
+_CURVE = _bytes(_METADATA, _bytes(_PLUGIN_DATA, _bytes(_PLUGIN_NAME, b"scalars")))

@@ -9,6 +9,7 @@ import tf_keras
 
 from mlopt.errors import BadRequest, DataMismatch
 from mlopt.frameworks.fitting import Hold, LabelLoss, TeacherLoss, Teachers
+from mlopt.location import ModelLocation
 from mlopt.outputs import LabelKind
 from mlopt.steps.distill import Distill
 from mlopt.steps.finetune import Finetune
@@ -71,10 +72,19 @@ def test_the_teachers_answers_are_computed_once_and_are_the_models_own(tmp_path)
     np.testing.assert_allclose(np.load(first.outputs / "label.npy"), expected, atol=1e-6)
 
 
-def test_a_teacher_opened_with_other_code_of_the_user_is_asked_again(tmp_path):
+def test_a_teacher_opened_with_other_code_of_the_user_is_asked_again(tmp_path, monkeypatch):
+    module = tmp_path / "code_of_the_user.py"
+    monkeypatch.syspath_prepend(tmp_path)
     context = steps.context(tmp_path)
-    first = task(Finetune(epochs=1), context).teachers
-    assert task(Finetune(epochs=1), replace(context, code="layers.py, changed")).teachers != first
+
+    def teachers(code):
+        module.write_text(code)
+        source = ModelLocation(context.source.path, custom_objects=("code_of_the_user:layer",))
+        return task(Finetune(epochs=1), replace(context, source=source)).teachers
+
+    first = teachers("def layer(): return 1\n")
+    assert teachers("def layer(): return 2\n") != first
+    assert teachers("def layer(): return 1\n") == first
 
 
 def test_a_teacher_of_the_same_pixels_seen_on_another_scale_is_asked_again(tmp_path):
