@@ -62,7 +62,7 @@ class Board:
 
 
 def _number(value: np.float32) -> bytes:
-    """A tensor without dimensions, as TensorFlow 2 writes its scalars."""
+    """A tensor without dimensions, as tensorboard.plugins.scalar.summary_v2 has it."""
     return _bytes(_TENSOR, bytes([_DTYPE, _FLOAT]) + _bytes(_SHAPE, b"") + _bytes(_FLOATS, value.tobytes()))
 
 
