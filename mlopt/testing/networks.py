@@ -135,6 +135,10 @@ class NumpyModel:
         inputs = tuple(spec(node) for node in self.network.nodes if node.kind is Kind.INPUT)
         return Signature(inputs=inputs, outputs=tuple(spec(self.network.node(name)) for name in self.network.outputs))
 
+    @property
+    def output_activations(self) -> tuple[str, ...]:
+        return tuple(self.network.node(name).activation for name in self.network.outputs)
+
     def weights(self) -> dict[str, np.ndarray]:
         return {name: np.array(array) for name, array in self.arrays.items()}
 

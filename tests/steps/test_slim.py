@@ -16,6 +16,7 @@ from mlopt.steps.protocol import Context
 from mlopt.steps.slim import Slim, latency
 from mlopt.steps.slim.apply import cut_holds, slim
 from mlopt.steps.slim.proof import prove
+from mlopt.testing import tiny
 from mlopt.testing.networks import Builder, NumpyModel
 
 
@@ -45,15 +46,22 @@ class Training:
                          resumed_at_step=0, input=waited)
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A model file: it is recognised, and nobody asks it here."""
+    path = tmp_path_factory.mktemp("teacher") / "model.h5"
+    tiny.build("autoencoder").save(path, save_format="h5")
+    return path
+
+
 @pytest.fixture
-def context(tmp_path):
+def context(tmp_path, teacher):
     model = residual_network()
     images = np.random.default_rng(0).normal(size=(20, 4, 4, 3)).astype(np.float32)
     for part in ("train", "validation"):
         write_arrays(tmp_path / part, {"input0": images}, role=Role(part), labels=np.arange(20) % 4)
-    (tmp_path / "model").write_text("the teacher, which nobody asks here")
     return Context(
-        model=model, source=ModelLocation(tmp_path / "model"), train=tmp_path / "train",
+        model=model, source=ModelLocation(teacher), train=tmp_path / "train",
         validation=tmp_path / "validation", work=tmp_path / "work", seed=0, on_event=lambda event: None,
         open_model=NumpyModel.open,
     )

@@ -112,6 +112,7 @@ def test_a_training_killed_in_the_second_round_goes_on_there_and_ends_the_same(o
         context = Context(
             model=open_trainable(source), source=source, train=tmp_path / "train", validation=tmp_path / "validation",
             work=tmp_path / work, seed=0, on_event=on_event,
+            open_model=open_trainable,
         )
         return slim(settings, context, trainer(settings, context))
 

@@ -59,7 +59,8 @@ def _split(values: np.ndarray, ordered: np.ndarray, sums: np.ndarray, squares: n
     """One value more: the one with the largest squared distances becomes the means of what lies on its two sides."""
     inner = np.searchsorted(ordered, (values[1:] + values[:-1]) / 2)
     places = np.concatenate([[0], inner, [len(ordered)]])
-    worst = int(np.argmax(_errors(places, sums, squares)))
+    # one number alone has no two sides, though rounding may give it the largest distance of stretches that have none
+    worst = int(np.argmax(np.where(np.diff(places) > 1, _errors(places, sums, squares), -np.inf)))
     start, stop = places[worst], places[worst + 1]
     middle = int(np.clip(np.searchsorted(ordered, values[worst]), start + 1, stop - 1))
     halves = [(sums[b] - sums[a]) / (b - a) for a, b in ((start, middle), (middle, stop))]
