@@ -101,8 +101,8 @@ from mlopt.cli.exit_codes import explained
 from mlopt.pipeline import bundle
 
 made = Path(sys.argv[1])
-candidate = SimpleNamespace(path="one/" + made.name, format="one", precision="float32")
-material = SimpleNamespace(entries={("one", "float32"): made.parent})
+candidate = SimpleNamespace(path="one/" + made.name, format=FORMAT, precision="float32")
+material = SimpleNamespace(entries={(FORMAT, "float32"): made.parent})
 sys.exit(explained(lambda: bundle.write(SimpleNamespace(candidates=(candidate,)), material, Path(sys.argv[2]))))
 """
 UPDATE = "import sys; from mlopt.cli import main; sys.argv[0] = 'mlopt'; main()"
