@@ -97,10 +97,12 @@ BUNDLE = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from mlopt import plugins
 from mlopt.cli.exit_codes import explained
 from mlopt.pipeline import bundle
 
 made = Path(sys.argv[1])
+FORMAT = plugins.format_of(made)
 candidate = SimpleNamespace(path="one/" + made.name, format=FORMAT, precision="float32")
 material = SimpleNamespace(entries={(FORMAT, "float32"): made.parent})
 sys.exit(explained(lambda: bundle.write(SimpleNamespace(candidates=(candidate,)), material, Path(sys.argv[2]))))

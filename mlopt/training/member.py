@@ -28,8 +28,9 @@ def take_part(framework: str, request: Path, place: Place, leads: bool) -> FitRe
     """
 
     def keep(stepper: AnyStepper) -> None:
+        values = stepper.values()       # by all members: what each has its own of, such as running means, they average
         if leads:
-            write_arrays(request / RESULT, stepper.values())
+            write_arrays(request / RESULT, values)
 
     join = plain.resolve(plugins.load_framework(framework).member)
     with join(request, place) as model:
