@@ -104,7 +104,7 @@ from mlopt.pipeline import bundle
 made = Path(sys.argv[1])
 FORMAT = plugins.format_of(made)
 candidate = SimpleNamespace(path="one/" + made.name, format=FORMAT, precision="float32")
-material = SimpleNamespace(entries={(FORMAT, "float32"): made.parent})
+material = SimpleNamespace(entries={(FORMAT, "float32"): SimpleNamespace(made=made.parent)})
 sys.exit(explained(lambda: bundle.write(SimpleNamespace(candidates=(candidate,)), material, Path(sys.argv[2]))))
 """
 UPDATE = "import sys; from mlopt.cli import main; sys.argv[0] = 'mlopt'; main()"
@@ -128,7 +128,8 @@ def test_a_result_that_does_not_fit_names_its_own_disk_and_not_the_one_it_is_cop
     small.mkdir()
     out = small if inside else small / "bundle"         # a folder that is a disk of its own is filled from inside
     code, said = on_a_small_disk(small, BUNDLE, tmp_path / "entry" / made, out)
-    assert code == 2 and said == (
+    assert code == 2, said
+    assert said == (
         f"mlopt: cannot write {out}: No space left on device, on the disk that is mounted at {small}. "
         "Make room there, or choose another folder with --out."
     )

@@ -67,17 +67,25 @@ def opened_quietly(open_it, mark, secret, files):
     return did
 
 
+def opened(path):
+    return open_model(ModelLocation(path))
+
+
+def trainable(path):
+    return open_trainable(ModelLocation(path))
+
+
 def test_no_hostile_file_runs_reads_or_writes_and_each_is_refused(corpus):
     mark, secret, files = corpus
     assert len(files) >= 150
     before = everything_in(mark.parent)
-    assert opened_quietly(lambda path: open_model(ModelLocation(path)), mark, secret, files) == {}
+    assert opened_quietly(opened, mark, secret, files) == {}
     assert everything_in(mark.parent) == before
 
 
 def test_nor_does_one_that_is_opened_to_be_trained(corpus):
     mark, secret, files = corpus
-    assert opened_quietly(lambda path: open_trainable(ModelLocation(path)), mark, secret, dict(list(files.items())[::4])) == {}
+    assert opened_quietly(trainable, mark, secret, dict(list(files.items())[::4])) == {}
 
 
 def test_custom_objects_open_no_door_beside_their_own_name(corpus, swish):
