@@ -135,6 +135,8 @@ class NumpyModel:
         inputs = tuple(spec(node) for node in self.network.nodes if node.kind is Kind.INPUT)
         return Signature(inputs=inputs, outputs=tuple(spec(self.network.node(name)) for name in self.network.outputs))
 
+    framework = "numpy"         # no door has that name: nothing else opens it
+
     @property
     def output_activations(self) -> tuple[str, ...]:
         return tuple(self.network.node(name).activation for name in self.network.outputs)

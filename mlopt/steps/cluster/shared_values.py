@@ -27,7 +27,10 @@ def shared_values(numbers: np.ndarray, count: int) -> np.ndarray:
     found = []
     for start in starts:
         error, values = _lloyd(np.unique(start), ordered, sums, squares)
-        while len(values) < count:           # some values were nearest to nothing: where most is lost, two are better
+        for _ in range(MOST_ROUNDS):
+            if len(values) == count:
+                break
+            # some values were nearest to nothing: where most is lost two are better, unless sums cannot tell them
             error, values = _lloyd(_split(values, ordered, sums, squares), ordered, sums, squares)
         found.append((error, values))
     return min(found, key=lambda pair: pair[0])[1]
