@@ -63,7 +63,12 @@ def digest(functions: Iterable[Function], packages: Iterable[str] = ()) -> str:
 
     Only code of mlopt and of what is plugged into it counts by content; every other library counts by version.
     """
-    return _digest(tuple(sorted({name_of(function) for function in functions})), tuple(sorted(set(packages))))
+    versions = {package: _version(package) for package in {*packages, *_COMPUTES}}
+    whole = hashlib.sha256(json.dumps([sys.version, versions], sort_keys=True).encode())
+    for module, file in sorted(closure(functions).items()):
+        whole.update(f"{module}\0{_read(file, module).digest}\0".encode())
+    _keep()
+    return whole.hexdigest()
 
 
 def name_of(function: Function) -> str:
@@ -100,25 +105,17 @@ def _this_module() -> str:
 
 def closure(functions: Iterable[Function]) -> dict[str, Path]:
     """The file of every module that these functions import, late or as text, by the module's name."""
-    sources = _sources()
     found: dict[str, Path] = {}
     waiting = [name_of(function).partition(":")[0] for function in functions]
     while waiting:
-        module, file = _found(waiting.pop(), sources)
+        module, file = _found(waiting.pop())
         if file is not None and module not in found:
             found[module] = file
             waiting += _read(file, module).names
     return found
 
 
-@functools.cache
-def _digest(functions: tuple[str, ...], packages: tuple[str, ...]) -> str:
-    versions = {package: extras.version(package) for package in {*packages, *_COMPUTES}}
-    whole = hashlib.sha256(json.dumps([sys.version, versions], sort_keys=True).encode())
-    for module, file in sorted(closure(functions).items()):
-        whole.update(f"{module}\0{_read(file, module).digest}\0".encode())
-    _keep()
-    return whole.hexdigest()
+_version = functools.cache(extras.version)
 
 
 @functools.cache
@@ -127,10 +124,11 @@ def _sources() -> Mapping[str, Path]:
     return {"mlopt": Path(__file__).parent, **plugins.sources()}
 
 
-def _found(name: str, sources: Mapping[str, Path]) -> tuple[str, Path | None]:
+@functools.cache
+def _found(name: str) -> tuple[str, Path | None]:
     """The module that `name` is, or that it is an attribute of; None where it is none of ours."""
     top, *parts = name.split(".")
-    place = sources.get(top)
+    place = _sources().get(top)
     if place is None or place.is_file():
         return top, place
     while True:

@@ -16,9 +16,14 @@ class Package:
     distribution: str = ""              # where it is another name
 
     @property
+    def installed_as(self) -> str:
+        """What pip calls it."""
+        return self.distribution or self.module
+
+    @property
     def version(self) -> str:
         """The installed version, or "" where the package is not there."""
-        return version(self.distribution or self.module)
+        return version(self.installed_as)
 
     @property
     def is_here(self) -> bool:

@@ -4,7 +4,7 @@ The pass is shared by all precisions that one worker process makes of a file: it
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
@@ -78,6 +78,9 @@ class Observed:
 
 _last: dict[tuple[str, ...], Observed] = {}
 _again: dict[str, Observed] = {}      # by content, of the models that were made of the last file
+
+
+Observe = Callable[[], Observed]       # runs the samples; called where a trained grid lacks a range
 
 
 def observe(float_file: Path, samples: Samples, seed: int) -> Observed:

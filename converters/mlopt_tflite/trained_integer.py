@@ -1,6 +1,6 @@
 """Full-integer files of a trained grid: its ranges, spread to the tensors that share or follow from them."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from mlopt.convert.trained import affine, nodes_of
 from mlopt.grid import ActivationGrid
 from mlopt_tflite import flatfile, full_integer, ranges
 from mlopt_tflite.engine import Engine
-from mlopt_tflite.observe import Observed, activations
+from mlopt_tflite.observe import Observe, activations
 from mlopt_tflite.scales import data_operands, integer_ops
 from mlopt_tflite.settle import settle
 from mlopt_tflite.spread import passing, prescribed, spread
@@ -17,8 +17,6 @@ from mlopt_tflite.tables import Model
 from mlopt_tflite.trained import Trained, described, weight_notes
 from mlopt_tflite.weights import WEIGHTED, Quantized, layers
 from mlopt_tflite.written import Written
-
-Observe = Callable[[], Observed]       # runs the samples; called where the grid lacks a range
 
 
 def integer_file(trained: Trained, observe: Observe, *, four: frozenset[str]) -> Written:

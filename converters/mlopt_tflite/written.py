@@ -4,7 +4,6 @@ from collections.abc import Set
 from pathlib import Path
 
 from mlopt.artifact import Made
-from mlopt.data.samples import Samples
 from mlopt.errors import MloptError
 from mlopt_tflite import slim
 from mlopt_tflite.storage import read_storage
@@ -21,13 +20,6 @@ def write(
     model, choices, own = written
     slim.write_slim(model, dest, seed=seed, tries=tries)
     return Made(path=dest, choices=choices, notes=(*notes, *own, *_check_stored(dest, precision, stored)))
-
-
-def given(samples: Samples | None, precision: str) -> Samples:
-    """The samples, which a caller that reads the door always has."""
-    if samples is None:
-        raise ValueError(f"{precision} is made with samples; none were given")
-    return samples
 
 
 def _check_stored(dest: Path, precision: str, wanted: Set[str]) -> tuple[str, ...]:

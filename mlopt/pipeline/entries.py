@@ -128,4 +128,4 @@ def _what_it_is(precision: Precision) -> dict[str, object]:
 
 
 def _distributions(packages: Sequence[extras.Package]) -> list[str]:
-    return [package.distribution or package.module for package in packages]
+    return [package.installed_as for package in packages]

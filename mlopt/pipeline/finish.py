@@ -107,5 +107,5 @@ def _host() -> Host:
 def _versions() -> dict[str, str]:
     """Of every package that opened, wrote or ran something, as far as it is installed."""
     packages = dict.fromkeys(package for extra in extras.known().values() for package in extra.packages)
-    named = {package.distribution or package.module: package.version for package in packages}
+    named = {package.installed_as: package.version for package in packages}
     return {name: found for name, found in (named | {"numpy": extras.version("numpy")}).items() if found}

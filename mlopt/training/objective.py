@@ -133,7 +133,7 @@ class Trainer:
         activations, samples = model.output_activations, Samples.open(self.around.train)
         doors = [frameworks.of(teacher) for teacher in teachers]
         opening = [function for door in doors for function in (door.open, door.open_trainable) if function]
-        packages = [each.distribution or each.module for door in doors for each in door.packages]
+        packages = [each.installed_as for door in doors for each in door.packages]
         entry = cache.entry_in(
             self.around.work.parent, "teacher", code=code.digest([ask_teachers, *opening], packages),
             teachers=[teacher.identity for teacher in teachers],

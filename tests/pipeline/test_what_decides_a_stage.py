@@ -89,4 +89,4 @@ def test_a_step_that_times_networks_depends_on_what_writes_and_runs_its_drafts(t
     functions, packages = seen[0]
     door = plugins.load_converter("onnx")
     assert {door.exporters["keras"].function, door.draft, door.open_runtime} <= set(functions)
-    assert {package.distribution or package.module for package in door.reads} <= set(packages)
+    assert {package.installed_as for package in door.reads} <= set(packages)

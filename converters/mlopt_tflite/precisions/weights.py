@@ -1,31 +1,11 @@
 """float16, int8-weights and int8-dynamic: weights alone are stored in fewer bits, and no samples are looked at."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-from mlopt.artifact import Made
-from mlopt.data.samples import Samples
-from mlopt.grid import Grid
-from mlopt.model import Signature
-from mlopt_tflite import flatfile, trained, weight_files
+from mlopt_tflite import trained, weight_files
+from mlopt_tflite.precisions.form import Form, Forms
 from mlopt_tflite.settle import settle
 from mlopt_tflite.tables import Model
 from mlopt_tflite.weights import in_8_bits
-from mlopt_tflite.written import Written, write
-
-
-def make(
-    float_file: Path, precision: str, dest: Path, *, signature: Signature, samples: Samples | None, seed: int,
-    grid: Grid | None = None,
-) -> Made:
-    """Write `precision` of `float_file` to `dest`; see `mlopt.convert.protocol.Make`."""
-    if grid is not None:
-        if precision not in _BY_GRID:
-            raise ValueError(f"{precision} is not decided by a trained grid; these are: {', '.join(_BY_GRID)}")
-        made = _BY_GRID[precision](trained.Trained.of(float_file, grid))
-    else:
-        made = _MAKERS[precision](flatfile.read(float_file))
-    return write(made, dest, precision, stored=_STORED[precision], seed=seed)
+from mlopt_tflite.written import Written
 
 
 def _float16(model: Model) -> Written:
@@ -48,17 +28,13 @@ def _int8_dynamic(model: Model) -> Written:
     return model, kinds, notes
 
 
-_MAKERS: Mapping[str, Callable[[Model], Written]] = {
-    "float16": _float16,
-    "int8-dynamic": _int8_dynamic,
-    "int8-weights": _int8_weights,
-}
-_BY_GRID: Mapping[str, Callable[[trained.Trained], Written]] = {
-    "int8-dynamic": lambda found: trained.dynamic_file(found, four=frozenset()),
-    "int8-weights": trained.weights_file,
-}
-_STORED: Mapping[str, frozenset[str]] = {
-    "float16": frozenset({"float16", "float32"}),   # weights too few to pay for their unpacking stay float32
-    "int8-dynamic": frozenset({"int8"}),
-    "int8-weights": frozenset({"int8"}),
-}
+_INT8 = frozenset({"int8"})
+
+make = Forms({
+    # weights too few to pay for their unpacking stay float32
+    "float16": Form(stored=frozenset({"float16", "float32"}), of_float=_float16),
+    "int8-dynamic": Form(
+        stored=_INT8, of_float=_int8_dynamic, on_grid=lambda on, _: trained.dynamic_file(on, four=frozenset())
+    ),
+    "int8-weights": Form(stored=_INT8, of_float=_int8_weights, on_grid=lambda on, _: trained.weights_file(on)),
+})

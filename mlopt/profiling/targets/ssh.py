@@ -69,7 +69,7 @@ class SshTarget:
         if (int(major), int(minor)) < _LEAST_PYTHON:
             raise TargetUnusable(self.name, f"{self._python} there is Python {major}.{minor}",
                                  f"The runner needs {_LEAST_PYTHON[0]}.{_LEAST_PYTHON[1]} or later")
-        package = runtime.distribution or runtime.module
+        package = runtime.installed_as
         missing = [name for name in (runtime.module, "numpy") if name not in modules]
         if missing:
             raise TargetUnusable(
