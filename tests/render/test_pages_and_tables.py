@@ -173,6 +173,14 @@ def test_every_candidate_stands_in_page_and_plot(labelled):
             assert f"<title>{c.format} {c.precision}: {c.bytes:,} bytes" in text
 
 
+def test_a_card_has_the_figures_of_the_file_that_is_recommended(report):
+    card = re.search(r'<div class="what">int8-dynamic</div>\n<dl>(.*?)</dl>', to_html(report))
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", card[1]) == [
+        ("bytes", "87,700"), ("to float weights", "27.9 %"), ("top-1", "90.85 %"),
+        ("drop, points", "0.15 [−0.17, 0.47]"), ("agrees", "99.50 %"), ("time to float", "1.27×"),
+    ]
+
+
 def test_a_report_read_back_from_json_renders_the_same(report):
     back = from_json(to_json(report))
     assert to_html(back) == to_html(report)

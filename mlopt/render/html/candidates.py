@@ -3,8 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from mlopt import words
 from mlopt.report import Candidate, Report
+from mlopt.words import (
+    METRIC_NAMES,
+    UNKNOWN_TEXT,
+    grouped,
+    known,
+    metric_value,
+    percent,
+    points,
+    points_interval,
+    ratio,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +39,22 @@ def _card(report: Report, name: str, slot: int) -> Card:
         why = next((f.message for f in report.findings if f.about == name and f.code == "nothing-within-limit"), "")
         return Card(format=name, slot=slot, file=None, facts=(), why=why)
     e = c.evidence
-    facts = [("bytes", words.grouped(c.bytes))]
+    facts = [("bytes", grouped(c.bytes))]
     if report.source.weight_bytes:
-        facts.append(("to float weights", words.percent(c.bytes / report.source.weight_bytes)))
+        facts.append(("to float weights", percent(c.bytes / report.source.weight_bytes)))
     if e.metric != "none":
-        facts.append((words.METRIC_NAMES[e.metric], words.metric_value(e.metric, e.value)))
-        facts.append(("drop, words.points", f"{words.points(e.drop)} {words.points_interval(e.drop_interval)}"))
-    facts += [("agrees", words.percent(e.agreement, 2)), ("time to float", words.ratio(c.latency.ratio))]
+        facts.append((METRIC_NAMES[e.metric], metric_value(e.metric, e.value)))
+        facts.append(("drop, points", f"{points(e.drop)} {points_interval(e.drop_interval)}"))
+    facts += [("agrees", percent(e.agreement, 2)), ("time to float", ratio(c.latency.ratio))]
     return Card(format=name, slot=slot, file=c, facts=tuple(facts), why="")
 
 
 def time_text(c: Candidate) -> str:
     of = c.latency
     if not math.isfinite(of.ratio):
-        return words.UNKNOWN_TEXT
-    spread = f" [{of.ratio_interval.low:.2f}, {of.ratio_interval.high:.2f}]" if words.known(of.ratio_interval) else ""
-    return words.ratio(of.ratio) + spread
+        return UNKNOWN_TEXT
+    spread = f" [{of.ratio_interval.low:.2f}, {of.ratio_interval.high:.2f}]" if known(of.ratio_interval) else ""
+    return ratio(of.ratio) + spread
 
 
 def tag(c: Candidate) -> tuple[str, str]:
